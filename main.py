@@ -1,0 +1,300 @@
+"""Cluster a data set with one method: `python main.py --method ConvDEC-DA --dataset usps`."""
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import shlex
+import sys
+import time
+
+import datasets
+from errors import TrainingFailed, UserError, unknown
+from models import METHODS, preset
+from models.config import OPTIMIZERS, Adam, digest
+from models.cost import step_flops
+from shapes import image_shape
+
+ROOT = os.path.dirname(os.path.abspath(__file__))
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def parser():
+    """Return the command line's parser."""
+    p = _Parser(
+        description=__doc__,
+        epilog="Without arguments: ConvDEC-DA on the digits that come with scikit-learn.",
+    )
+    add = p.add_argument
+    add("--method", default="ConvDEC-DA", metavar="NAME", help=f"one of {', '.join(METHODS)}")
+    add("--dataset", default=None, metavar="NAME",
+        help=f"one of {', '.join(datasets.DATASETS)} (default digits)")  # fmt: skip
+    add("--data", metavar="FILE", help="your own .npz, .npy, .csv, .h5 or folder of images")
+    add("--n-clusters", type=int, metavar="K", help="default: the number of distinct labels")
+    add("--data-dir", metavar="DIR", help="where data files lie; see data/README.md")
+    add("--seed", type=int, default=0, help="decides every random number (default 0)")
+    add("--save-dir", metavar="DIR", help="the run's folder (default results/runs/...)")
+    add("--cache-dir", metavar="DIR", default=os.path.join(ROOT, "results", "pretrained"),
+        help="where pretrained auto-encoders are shared (default results/pretrained)")  # fmt: skip
+    add("--pretrained-weights", metavar="FILE", help="start from this ae_weights.h5")
+    add("-t", "--test", action="store_true", help="do not train: score the model of --weights")
+    add("--weights", metavar="FILE", help="a model_final.h5, for -t")
+    add("--overwrite", action="store_true", help="start over in a folder that holds a run")
+    add("--dry-run", action="store_true", help="print the settings and a time estimate, and stop")
+    add("--threads", type=int, default=len(os.sched_getaffinity(0)), metavar="N",
+        help="CPU threads (default: all)")  # fmt: skip
+    add("--device", choices=("cpu", "gpu"), help="default: a GPU if TensorFlow sees one")
+    add("--checkpoint-seconds", type=float, default=60.0, metavar="S", help="(default 60)")
+    add("--quiet", action="store_true", help="no progress")
+    s = p.add_argument_group("settings (default: the paper's, for the method and data set)")
+    add = s.add_argument
+    add("--optimizer", metavar="NAME", help="sgd or adam, in clustering")
+    add("--lr", type=float, help="learning rate in clustering")
+    add("--momentum", type=float, help="momentum in clustering (sgd)")
+    add("--pretrain-optimizer", metavar="NAME", help="sgd or adam, in pretraining")
+    add("--pretrain-lr", type=float, help="learning rate in pretraining")
+    add("--pretrain-momentum", type=float, help="momentum in pretraining (sgd)")
+    add("--pretrain-epochs", type=int, metavar="N", help="passes over the data")
+    add("--maxiter", type=int, metavar="N", help="clustering steps at most")
+    add("--update-interval", type=int, metavar="N", help="steps between target refreshes")
+    add("--tol", type=float, help="stop below this share of changed labels (0.001 = 0.1 %%)")
+    add("--batch-size", type=int, metavar="N")
+    add("--latent-dim", type=int, metavar="N")
+    add("--n-init", type=int, metavar="N", help="restarts of k-means")
+    add("--alpha", type=float, help="weight of the reconstruction loss in clustering")
+    add("--beta", type=float, help="weight of the clustering loss")
+    for stage in ("pretrain", "cluster"):
+        add(f"--aug-{stage}", action=argparse.BooleanOptionalAction, default=None,
+            help=f"augment in the {stage} stage")  # fmt: skip
+    add("--shift", type=float, help="largest shift, fraction of the side")
+    add("--shift-pixels", type=float, help="largest shift, pixels, in place of --shift")
+    add("--rotation", type=float, help="largest rotation, degrees")
+    add("--center", help="centre of rotation: original (as released) or true")
+    return p
+
+
+PLAIN = (
+    "pretrain_epochs", "maxiter", "update_interval", "tol", "batch_size", "latent_dim", "n_init",
+    "alpha", "beta", "aug_pretrain", "aug_cluster", "shift", "shift_pixels", "rotation", "center",
+)  # fmt: skip
+
+
+def _optimizer(args, config, prefix):
+    """Return the preset's optimizer with what the command line changes in it."""
+    mine = getattr(config, f"{prefix}optimizer")
+    name = getattr(args, f"{prefix}optimizer")
+    if name is not None and name not in OPTIMIZERS:
+        raise UserError(unknown(f"{prefix}optimizer", name, OPTIMIZERS))
+    if name is not None and name != mine.name:
+        mine = OPTIMIZERS[name]()
+    changes = {"lr": getattr(args, f"{prefix}lr"), "momentum": getattr(args, f"{prefix}momentum")}
+    changes = {key: value for key, value in changes.items() if value is not None}
+    if "momentum" in changes and isinstance(mine, Adam):
+        raise UserError(f"{prefix}momentum={changes['momentum']}: adam has none; expected sgd")
+    return dataclasses.replace(mine, **changes)
+
+
+def resolve(args, data):
+    """Return the settings: the preset of (method, data set) and what the command line changes."""
+    config = preset(args.method, data.name, data.n)
+    changes = {name: getattr(args, name) for name in PLAIN if getattr(args, name) is not None}
+    for prefix in ("", "pretrain_"):
+        changes[f"{prefix}optimizer"] = _optimizer(args, config, prefix)
+    return dataclasses.replace(config, **changes)
+
+
+def load_data(args):
+    """Return the data set that the command line names, and check K."""
+    if args.data is not None:
+        if args.dataset is not None:
+            raise UserError(f"--dataset {args.dataset} and --data {args.data}: expected only one")
+        return datasets.load_file(args.data, args.n_clusters)
+    data = datasets.load(args.dataset or "digits", args.data_dir)
+    if args.n_clusters is None:
+        return data
+    if not 2 <= args.n_clusters <= data.n:
+        raise UserError(f"n_clusters={args.n_clusters}: expected 2 to n={data.n}")
+    return dataclasses.replace(data, n_clusters=args.n_clusters)
+
+
+def check_shapes(config, data):
+    """Refuse, before anything is trained, data that the network or augmentation cannot take."""
+    if config.network == "conv" or config.aug_pretrain or config.aug_cluster:
+        image_shape(data.x.shape[1:])
+
+
+def estimate(config, data, threads):
+    """Return the minutes of (pretraining, the longest possible clustering) on this machine's CPU.
+
+    Counts of operations over the speed of a matrix product timed here and now; networks reach
+    about 0.7 (fc) and 0.55 (conv) of it.
+    """
+    import numpy as np
+
+    a = np.ones((768, 768), np.float32)
+    a @ a
+    begin = time.perf_counter()
+    for _ in range(5):
+        a @ a
+    speed = 5 * 2 * 768**3 / (time.perf_counter() - begin)
+    speed *= {"fc": 0.7, "conv": 0.55}[config.network] * min(1.0, threads / os.cpu_count())
+    shape = data.x.shape[1:]
+    shape = image_shape(shape) if config.network == "conv" else shape
+    passes = math.ceil(data.n / config.batch_size)
+    flops = [
+        step_flops(config.network, shape, config.batch_size, config.latent_dim, decoder)
+        for decoder in (True, config.alpha > 0)
+    ]
+    steps = [config.pretrain_epochs * passes, config.maxiter]
+    return [f * s / speed / 60 for f, s in zip(flops, steps, strict=True)]
+
+
+def set_up(threads, device):
+    """Prepare TensorFlow: threads, device, repeatable operations. Return what was found."""
+    if threads < 1:
+        raise UserError(f"threads={threads}: expected an integer >= 1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if device == "gpu" and not gpus:
+        raise UserError("device 'gpu': TensorFlow sees none on this machine; expected cpu")
+    if device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+        gpus = []
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.experimental.enable_op_determinism()
+    if gpus:
+        name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+    else:
+        name = cpu_name()
+    return {"device": name, "threads": threads}
+
+
+def cpu_name():
+    """Return the processor's name as the system gives it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return " ".join(line.partition(":")[2].split())
+    except OSError:
+        pass
+    return "CPU"
+
+
+def test(args, data):
+    """Score a saved model on a data set, and print the scores."""
+    import metrics
+    from models import load
+
+    if args.weights is None:
+        raise UserError("-t without --weights: expected --weights FILE (a model_final.h5)")
+    model = load(args.weights)
+    if model.method != args.method:
+        raise UserError(f"{args.weights!r} holds a {model.method} model: expected {args.method}")
+    labels = model.predict(data.x)
+    print(f"{args.method} on {data.name}: n={data.n}, {model.n_clusters} clusters")
+    if data.y is not None:
+        print_scores(metrics.scores(data.y, labels))
+    sizes = [str((labels == j).sum()) for j in range(model.n_clusters)]
+    print("samples a cluster: " + " ".join(sizes))
+
+
+def print_scores(row, prefix="", label="scores"):
+    """Print the scores in a result on one line."""
+    names = ("acc", "nmi", "nmi_geometric", "ari")
+    parts = [f"{name} {row[prefix + name]:.4f}" for name in names if prefix + name in row]
+    if parts:
+        print(f"{label}: " + "  ".join(parts))
+
+
+def folder_of(args, data, config):
+    """Return the run's folder: --save-dir, or one named after what the run is."""
+    if args.save_dir is not None:
+        return args.save_dir
+    key = digest(
+        [config.to_dict(), data.sha256, int(data.n_clusters), args.pretrained_weights], length=8
+    )
+    name = f"{args.method}-{data.name}-s{args.seed}-{key}"
+    return os.path.join(ROOT, "results", "runs", name)
+
+
+def run(args):
+    """Do what the command line asks for."""
+    if args.method not in METHODS:
+        raise UserError(unknown("method", args.method, METHODS))
+    if not 0 <= args.seed < 2**31:
+        raise UserError(f"seed={args.seed}: expected an integer from 0 to 2147483647")
+    if not args.checkpoint_seconds >= 0:
+        raise UserError(f"checkpoint_seconds={args.checkpoint_seconds}: expected a number >= 0")
+    preset(args.method)
+    data = load_data(args)
+    config = resolve(args, data)
+    check_shapes(config, data)
+    folder = folder_of(args, data, config)
+    if args.dry_run:
+        pretrain, cluster = estimate(config, data, args.threads)
+        told = {"method": args.method, "dataset": data.name, "n": data.n,
+                "shape": list(data.x.shape[1:]), "n_clusters": int(data.n_clusters),
+                "seed": args.seed, "save_dir": folder, "config": config.to_dict()}  # fmt: skip
+        print(json.dumps(told, indent=1))
+        print(f"about {pretrain:.1f} min of pretraining, at most {cluster:.1f} min of clustering")
+        return
+    if args.test:
+        set_up(args.threads, args.device)
+        test(args, data)
+        return
+    import runs
+
+    runs.make_folder(folder)
+    environment = set_up(args.threads, args.device)
+    if data.note:
+        print(f"{data.name}: {data.note}", file=sys.stderr)
+    if not args.quiet:
+        what = f"{args.method} on {data.name} (n={data.n}, K={data.n_clusters}, seed {args.seed})"
+        where = f"{environment['device']}, {args.threads} threads"
+        print(f"{what}, {where} -> {folder}", file=sys.stderr)
+    job = runs.Run(
+        args.method, data, args.seed, config, folder, args.cache_dir, args.pretrained_weights,
+        args.checkpoint_seconds, environment,
+    )  # fmt: skip
+    command = "python main.py " + shlex.join(sys.argv[1:])
+    result = runs.execute(job, not args.quiet, args.overwrite, command)
+    print_scores(result, "kmeans_", "k-means on the auto-encoder")
+    print_scores(result)
+    print(f"{result['iterations']} clustering steps, {result['seconds_total']:.0f} s in all; "
+          f"labels, weights, log and figure (clusters.png) in {folder}")  # fmt: skip
+
+
+def main():
+    """Run the command line; a user's mistake is one line and exit status 2."""
+    args = parser().parse_args()
+    try:
+        run(args)
+    except UserError as error:
+        print(f"main.py: error: {error}", file=sys.stderr)
+        return 2
+    except TrainingFailed as error:
+        print(f"main.py: training failed: {error}", file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        print("main.py: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

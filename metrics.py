@@ -1,0 +1,96 @@
+"""Scores of a partition against ground truth, and the alignment of one labelling to another.
+
+Labels are compared only here, after the fact: nothing in `models` imports this module.
+"""
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.metrics.cluster import contingency_matrix
+
+
+def _pair(reference, labels):
+    """Return both labellings as 1-d arrays of equal, non-zero length."""
+    reference, labels = np.asarray(reference), np.asarray(labels)
+    if reference.ndim != 1 or reference.shape != labels.shape or reference.size == 0:
+        raise ValueError(
+            f"labels of shapes {reference.shape} and {labels.shape}: expected two equal (n,), n > 0"
+        )
+    return reference, labels
+
+
+def acc(y, labels):
+    """Return the clustering accuracy: the best share of matches over one-to-one maps.
+
+    max over g of (1/n) sum_i 1{y_i = g(c_i)}, by the Hungarian method on the contingency
+    matrix (ASPC-DA paper, eq. 19). Where there are more clusters than classes, the clusters left
+    without a class count as errors; where there are fewer, so do the classes left over.
+
+    Parameters
+    ----------
+    y, labels : array-like (n,)
+        Any hashable class and cluster names.
+
+    Returns
+    -------
+    float in (0, 1]
+    """
+    y, labels = _pair(y, labels)
+    counts = contingency_matrix(y, labels)  # (classes, clusters)
+    rows, columns = linear_sum_assignment(counts, maximize=True)
+    return float(counts[rows, columns].sum() / y.size)
+
+
+def nmi(y, labels, average="arithmetic"):
+    """Return the normalised mutual information, I(y; c) / average(H(y), H(c)), in [0, 1].
+
+    Parameters
+    ----------
+    y, labels : array-like (n,)
+    average : {"arithmetic", "geometric"}
+        "arithmetic" is eq. 20 of the ASPC-DA paper; "geometric" was scikit-learn's default when
+        the papers' numbers were made.
+    """
+    y, labels = _pair(y, labels)
+    return float(normalized_mutual_info_score(y, labels, average_method=average))
+
+
+def ari(y, labels):
+    """Return the adjusted Rand index, 1 for equal partitions and 0 in expectation by chance."""
+    y, labels = _pair(y, labels)
+    return float(adjusted_rand_score(y, labels))
+
+
+def scores(y, labels):
+    """Return {"acc", "nmi", "nmi_geometric", "ari"} of `labels` (n,) against `y` (n,)."""
+    return {
+        "acc": acc(y, labels),
+        "nmi": nmi(y, labels),
+        "nmi_geometric": nmi(y, labels, "geometric"),
+        "ari": ari(y, labels),
+    }
+
+
+def align(labels, reference):
+    """Rename clusters so that as many samples as possible agree with `reference`.
+
+    Parameters
+    ----------
+    labels, reference : array-like of int (n,)
+        Non-negative. Clusters without a partner in `reference` get the free numbers after its
+        largest, so that no two clusters share a name.
+
+    Returns
+    -------
+    int64 array (n,)
+    """
+    reference, labels = _pair(reference, labels)
+    names, ours = np.unique(reference), np.unique(labels)
+    rows, columns = linear_sum_assignment(contingency_matrix(reference, labels), maximize=True)
+    rename = dict(zip(ours[columns], names[rows], strict=True))
+    free = int(names.max()) + 1
+    for name in ours:
+        if name not in rename:
+            rename[name] = free
+            free += 1
+    return np.array([rename[c] for c in labels], dtype=np.int64)

@@ -1,0 +1,93 @@
+"""Deep clustering methods by name. TensorFlow is imported only when a model is built.
+
+Letters for shapes: n samples, b batch, d inputs, h w c image sides and channels, z latent size,
+k clusters.
+"""
+
+import dataclasses
+import importlib
+
+from errors import UserError, unknown
+from models.config import Config
+from models.presets import CONFIGS, preset
+
+# name -> (module, class): the method is the class; network and augmentation are in its config.
+METHODS = {
+    name: ("models.dec", name.removesuffix("-DA").removeprefix("Fc").removeprefix("Conv"))
+    for name in CONFIGS
+}
+
+
+def _class(method):
+    if method not in METHODS:
+        raise UserError(unknown("method", method, METHODS))
+    module, name = METHODS[method]
+    return getattr(importlib.import_module(module), name)
+
+
+def build(method, n_clusters, *, dataset=None, n=None, config=None, random_state=0, **others):
+    """Return an unfitted estimator of a method with the paper's settings.
+
+    Parameters
+    ----------
+    method : str
+        A key of `METHODS`, e.g. "ConvDEC-DA", matched exactly.
+    n_clusters : int
+        K.
+    dataset : str, optional
+        Name of a data set whose published settings to use.
+    n : int, optional
+        Number of samples, which decides the update interval.
+    config : Config, optional
+        Takes the place of the published settings.
+    random_state : int
+    **others
+        Fields of `Config` (tol=1e-3, maxiter=2000, ...) to override, or parameters of
+        `DeepClusterer` (run_dir, cache_dir, pretrained_weights, monitor, checkpoint_seconds).
+
+    Raises
+    ------
+    UserError
+        If the method or a setting is unknown, or a value is out of range.
+
+    Examples
+    --------
+    >>> from models import build
+    >>> labels = build("ConvDEC-DA", 10, random_state=0).fit_predict(images)  # doctest: +SKIP
+    """
+    cls = _class(method)
+    config = config or preset(method, dataset, n)
+    names = {f.name for f in dataclasses.fields(config)}
+    changes = {name: others.pop(name) for name in list(others) if name in names}
+    known = {"run_dir", "cache_dir", "pretrained_weights", "monitor", "checkpoint_seconds"}
+    for name in others:
+        if name not in known:
+            raise UserError(unknown("setting", name, sorted(names | known)))
+    return cls(
+        n_clusters, dataclasses.replace(config, **changes), method=method,
+        random_state=random_state, **others,
+    )  # fmt: skip
+
+
+def load(path):
+    """Return the fitted estimator that `DeepClusterer.save` wrote to `path` (model_final.h5).
+
+    It predicts and transforms. UserError if the file is missing, damaged or holds no model.
+    """
+    from models.storage import load_arrays
+
+    arrays, about = load_arrays(path)
+    if about.get("kind") != "model":
+        raise UserError(
+            f"{str(path)!r} holds {about.get('kind', 'something else')} weights: expected a whole "
+            "model (model_final.h5)"
+        )
+    cls = _class(about["method"])
+    model = cls(
+        about["n_clusters"], type(preset(about["method"])).from_dict(about["config"]),
+        method=about["method"], random_state=about["random_state"],
+    )  # fmt: skip
+    return model.restore(path, arrays, about)
+
+
+__all__ = ["METHODS", "Config", "build", "load", "preset"]

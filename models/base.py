@@ -1,0 +1,435 @@
+"""DeepClusterer: pretrain an auto-encoder, then alternate targets and gradient steps."""
+
+import hashlib
+import os
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
+from sklearn.cluster import KMeans
+from sklearn.exceptions import NotFittedError
+
+from augment import RandomShiftRotate
+from errors import UserError
+from models.config import digest
+from models.functional import mean_squared_error, soft_assignment, squared_distances
+from models.monitor import Monitor
+from models.networks import AUTOENCODERS
+from models.storage import load_arrays, locked, save_arrays
+from models.training import Trainer, derive_seed
+from shapes import image_shape
+
+NETWORK, PRETRAIN, INITIALIZE, CLUSTER = range(4)  # uses of the run's seed
+CHUNK = 2048  # samples encoded at a time
+
+
+class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
+    """A clustering method on a deep auto-encoder, in scikit-learn's form. No label is ever used.
+
+    Parameters
+    ----------
+    n_clusters : int
+        K, from 2 to the number of samples.
+    config : models.config.Config
+        Hyper-parameters; `models.build` fills in the published ones.
+    method : str
+        The name under which weights are saved.
+    random_state : int
+        Decides every random number of the run: the same seed gives the same labels, bit for bit,
+        on one machine with the same number of threads.
+    run_dir : path, optional
+        Where the clustering phase keeps its checkpoint. None: no checkpoint.
+    cache_dir : path, optional
+        Where pretrained auto-encoders are kept and shared by every method that starts from the
+        same network, augmentation, data, seed and settings. None: `run_dir`.
+    pretrained_weights : path, optional
+        An ae_weights.h5 to start from; takes the place of pretraining.
+    monitor : Monitor, optional
+    checkpoint_seconds : float
+        Time between two checkpoints.
+
+    Attributes
+    ----------
+    labels_ : int64 array (n,)
+        Assigned by the final weights; equal to `predict` of the same data.
+    cluster_centers_ : float32 array (k, z)
+    n_iter_ : int
+        Clustering steps made.
+    converged_ : bool
+        Whether the share of changed labels fell below `tol`.
+    initial_labels_ : int64 array (n,)
+        k-means on the pretrained embedding.
+    refresh_labels_ : int64 array (n,)
+        Labels at the last refresh, which the released code reports.
+    seconds_ : dict
+        {"pretrain", "initialize", "cluster"}: of this run and those it took up; a shared
+        pretraining counts with the time it took where it was done.
+    encoder, decoder : keras.Model
+    """
+
+    shuffle = False  # the order of batches in the clustering phase
+
+    def __init__(
+        self, n_clusters, config, *, method=None, random_state=0, run_dir=None, cache_dir=None,
+        pretrained_weights=None, monitor=None, checkpoint_seconds=60.0,
+    ):  # fmt: skip
+        self.n_clusters = n_clusters
+        self.config = config
+        self.method = method
+        self.random_state = random_state
+        self.run_dir = run_dir
+        self.cache_dir = cache_dir
+        self.pretrained_weights = pretrained_weights
+        self.monitor = monitor
+        self.checkpoint_seconds = checkpoint_seconds
+
+    # -- what a method defines ---------------------------------------------------------------
+
+    def trained(self):
+        """Return the variables that the clustering phase trains."""
+        raise NotImplementedError
+
+    def target_specs(self, n):
+        """Return {name: (shape, dtype)} of the targets of n samples."""
+        raise NotImplementedError
+
+    def refresh(self, z):
+        """Return labels (n,) and {name: targets (n, ...)} from the clean embedding z (n, z)."""
+        raise NotImplementedError
+
+    def loss_weights(self):
+        """Return {name: weight} of the losses."""
+        raise NotImplementedError
+
+    def loss(self, x, targets):
+        """Return {name: scalar}, unweighted, for a batch x (b, ...) and its rows of targets."""
+        raise NotImplementedError
+
+    def pretrain_loss(self, x, targets):
+        """Return the mean squared error of reconstructing x from itself (DEC-DA, eq. 8)."""
+        return {"reconstruction": mean_squared_error(x, self.decoder(self.encoder(x)))}
+
+    def initialize(self, z, seed):
+        """Return initial centres (k, z) and labels (n,): k-means, `n_init` restarts."""
+        kmeans = KMeans(self.n_clusters, n_init=self.config.n_init, random_state=seed).fit(z)
+        return kmeans.cluster_centers_, kmeans.labels_
+
+    def assign(self, z):
+        """Return hard labels (n,) of embeddings z (n, z): the nearest centre."""
+        return np.argmin(squared_distances(z, self.centers), axis=1)
+
+    # -- the algorithm -----------------------------------------------------------------------
+
+    def fit(self, x, y=None):
+        """Cluster the samples.
+
+        Parameters
+        ----------
+        x : array-like (n, h, w, c) or (n, d)
+            Finite numbers; images scaled to [0, 1].
+        y : ignored
+            For scikit-learn's sake.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        UserError
+            If the data, K or the weights file does not suit.
+        TrainingFailed
+            If the loss becomes NaN or infinite.
+        """
+        x = self._check(x)
+        self._monitor = self.monitor or Monitor()
+        self._build(x.shape[1:])
+        data = tf.constant(x)
+        self.seconds_ = {}
+        self._pretrain(data)
+        self._cluster(data)
+        self.labels_ = self.predict(x)
+        return self
+
+    def _check(self, x):
+        """Return samples as float32, in the shape that the network takes."""
+        x = np.asarray(x)
+        if x.ndim < 2 or x.dtype.kind not in "fiub":
+            raise UserError(f"data of shape {x.shape}, {x.dtype}: expected numbers (n, ...)")
+        x = np.ascontiguousarray(x, dtype=np.float32)
+        if not np.isfinite(x).all():
+            bad = np.count_nonzero(~np.isfinite(x))
+            raise UserError(f"{bad} values of the data are NaN or infinite: expected numbers")
+        n = len(x)
+        if isinstance(self.n_clusters, bool) or not isinstance(self.n_clusters, (int, np.integer)):
+            raise UserError(f"n_clusters={self.n_clusters!r}: expected an integer >= 2")
+        if not 2 <= self.n_clusters <= n:
+            raise UserError(f"n_clusters={self.n_clusters}: expected 2 to n_samples={n}")
+        if x.ndim == 2 and self.config.network == "conv":
+            x = x.reshape(n, *image_shape(x.shape[1:]))
+        if self.config.aug_pretrain or self.config.aug_cluster:
+            image_shape(x.shape[1:])
+        return x
+
+    def _build(self, shape):
+        """Make networks and centres for samples of a shape."""
+        c = self.config
+        make = AUTOENCODERS[c.network]
+        seed = derive_seed(self.random_state, NETWORK)
+        self.encoder, self.decoder = make(shape, latent_dim=c.latent_dim, seed=seed)
+        zeros = np.zeros((self.n_clusters, c.latent_dim), np.float32)
+        self.centers = keras.Variable(zeros, name="centers")
+        self.n_features_in_ = int(np.prod(shape))
+        self._shape = tuple(shape)
+        self._encode_batch = tf.function(
+            self.encoder, input_signature=[tf.TensorSpec((None, *shape), tf.float32)]
+        )
+
+    def _augment(self, wanted):
+        """Return the augmentation, or None where it is not wanted."""
+        c = self.config
+        if not wanted:
+            return None
+        return RandomShiftRotate(c.shift, c.rotation, c.shift_pixels, c.center)
+
+    def pretrain_key(self, x):
+        """Return the name under which this run's pretraining is shared, and what it stands for."""
+        sample = hash_array(x)
+        about = self.config.pretrain_dict() | {
+            "shape": list(self._shape), "data": sample, "seed": self.random_state,
+        }  # fmt: skip
+        return digest(about), about
+
+    def _pretrain(self, data):
+        """Load pretrained weights, or train the auto-encoder and keep it for others."""
+        if self.pretrained_weights is not None:
+            self._load_autoencoder(self.pretrained_weights)
+        elif (self.cache_dir or self.run_dir) is None:
+            self._train_autoencoder(data, None)
+        else:
+            self._share_pretraining(data, self.cache_dir or self.run_dir)
+        if self.run_dir is not None:
+            self.save_autoencoder(os.path.join(self.run_dir, "ae_weights.h5"))
+
+    def _share_pretraining(self, data, root):
+        """Take the pretrained weights from the folder `root`, or train and put them there.
+
+        One process trains, others that need the same weights wait for it.
+        """
+        key, about = self.pretrain_key(data.numpy())
+        folder = os.path.join(root, key)
+        os.makedirs(folder, exist_ok=True)
+        weights = os.path.join(folder, "ae_weights.h5")
+        checkpoint = os.path.join(folder, "checkpoint.h5")
+
+        def waiting():
+            self._monitor.note(f"waiting for another process that pretrains {folder}")
+
+        with locked(os.path.join(folder, "lock"), waiting):
+            if os.path.exists(weights):
+                self._monitor.note(f"pretrained weights found: {weights}")
+                self._load_autoencoder(weights)
+                return
+            self._train_autoencoder(data, checkpoint)
+            self.save_autoencoder(weights, about)
+            if os.path.exists(checkpoint):
+                os.remove(checkpoint)
+
+    def _train_autoencoder(self, data, checkpoint):
+        """Run the pretraining phase."""
+        c = self.config
+        trainer = Trainer(
+            data, self.pretrain_loss, {"reconstruction": 1.0},
+            self.encoder.trainable_variables + self.decoder.trainable_variables,
+            c.pretrain_optimizer.make(), batch_size=c.batch_size, shuffle=True,
+            seed=derive_seed(self.random_state, PRETRAIN), augment=self._augment(c.aug_pretrain),
+        )  # fmt: skip
+        if checkpoint is not None:
+            trainer.restore(checkpoint)
+        total = c.pretrain_epochs * trainer.steps_per_pass
+
+        def report(step):
+            losses = trainer.mean_losses()
+            if losses:
+                seconds = {"seconds": trainer.seconds}
+                self._monitor.row("pretrain", step, losses | seconds)
+
+        self._monitor.begin("pretrain", total, trainer.step)
+        trainer.run(
+            total, trainer.steps_per_pass, report, checkpoint, self.checkpoint_seconds,
+            lambda step: self._monitor.progress("pretrain", step),
+        )  # fmt: skip
+        report(trainer.step)
+        self.seconds_["pretrain"] = trainer.seconds
+
+    def _cluster(self, data):
+        """Initialise the centres, then alternate refreshes and steps until labels settle."""
+        c = self.config
+        targets = {
+            name: tf.Variable(tf.zeros(shape, dtype), trainable=False)
+            for name, (shape, dtype) in self.target_specs(data.shape[0]).items()
+        }
+        trainer = Trainer(
+            data, self.loss, self.loss_weights(), self.trained(), c.optimizer.make(),
+            batch_size=c.batch_size, seed=derive_seed(self.random_state, CLUSTER),
+            shuffle=self.shuffle, augment=self._augment(c.aug_cluster), targets=targets,
+            state=[*self.encoder.variables, *self.decoder.variables, self.centers],
+        )  # fmt: skip
+        checkpoint = None if self.run_dir is None else os.path.join(self.run_dir, "checkpoint.h5")
+        if checkpoint is None or not trainer.restore(checkpoint):
+            begin = time.monotonic()
+            seed = derive_seed(self.random_state, INITIALIZE)
+            centers, labels = self.initialize(self._encode(data), seed)
+            self.centers.assign(centers)
+            trainer.carry = {
+                "initial_labels": labels.astype(np.int64),
+                "initialize_seconds": np.float64(time.monotonic() - begin),
+                "converged": np.bool_(False),
+            }
+        carry = trainer.carry
+        self._monitor.begin("cluster", c.maxiter, trainer.step)
+
+        def refresh(step):
+            labels, new = self.refresh(self._encode(data))
+            previous = carry.get("labels")
+            changed = 1.0 if previous is None else float(np.mean(labels != previous))
+            carry["labels"] = labels.astype(np.int64)
+            values = trainer.mean_losses() | {"changed": changed, "seconds": trainer.seconds}
+            self._monitor.row("cluster", step, values, carry["labels"])
+            carry["converged"] = np.bool_(previous is not None and changed < c.tol)
+            if carry["converged"]:
+                return True
+            for name, target in targets.items():
+                target.assign(new[name])
+            return False
+
+        trainer.run(
+            c.maxiter, c.update_interval or trainer.steps_per_pass, refresh, checkpoint,
+            self.checkpoint_seconds, lambda step: self._monitor.progress("cluster", step),
+        )  # fmt: skip
+        self.initial_labels_ = carry["initial_labels"]
+        self.refresh_labels_ = carry.get("labels", self.initial_labels_)
+        self.converged_ = bool(carry["converged"])
+        self.n_iter_ = trainer.step
+        self.seconds_["initialize"] = float(carry["initialize_seconds"])
+        self.seconds_["cluster"] = trainer.seconds
+        final = self.assign(self._encode(data)).astype(np.int64)
+        seconds = {"seconds": trainer.seconds}
+        self._monitor.row("final", trainer.step, trainer.mean_losses() | seconds, final)
+
+    # -- use after fit -----------------------------------------------------------------------
+
+    def _encode(self, x):
+        """Return the embedding z (n, z) of samples, without augmentation."""
+        parts = [self._encode_batch(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)]
+        return np.concatenate([np.asarray(part) for part in parts])
+
+    def _samples(self, x):
+        """Return samples of the fitted shape; flat ones are reshaped."""
+        if not hasattr(self, "encoder"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
+        x = np.asarray(x, dtype=np.float32)
+        if x.ndim < 2 or int(np.prod(x.shape[1:])) != self.n_features_in_:
+            raise UserError(
+                f"data of shape {x.shape}: expected (n, {', '.join(map(str, self._shape))}), "
+                "as the model was trained on"
+            )
+        return x.reshape(len(x), *self._shape)
+
+    def transform(self, x):
+        """Return the embedding of samples.
+
+        Parameters
+        ----------
+        x : array-like (n, ...)
+            Samples of the shape that was fitted, or flat.
+
+        Returns
+        -------
+        float32 array (n, z)
+        """
+        return self._encode(self._samples(x))
+
+    def predict(self, x):
+        """Return the labels of samples, int64 (n,) in [0, k): new ones or those fitted."""
+        return self.assign(self.transform(x)).astype(np.int64)
+
+    def memberships(self, x):
+        """Return q (n, k), the soft assignment of samples to the centres; rows sum to 1."""
+        return np.asarray(soft_assignment(self.transform(x), self.centers))
+
+    @property
+    def cluster_centers_(self):
+        """The centres in the embedding, float32 (k, z)."""
+        if not hasattr(self, "centers"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
+        return np.array(self.centers)
+
+    # -- files -------------------------------------------------------------------------------
+
+    def _autoencoder_arrays(self):
+        models = {"encoder": self.encoder, "decoder": self.decoder}
+        return {
+            f"{name}/{i:02d}": np.asarray(v)
+            for name, model in models.items()
+            for i, v in enumerate(model.variables)
+        }
+
+    def save_autoencoder(self, path, about=None):
+        """Write the auto-encoder's weights."""
+        about = {
+            "kind": "autoencoder", "network": self.config.network, "shape": list(self._shape),
+            "latent_dim": self.config.latent_dim, "pretraining": about or {},
+            "seconds": self.seconds_.get("pretrain", 0.0),
+        }  # fmt: skip
+        save_arrays(path, self._autoencoder_arrays(), about)
+
+    def _load_autoencoder(self, path):
+        """Take the auto-encoder's weights from an ae_weights.h5 or a model_final.h5."""
+        arrays, about = load_arrays(path)
+        self._assign_arrays(path, arrays)
+        self.seconds_["pretrain"] = float(about.get("seconds", 0.0))
+
+    def _assign_arrays(self, path, arrays):
+        """Copy a file's arrays into the networks; UserError names the first that differs."""
+        for name, model in {"encoder": self.encoder, "decoder": self.decoder}.items():
+            there = sum(key.startswith(f"{name}/") for key in arrays)
+            if there != len(model.variables):
+                raise UserError(
+                    f"{str(path)!r} holds {there} {name} arrays: expected {len(model.variables)} "
+                    f"for the {self.config.network!r} network"
+                )
+            for i, v in enumerate(model.variables):
+                array = arrays[f"{name}/{i:02d}"]
+                if array.shape != tuple(v.shape):
+                    raise UserError(
+                        f"{str(path)!r} holds {name} weights of shape {array.shape} where the "
+                        f"{self.config.network!r} network for samples {self._shape} has "
+                        f"{tuple(v.shape)}"
+                    )
+                v.assign(array)
+
+    def save(self, path):
+        """Write the fitted model, for `models.load`."""
+        about = {
+            "kind": "model", "method": self.method, "config": self.config.to_dict(),
+            "n_clusters": int(self.n_clusters), "random_state": self.random_state,
+            "shape": list(self._shape),
+        }  # fmt: skip
+        save_arrays(path, self._autoencoder_arrays() | {"centers": self.cluster_centers_}, about)
+
+    def restore(self, path, arrays, about):
+        """Take up what `save` wrote."""
+        self._build(tuple(about["shape"]))
+        self._assign_arrays(path, arrays)
+        self.centers.assign(arrays["centers"])
+        return self
+
+
+def hash_array(x):
+    """Return 16 hex digits of the SHA-256 of an array's bytes, shape and type."""
+    h = hashlib.sha256(f"{x.shape} {x.dtype}".encode())
+    h.update(memoryview(np.ascontiguousarray(x)).cast("B"))
+    return h.hexdigest()[:16]

@@ -1,0 +1,47 @@
+"""How many floating-point operations a training step takes, counted from the architecture.
+
+A dense layer of a inputs and b outputs costs 2ab forward, 2ab for the gradient of its weights and
+2ab for that of its input, which the first layer does not need. A convolution costs the same with
+ab = (output pixels) * kernel^2 * c_in * c_out; a transposed one with its input pixels. Everything
+else (activations, augmentation, optimizer) is left out: it is small.
+"""
+
+import math
+
+
+def layer_products(network, shape, latent_dim=10):
+    """Return the multiply-adds a sample of each layer, as (encoder, decoder) lists of ints."""
+    if network == "fc":
+        widths = [math.prod(shape), 500, 500, 2000, latent_dim]
+        encoder = [a * b for a, b in zip(widths, widths[1:], strict=False)]
+        return encoder, encoder[::-1]
+    h, w, c = shape
+    valid = h % 8 != 0 or w % 8 != 0
+    sizes, channels, encoder = [(h, w)], [c, 32, 64, 128], []
+    for i, kernel in enumerate((5, 5, 3)):
+        half = [(s - 3) // 2 + 1 if valid and i == 2 else math.ceil(s / 2) for s in sizes[-1]]
+        sizes.append(tuple(half))
+        encoder.append(math.prod(half) * kernel**2 * channels[i] * channels[i + 1])
+    encoder.append(math.prod(sizes[-1]) * channels[-1] * latent_dim)
+    return encoder, encoder[::-1]
+
+
+def step_flops(network, shape, batch_size, latent_dim=10, decoder=True):
+    """Return the floating-point operations of one training step.
+
+    Parameters
+    ----------
+    network : {"fc", "conv"}
+    shape : tuple
+        A sample's shape.
+    batch_size, latent_dim : int
+    decoder : bool
+        Whether the loss needs the decoder.
+
+    Returns
+    -------
+    int
+    """
+    encode, decode = layer_products(network, shape, latent_dim)
+    products = 3 * sum(encode) - encode[0] + (3 * sum(decode) if decoder else 0)
+    return 2 * batch_size * products

@@ -1,0 +1,95 @@
+"""DEC, IDEC and DCN with or without data augmentation (DEC-DA, ACML 2018).
+
+L = alpha * Lr + beta * Lc. Targets come from clean samples with the network fixed, outputs from
+augmented ones; the reconstruction term of IDEC takes the augmented image as input and as target.
+"""
+
+import numpy as np
+from keras import ops
+
+from models.base import DeepClusterer
+from models.functional import (
+    distance_to,
+    kl_divergence,
+    mean_squared_error,
+    soft_assignment,
+    squared_distances,
+    target_distribution,
+)
+
+
+class DEC(DeepClusterer):
+    """Deep embedded clustering (Xie et al., ICML 2016): KL(P || Q) on encoder and centres.
+
+    P is computed from all clean samples every `update_interval` steps (DEC-DA, eqs. 7-9).
+    Centres are trained.
+    """
+
+    shuffle = False  # contiguous batches in data order, as released
+
+    def trained(self):
+        return self.encoder.trainable_variables + [self.centers]
+
+    def target_specs(self, n):
+        return {"p": ((n, self.n_clusters), "float32")}
+
+    def refresh(self, z):
+        q = soft_assignment(z, self.centers)  # (n, k)
+        return np.argmax(q, axis=1), {"p": target_distribution(q)}
+
+    def loss_weights(self):
+        return {"kl": self.config.beta}
+
+    def loss(self, x, targets):
+        q = soft_assignment(self.encoder(x), self.centers)  # (b, k)
+        return {"kl": kl_divergence(targets["p"], q)}
+
+
+class IDEC(DEC):
+    """Improved DEC (Guo et al., IJCAI 2017): DEC that keeps reconstructing its input."""
+
+    def trained(self):
+        return super().trained() + self.decoder.trainable_variables
+
+    def loss_weights(self):
+        return {"kl": self.config.beta, "reconstruction": self.config.alpha}
+
+    def loss(self, x, targets):
+        z = self.encoder(x)
+        q = soft_assignment(z, self.centers)
+        return {
+            "kl": kl_divergence(targets["p"], q),
+            "reconstruction": mean_squared_error(x, self.decoder(z)),
+        }
+
+
+class DCN(DeepClusterer):
+    """Deep clustering network as DEC-DA has it (eqs. 11 and 12), no reconstruction term.
+
+    Feature step: min over the encoder of the mean ||f(x~) - M s||^2, one pass over the shuffled
+    data. Clustering step: s and then M from clean features, one Lloyd iteration; a cluster that
+    lost all its samples keeps its centre.
+    """
+
+    shuffle = True
+
+    def trained(self):
+        return self.encoder.trainable_variables
+
+    def target_specs(self, n):
+        return {"center": ((n, self.config.latent_dim), "float32")}
+
+    def refresh(self, z):
+        labels = np.argmin(squared_distances(z, self.centers), axis=1)
+        centers = np.array(self.centers)
+        for j in range(self.n_clusters):
+            if (labels == j).any():
+                centers[j] = z[labels == j].mean(axis=0)
+        self.centers.assign(centers)
+        return labels, {"center": ops.take(self.centers, labels, axis=0)}
+
+    def loss_weights(self):
+        return {"distance": self.config.beta}
+
+    def loss(self, x, targets):
+        return {"distance": distance_to(self.encoder(x), targets["center"])}

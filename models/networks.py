@@ -1,0 +1,135 @@
+"""The auto-encoders: Keras models (encoder, decoder) for a sample's shape.
+
+Both take samples as they come, (h, w, c) or (d,), and the decoder returns the same shape. Each
+layer draws its initial weights from a seed of its own, so a network depends on `seed` alone.
+"""
+
+import math
+
+import keras
+import numpy as np
+from keras import layers
+
+from errors import UserError
+
+
+def _seeds(seed):
+    """Yield an int seed a layer."""
+    rng = np.random.default_rng(seed)
+    while True:
+        yield int(rng.integers(2**31))
+
+
+def dense_autoencoder(input_shape, latent_dim=10, seed=0, widths=(500, 500, 2000)):
+    """Build d-500-500-2000-z and its mirror: ReLU inside, linear embedding and output.
+
+    Weights start as U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases at zero (DEC-DA's released code).
+
+    Parameters
+    ----------
+    input_shape : tuple
+        A sample's shape, without the batch axis.
+    latent_dim : int
+    seed : int
+    widths : tuple of int
+
+    Returns
+    -------
+    (encoder, decoder) : keras.Model
+        (b, *input_shape) -> (b, z) and (b, z) -> (b, *input_shape).
+    """
+    seeds = _seeds(seed)
+
+    def dense(units, activation=None):
+        start = keras.initializers.VarianceScaling(
+            1 / 3, mode="fan_in", distribution="uniform", seed=next(seeds)
+        )
+        return layers.Dense(units, activation=activation, kernel_initializer=start)
+
+    encoder = [keras.Input(input_shape), layers.Flatten()]
+    encoder += [dense(width, "relu") for width in widths] + [dense(latent_dim)]
+    decoder = [keras.Input((latent_dim,))]
+    decoder += [dense(width, "relu") for width in reversed(widths)]
+    decoder += [dense(math.prod(input_shape)), layers.Reshape(input_shape)]
+    return keras.Sequential(encoder, name="encoder"), keras.Sequential(decoder, name="decoder")
+
+
+def conv_autoencoder(input_shape, latent_dim=10, seed=0, filters=(32, 64, 128)):
+    """Build conv 5x5x32 - 5x5x64 - 3x3x128, stride 2, linear embedding, and its mirror.
+
+    The third layer pads only where both sides are multiples of 8 (DEC-DA's released code):
+    28-14-7-3 and 16-8-4-2 pixels. Sides that halve unevenly are decoded one pixel too large and
+    cropped. Glorot-uniform start, ReLU inside, linear output.
+
+    Parameters
+    ----------
+    input_shape : tuple
+        (h, w, c), sides of 8 pixels or more.
+    latent_dim, seed : int
+    filters : tuple of three ints
+
+    Returns
+    -------
+    (encoder, decoder) : keras.Model
+
+    Raises
+    ------
+    UserError
+        If a sample is not an image, or a side is shorter than 8 pixels.
+    """
+    if len(input_shape) != 3 or min(input_shape[:2]) < 8:
+        raise UserError(
+            f"samples of shape {tuple(input_shape)} do not suit a convolutional network: expected "
+            "(height, width, channels) with sides of at least 8 pixels"
+        )
+    h, w, channels = input_shape
+    third = "same" if h % 8 == 0 and w % 8 == 0 else "valid"
+    seeds = _seeds(seed)
+
+    def start():
+        return keras.initializers.GlorotUniform(seed=next(seeds))
+
+    def conv(n, kernel, padding):
+        return layers.Conv2D(n, kernel, 2, padding, activation="relu", kernel_initializer=start())
+
+    def up(n, kernel, padding, activation):
+        return layers.Conv2DTranspose(
+            n, kernel, 2, padding, activation=activation, kernel_initializer=start()
+        )
+
+    f1, f2, f3 = filters
+    encoder = keras.Sequential(
+        [
+            keras.Input(input_shape),
+            conv(f1, 5, "same"),
+            conv(f2, 5, "same"),
+            conv(f3, 3, third),
+            layers.Flatten(),
+            layers.Dense(latent_dim, kernel_initializer=start()),
+        ],
+        name="encoder",
+    )
+    halves = [(h, w)]
+    for _ in range(2):
+        halves.append(tuple(math.ceil(side / 2) for side in halves[-1]))
+    small = encoder.layers[2].output.shape[1:3]  # (h, w) after the third convolution
+    x = code = keras.Input((latent_dim,))
+    x = layers.Dense(f3 * small[0] * small[1], activation="relu", kernel_initializer=start())(x)
+    x = layers.Reshape((*small, f3))(x)
+    x = _fit(up(f2, 3, third, "relu")(x), halves[2])
+    x = _fit(up(f1, 5, "same", "relu")(x), halves[1])
+    x = _fit(up(channels, 5, "same", None)(x), halves[0])
+    return encoder, keras.Model(code, x, name="decoder")
+
+
+def _fit(x, size):
+    """Crop or zero-pad (at the end of each axis) a feature map (b, h, w, c) to `size`."""
+    spare = [have - want for have, want in zip(x.shape[1:3], size, strict=True)]
+    if max(spare) > 0:
+        x = layers.Cropping2D([(0, max(s, 0)) for s in spare])(x)
+    if min(spare) < 0:
+        x = layers.ZeroPadding2D([(0, max(-s, 0)) for s in spare])(x)
+    return x
+
+
+AUTOENCODERS = {"fc": dense_autoencoder, "conv": conv_autoencoder}

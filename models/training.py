@@ -1,0 +1,200 @@
+"""The only training loop: gradient steps on (augmented) batches, targets refreshed in between."""
+
+import math
+import os
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from errors import TrainingFailed, UserError
+from models.storage import load_arrays, save_arrays
+
+
+def derive_seed(*entropy):
+    """Return an int32 seed from a run's seed and the ints that name its use."""
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
+
+
+class Trainer:
+    """Steps of an optimizer on batches of a data set that lies on the device.
+
+    Step t draws on (seed, t) alone, so a run that is stopped and restored from its checkpoint
+    goes on exactly as if nothing had happened.
+
+    Parameters
+    ----------
+    x : float32 tensor (n, ...)
+        Clean samples.
+    loss : callable (x (b, ...), {name: (b, ...)}) -> {name: scalar}
+        Named, unweighted losses of a batch, given the batch's rows of the targets.
+    weights : dict of name -> float
+        The total is the sum of weight * loss over these names; `loss` returns just these.
+    variables : list of keras.Variable
+        What the optimizer updates.
+    optimizer : keras.optimizers.Optimizer
+    batch_size : int
+    seed : int
+    shuffle : bool
+        True: a new permutation for each pass. False: contiguous slices in data order.
+    augment : callable (x, seed pair) -> x, optional
+    targets : dict of name -> tf.Variable (n, ...), optional
+    state : list of variables, optional
+        Further variables that a checkpoint must hold.
+    """
+
+    def __init__(
+        self, x, loss, weights, variables, optimizer, *, batch_size, seed, shuffle,
+        augment=None, targets=None, state=(),
+    ):  # fmt: skip
+        self.x, self.batch_size, self.seed, self.shuffle = x, batch_size, seed, shuffle
+        self.n = int(x.shape[0])
+        self.steps_per_pass = math.ceil(self.n / batch_size)
+        self.targets = targets or {}
+        self.names = [*weights, "loss"]
+        self.step = 0
+        self.seconds = 0.0  # spent in `run`, earlier sessions included
+        self.carry = {}  # further arrays of the caller's that a checkpoint must hold
+        self._sums = tf.Variable(tf.zeros(len(self.names) + 1, tf.float64), trainable=False)
+        optimizer.build(variables)
+        self._kept = {
+            "variable": variables,
+            "optimizer": optimizer.variables,
+            "state": list(state),
+            "target": list(self.targets.values()),
+            "sums": [self._sums],
+        }
+        self._order = (None, None)
+        self._train_step = self._compile(loss, weights, variables, optimizer, augment)
+
+    def _compile(self, loss, weights, variables, optimizer, augment):
+        """Return the compiled step: gather, augment, loss, gradient, update."""
+
+        @tf.function(
+            autograph=False,
+            input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)],
+        )
+        def train_step(rows, step):
+            x = tf.gather(self.x, rows)  # (b, ...)
+            if augment is not None:
+                x = augment(x, tf.stack([self.seed, step]))
+            targets = {name: tf.gather(t, rows) for name, t in self.targets.items()}
+            with tf.GradientTape() as tape:
+                parts = loss(x, targets)
+                total = tf.add_n([weight * parts[name] for name, weight in weights.items()])
+            trained = [v.value for v in variables]
+            optimizer.apply(tape.gradient(total, trained), variables)
+            values = [parts[name] for name in weights] + [total, tf.ones_like(total)]
+            self._sums.assign_add(tf.cast(tf.stack(values), tf.float64))
+
+        return train_step
+
+    def rows(self, step):
+        """Return the sample numbers of a step's batch, int32 (b,); the last of a pass is short."""
+        number, place = divmod(step, self.steps_per_pass)
+        if self.shuffle:
+            if self._order[0] != number:
+                rng = np.random.default_rng([self.seed, number])
+                self._order = (number, rng.permutation(self.n).astype(np.int32))
+            order = self._order[1]
+        else:
+            order = np.arange(self.n, dtype=np.int32)
+        return order[place * self.batch_size : (place + 1) * self.batch_size]
+
+    def run(self, total, interval, refresh, checkpoint=None, every=60.0, progress=None):
+        """Train to step `total`, or until `refresh` says stop.
+
+        Parameters
+        ----------
+        total : int
+            Steps in all, those before a restore included.
+        interval : int
+            `refresh(step)` is called at each multiple of it below `total`, 0 included, before
+            the step; it may change targets and returns True to stop.
+        refresh : callable
+        checkpoint : path, optional
+            Written every `every` seconds, between two steps.
+        every : float
+            Seconds.
+        progress : callable (step), optional
+            Called after each step.
+
+        Raises
+        ------
+        TrainingFailed
+            When the loss is no longer finite, at the next refresh or checkpoint.
+        """
+        begin = saved = time.monotonic()
+        before = self.seconds
+        while self.step < total:
+            if self.step % interval == 0 and refresh(self.step):
+                break
+            self._train_step(self.rows(self.step), self.step)
+            self.step += 1
+            now = time.monotonic()
+            self.seconds = before + now - begin
+            if progress is not None:
+                progress(self.step)
+            if checkpoint is not None and now - saved >= every:
+                self.save(checkpoint)
+                saved = time.monotonic()
+        self.seconds = before + time.monotonic() - begin
+
+    def mean_losses(self):
+        """Return {name: mean} over the steps since the last call, and start afresh.
+
+        Empty if there was no step since.
+        """
+        sums = self._finite_sums()
+        self._sums.assign(np.zeros_like(sums))
+        if sums[-1] == 0:
+            return {}
+        return dict(zip(self.names, (sums[:-1] / sums[-1]).tolist(), strict=True))
+
+    def _finite_sums(self):
+        sums = self._sums.numpy()
+        if not np.isfinite(sums).all():
+            raise TrainingFailed(
+                f"the loss is not finite at step {self.step}: try a smaller learning rate, and "
+                "scale the data to about [0, 1]"
+            )
+        return sums
+
+    def save(self, path):
+        """Write everything that the rest of the run depends on."""
+        self._finite_sums()
+        arrays = {
+            f"{kind}/{i}": np.asarray(v)
+            for kind, kept in self._kept.items()
+            for i, v in enumerate(kept)
+        }
+        arrays |= {f"carry/{name}": array for name, array in self.carry.items()}
+        save_arrays(path, arrays, {"step": self.step, "seconds": self.seconds})
+
+    def restore(self, path):
+        """Take up a checkpoint if there is a usable one; return whether there was.
+
+        A damaged checkpoint is put aside as `path`.damaged and the run starts over.
+        """
+        if not os.path.exists(path):
+            return False
+        try:
+            arrays, about = load_arrays(path)
+            pairs = [
+                (v, arrays[f"{kind}/{i}"])
+                for kind, kept in self._kept.items()
+                for i, v in enumerate(kept)
+            ]
+            if any(tuple(v.shape) != array.shape for v, array in pairs):
+                raise UserError("another shape")
+        except (UserError, KeyError):
+            os.replace(path, f"{path}.damaged")
+            return False
+        for v, array in pairs:
+            v.assign(array)
+        self.step, self.seconds = about["step"], about["seconds"]
+        prefix = "carry/"
+        self.carry = {
+            name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)
+        }
+        return True

@@ -1,0 +1,355 @@
+"""One run: a method on a data set with a seed, in a folder of its own that it can resume in.
+
+A run folder holds config.json (what the run is), log.csv, labels.npy, embedding.npy, clusters.png,
+ae_weights.h5, model_final.h5 and result.json, which is written last: its presence means done.
+Labels, where there are any, are used here and only here, to score.
+"""
+
+import contextlib
+import csv
+import datetime
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+import metrics
+from errors import UserError
+from models import build
+from models.config import Config, digest
+from models.monitor import Monitor
+from models.presets import preset
+from models.storage import locked, replacing, save_json
+
+LOG_COLUMNS = (
+    "phase", "step", "seconds", "loss", "reconstruction", "kl", "distance",
+    "changed", "acc", "nmi", "ari",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is to be run, and where."""
+
+    method: str
+    data: object  # datasets.Dataset
+    seed: int
+    config: Config
+    folder: str
+    cache_dir: str | None = None
+    pretrained_weights: str | None = None
+    checkpoint_seconds: float = 60.0
+    environment: dict = field(default_factory=dict)  # device, threads: told, not decided here
+
+    def identity(self):
+        """Return what decides the result: a folder is only ever resumed by the same run."""
+        weights = self.pretrained_weights
+        return {
+            "method": self.method,
+            "dataset": self.data.name,
+            "n": self.data.n,
+            "k": int(self.data.n_clusters),
+            "seed": self.seed,
+            "data_hash": self.data.sha256[:16],
+            "config": self.config.to_dict(),
+            "pretrained_weights": None if weights is None else _file_hash(weights),
+        }
+
+    def overrides(self):
+        """Return the settings that are not the paper's, as "name=value" words."""
+        mine = self.config.to_dict()
+        paper = preset(self.method, self.data.name, self.data.n).to_dict()
+        words = [f"{name}={_short(mine[name])}" for name in mine if mine[name] != paper[name]]
+        if self.pretrained_weights is not None:
+            words.append(f"pretrained_weights={_file_hash(self.pretrained_weights)}")
+        return " ".join(words)
+
+
+def _short(value):
+    if isinstance(value, dict):  # an optimizer
+        value = dict(value)
+        return f"{value.pop('name')}({','.join(f'{v:g}' for v in value.values())})"
+    return value
+
+
+def _file_hash(path):
+    import hashlib
+
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    except OSError as error:
+        raise UserError(f"cannot read the weights file {path!r}: {error.strerror}") from error
+
+
+class RunMonitor(Monitor):
+    """Writes log.csv, scores labels against y where there is one, and shows progress.
+
+    Parameters
+    ----------
+    path : path
+        log.csv; rows that a killed run wrote after its last checkpoint are dropped on resume.
+    y : int array (n,), optional
+    show : bool
+        Progress on stderr.
+    """
+
+    def __init__(self, path, y=None, show=True):
+        self.path, self.y, self.show = path, y, show
+        self._bar = None
+        self._after = {}
+
+    def begin(self, phase, total, step):
+        """Drop this and later phases' rows after `step` and open a progress bar."""
+        from tqdm import tqdm
+
+        order = ["pretrain", "cluster", "final"]
+        here = order.index(phase)
+        kept = [
+            row
+            for row in read_log(self.path)
+            if order.index(row["phase"]) < here
+            or (row["phase"] == phase and int(row["step"]) < step)
+        ]
+        with replacing(self.path) as temporary, open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, LOG_COLUMNS)
+            writer.writeheader()
+            writer.writerows(kept)
+        self.close()
+        if self.show:
+            slow = 1.0 if sys.stderr.isatty() else 30.0
+            self._bar = tqdm(
+                total=total, initial=step, desc=phase, unit="step", mininterval=slow,
+                ncols=110 if not sys.stderr.isatty() else None, dynamic_ncols=sys.stderr.isatty(),
+            )  # fmt: skip
+
+    def progress(self, phase, step):
+        if self._bar is not None:
+            self._bar.update(step - self._bar.n)
+
+    def row(self, phase, step, values, labels=None):
+        values = dict(values)
+        if labels is not None and self.y is not None:
+            score = metrics.scores(self.y, labels)
+            values |= {name: score[name] for name in ("acc", "nmi", "ari")}
+        row = {"phase": phase, "step": step} | {
+            name: f"{value:.6g}" for name, value in values.items() if name in LOG_COLUMNS
+        }
+        with open(self.path, "a", newline="") as file:
+            csv.DictWriter(file, LOG_COLUMNS).writerow(row)
+        if self._bar is not None:
+            names = [name for name in ("loss", "changed", "acc", "nmi") if name in row]
+            shown = {name: row[name][:6] for name in names}
+            self._bar.set_postfix(shown, refresh=False)
+
+    def note(self, text):
+        if self.show:
+            print(text, file=sys.stderr)
+
+    def close(self):
+        """Finish the progress bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def read_log(path):
+    """Return the rows of a log.csv as dicts; a last line cut short by a kill is left out."""
+    if not os.path.exists(path):
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [r for r in rows if None not in r.values() and None not in r and r["step"].isdigit()]
+
+
+def finished(folder):
+    """Return the result of the run in a folder, or None if it is not done."""
+    try:
+        with open(os.path.join(folder, "result.json"), encoding="utf-8") as file:
+            return json.load(file)
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def _claim(run, overwrite):
+    """Check that the folder is free for, or holds, this very run; write config.json."""
+    path = os.path.join(run.folder, "config.json")
+    mine = run.identity()
+    if os.path.exists(path):
+        try:
+            with open(path, encoding="utf-8") as file:
+                theirs = json.load(file)
+        except (OSError, json.JSONDecodeError):
+            theirs = {}
+        if theirs != mine and not overwrite:
+            keys = [k for k in mine if theirs.get(k) != mine[k]]
+            if keys == ["config"]:
+                there, here = theirs["config"], mine["config"]
+                keys = [f"{k} {there.get(k)} there, {here[k]} here" for k in here
+                        if there.get(k) != here[k]]  # fmt: skip
+            else:
+                keys = [f"{k} {theirs.get(k)!r} there, {mine[k]!r} here" for k in keys
+                        if k != "config"]  # fmt: skip
+            raise UserError(
+                f"{run.folder!r} holds another run ({'; '.join(keys)}): choose another --save-dir, "
+                "or --overwrite it"
+            )
+    if overwrite:
+        for name in RUN_FILES:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(os.path.join(run.folder, name))
+    save_json(path, mine)
+
+
+RUN_FILES = (
+    "config.json", "log.csv", "labels.npy", "embedding.npy", "clusters.png", "ae_weights.h5",
+    "model_final.h5", "result.json", "checkpoint.h5", "checkpoint.h5.damaged",
+)  # fmt: skip
+
+
+def make_folder(path):
+    """Create a folder that can be written to; UserError if that is impossible."""
+    try:
+        os.makedirs(path, exist_ok=True)
+        probe = os.path.join(path, ".probe")
+        with open(probe, "w"):
+            pass
+        os.remove(probe)
+    except OSError as error:
+        raise UserError(f"cannot write to the folder {path!r}: {error.strerror}") from error
+
+
+def execute(run, show=True, overwrite=False, command=""):
+    """Carry out a run, or what is left of it, and return its result.
+
+    Parameters
+    ----------
+    run : Run
+    show : bool
+        Progress on stderr.
+    overwrite : bool
+        Start over, whatever the folder holds.
+    command : str
+        The command line, kept in the result.
+
+    Returns
+    -------
+    dict
+        A row of results.csv; also in result.json.
+
+    Raises
+    ------
+    UserError
+        If the folder holds another run, cannot be written, or is in use.
+    TrainingFailed
+        If the loss becomes NaN or infinite.
+    """
+    make_folder(run.folder)
+
+    def in_use():
+        raise UserError(f"{run.folder!r} is in use by another process")
+
+    with locked(os.path.join(run.folder, "lock"), in_use):
+        _claim(run, overwrite)
+        done = finished(run.folder)
+        if done is not None:
+            return done
+        begin = time.monotonic()
+        monitor = RunMonitor(os.path.join(run.folder, "log.csv"), run.data.y, show)
+        model = build(
+            run.method, run.data.n_clusters, config=run.config, random_state=run.seed,
+            run_dir=run.folder, cache_dir=run.cache_dir, monitor=monitor,
+            pretrained_weights=run.pretrained_weights, checkpoint_seconds=run.checkpoint_seconds,
+        )  # fmt: skip
+        try:
+            model.fit(run.data.x)
+        finally:
+            monitor.close()
+        return _keep(run, model, command, time.monotonic() - begin)
+
+
+def _keep(run, model, command, seconds):
+    """Write a fitted run's files, result.json last, and drop its checkpoint."""
+    import report
+
+    def place(name):
+        return os.path.join(run.folder, name)
+
+    model.save(place("model_final.h5"))
+    z = model.transform(run.data.x)
+    for name, array in (("labels.npy", model.labels_), ("embedding.npy", z)):
+        with replacing(place(name)) as temporary, open(temporary, "wb") as file:
+            np.save(file, array)
+    report.cluster_figure(
+        place("clusters.png"), run.data.x, z, model.labels_, model.memberships(run.data.x),
+        title=f"{run.method} on {run.data.name}, seed {run.seed}",
+    )  # fmt: skip
+    result = describe(run, model, command, seconds)
+    save_json(place("result.json"), result)
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(place("checkpoint.h5"))
+    return result
+
+
+def describe(run, model, command, seconds):
+    """Return a run's row: scores, settings, time, machine, versions."""
+    import keras
+    import sklearn
+    import tensorflow
+
+    row = {"method": run.method, "dataset": run.data.name, "n": run.data.n,
+           "k": int(run.data.n_clusters), "seed": run.seed, "status": "ok"}  # fmt: skip
+    if run.data.y is not None:
+        row |= metrics.scores(run.data.y, model.labels_)
+        refresh = metrics.scores(run.data.y, model.refresh_labels_)
+        row |= {"refresh_acc": refresh["acc"], "refresh_nmi": refresh["nmi"]}
+        start = metrics.scores(run.data.y, model.initial_labels_)
+        row |= {f"kmeans_{name}": start[name] for name in ("acc", "nmi", "ari")}
+    identity = run.identity()
+    row |= {
+        "iterations": model.n_iter_,
+        "converged": model.converged_,
+        "pretrain_epochs": run.config.pretrain_epochs,
+        "aug_pretrain": run.config.aug_pretrain,
+        "aug_cluster": run.config.aug_cluster,
+        "overrides": run.overrides(),
+        **{f"seconds_{name}": round(value, 2) for name, value in model.seconds_.items()},
+        "seconds_total": round(sum(model.seconds_.values()), 2),
+        "seconds_process": round(seconds, 2),
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        **run.environment,
+        "precision": "float32",
+        "python": platform.python_version(),
+        "tensorflow": tensorflow.__version__,
+        "keras": keras.__version__,
+        "scikit_learn": sklearn.__version__,
+        "numpy": np.__version__,
+        "commit": git_commit(),
+        "config_hash": digest(identity["config"] | {"weights": identity["pretrained_weights"]}),
+        "data_hash": identity["data_hash"],
+        "command": command,
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    return row
+
+
+def git_commit():
+    """Return the checkout's commit, with "-dirty" if files differ from it; "" outside git."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    if shutil.which("git") is None:
+        return ""
+    try:
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        done = subprocess.run(
+            command, cwd=here, capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
