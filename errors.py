@@ -6,9 +6,11 @@ import difflib
 class UserError(ValueError):
     """A user's mistake: the message is one clear line that names the value and what was expected.
 
-    The command line prints the message and exits with status 2; any other exception is a bug of
+    The command line prints the message and exits with `status`; any other exception is a bug of
     ours and keeps its traceback.
     """
+
+    status = 2
 
 
 def unknown(kind, value, choices):
@@ -19,5 +21,13 @@ def unknown(kind, value, choices):
     return f"unknown {kind} {value!r}; {hint}choose from {', '.join(lowered.values())}"
 
 
+class FolderInUse(UserError):
+    """Another process is at work in the run folder: try again later."""
+
+    status = 75
+
+
 class TrainingFailed(RuntimeError):
     """A run cannot go on through no fault of its input's form: the loss is NaN or infinite."""
+
+    status = 3

@@ -33,7 +33,7 @@ COLUMNS = [
     "commit", "config_hash", "data_hash", "command",
     "finished",  # UTC, ISO
 ]  # fmt: skip
-KEY = ("method", "dataset", "data_hash", "seed", "config_hash")  # what makes two rows one run
+KEY = ("method", "dataset", "data_hash", "k", "seed", "config_hash")  # two rows, one run
 REQUIRED = ("method", "dataset", "seed", "status")
 RANGES = {
     **{name: (0, 1) for name in COLUMNS if name.endswith(("acc", "nmi", "nmi_geometric"))},

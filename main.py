@@ -19,7 +19,7 @@ from shapes import image_shape
 ROOT = os.path.dirname(os.path.abspath(__file__))
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
     def error(self, message):
@@ -28,7 +28,7 @@ class _Parser(argparse.ArgumentParser):
 
 def parser():
     """Return the command line's parser."""
-    p = _Parser(
+    p = Parser(
         description=__doc__,
         epilog="Without arguments: ConvDEC-DA on the digits that come with scikit-learn.",
     )
@@ -286,10 +286,10 @@ def main():
         run(args)
     except UserError as error:
         print(f"main.py: error: {error}", file=sys.stderr)
-        return 2
+        return error.status
     except TrainingFailed as error:
         print(f"main.py: training failed: {error}", file=sys.stderr)
-        return 3
+        return error.status
     except KeyboardInterrupt:
         print("main.py: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import metrics
-from errors import UserError
+from errors import FolderInUse, UserError
 from models import build
 from models.config import Config, digest
 from models.monitor import Monitor
@@ -50,17 +50,7 @@ class Run:
 
     def identity(self):
         """Return what decides the result: a folder is only ever resumed by the same run."""
-        weights = self.pretrained_weights
-        return {
-            "method": self.method,
-            "dataset": self.data.name,
-            "n": self.data.n,
-            "k": int(self.data.n_clusters),
-            "seed": self.seed,
-            "data_hash": self.data.sha256[:16],
-            "config": self.config.to_dict(),
-            "pretrained_weights": None if weights is None else _file_hash(weights),
-        }
+        return identity(self.method, self.data, self.seed, self.config, self.pretrained_weights)
 
     def overrides(self):
         """Return the settings that are not the paper's, as "name=value" words."""
@@ -70,6 +60,20 @@ class Run:
         if self.pretrained_weights is not None:
             words.append(f"pretrained_weights={_file_hash(self.pretrained_weights)}")
         return " ".join(words)
+
+
+def identity(method, data, seed, config, pretrained_weights=None):
+    """Return what decides a run's result, as plain data."""
+    return {
+        "method": method,
+        "dataset": data.name,
+        "n": data.n,
+        "k": int(data.n_clusters),
+        "seed": seed,
+        "data_hash": data.sha256[:16],
+        "config": config.to_dict(),
+        "pretrained_weights": _file_hash(pretrained_weights) if pretrained_weights else None,
+    }
 
 
 def _short(value):
@@ -170,12 +174,13 @@ def read_log(path):
 
 
 def finished(folder):
-    """Return the result of the run in a folder, or None if it is not done."""
+    """Return the result of the run in a folder, or None if it is not done or has failed."""
     try:
         with open(os.path.join(folder, "result.json"), encoding="utf-8") as file:
-            return json.load(file)
-    except (FileNotFoundError, json.JSONDecodeError):
+            result = json.load(file)
+    except (OSError, json.JSONDecodeError):
         return None
+    return result if isinstance(result, dict) and result.get("status") == "ok" else None
 
 
 def _claim(run, overwrite):
@@ -254,7 +259,7 @@ def execute(run, show=True, overwrite=False, command=""):
     make_folder(run.folder)
 
     def in_use():
-        raise UserError(f"{run.folder!r} is in use by another process")
+        raise FolderInUse(f"{run.folder!r} is in use by another process")
 
     with locked(os.path.join(run.folder, "lock"), in_use):
         _claim(run, overwrite)
