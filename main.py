@@ -73,6 +73,11 @@ def parser():
     for stage in ("pretrain", "cluster"):
         add(f"--aug-{stage}", action=argparse.BooleanOptionalAction, default=None,
             help=f"augment in the {stage} stage")  # fmt: skip
+    add("--epochs", type=int, metavar="N", help="clustering passes over the data at most (ASPC)")
+    add("--self-paced", action=argparse.BooleanOptionalAction, default=None,
+        help="select samples by self-paced learning (ASPC)")  # fmt: skip
+    add("--selection", help="losses that select samples: clean or augmented (ASPC)")
+    add("--init", help="k-means, spectral, agglomerative or gmm (ASPC)")
     add("--shift", type=float, help="largest shift, fraction of the side")
     add("--shift-pixels", type=float, help="largest shift, pixels, in place of --shift")
     add("--rotation", type=float, help="largest rotation, degrees")
@@ -82,7 +87,8 @@ def parser():
 
 PLAIN = (
     "pretrain_epochs", "maxiter", "update_interval", "tol", "batch_size", "latent_dim", "n_init",
-    "alpha", "beta", "aug_pretrain", "aug_cluster", "shift", "shift_pixels", "rotation", "center",
+    "alpha", "beta", "epochs", "self_paced", "selection", "init", "aug_pretrain", "aug_cluster",
+    "shift", "shift_pixels", "rotation", "center",
 )  # fmt: skip
 
 
@@ -105,6 +111,10 @@ def resolve(args, data):
     """Return the settings: the preset of (method, data set) and what the command line changes."""
     config = preset(args.method, data.name, data.n)
     changes = {name: getattr(args, name) for name in PLAIN if getattr(args, name) is not None}
+    for name in changes:
+        if not hasattr(config, name):
+            flag = "--" + name.replace("_", "-")
+            raise UserError(f"{flag} is not a setting of {args.method}: expected an ASPC method")
     for prefix in ("", "pretrain_"):
         changes[f"{prefix}optimizer"] = _optimizer(args, config, prefix)
     return dataclasses.replace(config, **changes)
@@ -152,7 +162,8 @@ def estimate(config, data, threads):
         step_flops(config.network, shape, config.batch_size, config.latent_dim, decoder)
         for decoder in (True, config.alpha > 0)
     ]
-    steps = [config.pretrain_epochs * passes, config.maxiter]
+    limit = config.epochs * passes if config.epoch_limit else config.maxiter
+    steps = [config.pretrain_epochs * passes, min(limit, config.maxiter or limit)]
     return [f * s / speed / 60 for f, s in zip(flops, steps, strict=True)]
 
 

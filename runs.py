@@ -30,7 +30,7 @@ from models.storage import locked, replacing, save_json
 
 LOG_COLUMNS = (
     "phase", "step", "seconds", "loss", "reconstruction", "kl", "distance",
-    "changed", "acc", "nmi", "ari",
+    "changed", "lambda", "selected", "distance_mean", "acc", "nmi", "ari",
 )  # fmt: skip
 
 

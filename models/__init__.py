@@ -8,13 +8,15 @@ import dataclasses
 import importlib
 
 from errors import UserError, unknown
-from models.config import Config
+from models.config import ASPCConfig, Config
 from models.presets import CONFIGS, preset
 
 # name -> (module, class): the method is the class; network and augmentation are in its config.
 METHODS = {
-    name: ("models.dec", name.removesuffix("-DA").removeprefix("Fc").removeprefix("Conv"))
-    for name in CONFIGS
+    name: ("models.aspc", "ASPC")
+    if isinstance(config, ASPCConfig)
+    else ("models.dec", name.removesuffix("-DA").removeprefix("Fc").removeprefix("Conv"))
+    for name, config in CONFIGS.items()
 }
 
 

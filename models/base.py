@@ -21,7 +21,7 @@ from models.storage import load_arrays, locked, save_arrays
 from models.training import Trainer, derive_seed
 from shapes import image_shape
 
-NETWORK, PRETRAIN, INITIALIZE, CLUSTER = range(4)  # uses of the run's seed
+NETWORK, PRETRAIN, INITIALIZE, CLUSTER, SELECT = range(5)  # uses of the run's seed
 CHUNK = 2048  # samples encoded at a time
 
 
@@ -95,9 +95,16 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         """Return {name: (shape, dtype)} of the targets of n samples."""
         raise NotImplementedError
 
-    def refresh(self, z):
-        """Return labels (n,) and {name: targets (n, ...)} from the clean embedding z (n, z)."""
+    def refresh(self, z, step):
+        """Return labels (n,), {name: targets (n, ...)} and {name: number to log}.
+
+        z (n, z) is the embedding of all clean samples after `step` steps.
+        """
         raise NotImplementedError
+
+    def total_steps(self, steps_per_pass):
+        """Return the largest number of clustering steps."""
+        return self.config.maxiter
 
     def loss_weights(self):
         """Return {name: weight} of the losses."""
@@ -146,10 +153,11 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         x = self._check(x)
         self._monitor = self.monitor or Monitor()
         self._build(x.shape[1:])
-        data = tf.constant(x)
+        data = self._data = tf.constant(x)
         self.seconds_ = {}
         self._pretrain(data)
         self._cluster(data)
+        del self._data
         self.labels_ = self.predict(x)
         return self
 
@@ -289,14 +297,16 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
                 "converged": np.bool_(False),
             }
         carry = trainer.carry
-        self._monitor.begin("cluster", c.maxiter, trainer.step)
+        self.initial_labels_ = carry["initial_labels"]
+        total = self.total_steps(trainer.steps_per_pass)
+        self._monitor.begin("cluster", total, trainer.step)
 
         def refresh(step):
-            labels, new = self.refresh(self._encode(data))
+            labels, new, told = self.refresh(self._encode(data), step)
             previous = carry.get("labels")
             changed = 1.0 if previous is None else float(np.mean(labels != previous))
             carry["labels"] = labels.astype(np.int64)
-            values = trainer.mean_losses() | {"changed": changed, "seconds": trainer.seconds}
+            values = trainer.mean_losses() | told | {"changed": changed, "seconds": trainer.seconds}
             self._monitor.row("cluster", step, values, carry["labels"])
             carry["converged"] = np.bool_(previous is not None and changed < c.tol)
             if carry["converged"]:
@@ -306,10 +316,9 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
             return False
 
         trainer.run(
-            c.maxiter, c.update_interval or trainer.steps_per_pass, refresh, checkpoint,
+            total, c.update_interval or trainer.steps_per_pass, refresh, checkpoint,
             self.checkpoint_seconds, lambda step: self._monitor.progress("cluster", step),
         )  # fmt: skip
-        self.initial_labels_ = carry["initial_labels"]
         self.refresh_labels_ = carry.get("labels", self.initial_labels_)
         self.converged_ = bool(carry["converged"])
         self.n_iter_ = trainer.step
@@ -324,6 +333,18 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
     def _encode(self, x):
         """Return the embedding z (n, z) of samples, without augmentation."""
         parts = [self._encode_batch(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)]
+        return np.concatenate([np.asarray(part) for part in parts])
+
+    def _encode_augmented(self, step):
+        """Return the embedding (n, z) of the training samples, each under one fresh transform."""
+        augment = self._augment(self.config.aug_cluster)
+        if augment is None:
+            return self._encode(self._data)
+        seed = derive_seed(self.random_state, SELECT, step)
+        parts = [
+            self._encode_batch(augment(self._data[i : i + CHUNK], tf.constant([seed, i])))
+            for i in range(0, len(self._data), CHUNK)
+        ]
         return np.concatenate([np.asarray(part) for part in parts])
 
     def _samples(self, x):

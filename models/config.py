@@ -65,17 +65,19 @@ class Config:
     optimizer: SGD | Adam = SGD(0.01, 0.9)
     alpha: float = 0.0  # weight of Lr in clustering
     beta: float = 1.0  # weight of Lc
-    maxiter: int = 20000  # clustering steps (mini-batches) at most
+    maxiter: int | None = 20000  # clustering steps (mini-batches) at most; None: see `epochs`
     update_interval: int | None = 140  # steps between refreshes of the targets; None: one pass
     tol: float = 1e-3  # stop when a smaller share of labels changes between two refreshes
+
+    epoch_limit = False  # whether a method is limited by passes over the data, not by steps
 
     def __post_init__(self):
         self._choice("network", ("fc", "conv"))
         self._choice("center", ("original", "true"))
         for name in ("latent_dim", "batch_size", "n_init", "update_interval"):
             self._number(name, 1, integer=True, optional=name == "update_interval")
-        for name in ("pretrain_epochs", "maxiter"):
-            self._number(name, 0, integer=True)
+        self._number("pretrain_epochs", 0, integer=True)
+        self._number("maxiter", 0, integer=True, optional=self.epoch_limit)
         for name in ("alpha", "beta", "tol"):
             self._number(name, 0)
         self._number("shift", 0, below=1)
@@ -136,6 +138,27 @@ class Config:
             names += ["shift", "shift_pixels", "rotation", "center"]
         data = self.to_dict()
         return {name: data[name] for name in ["aug_pretrain", *names]}
+
+
+@dataclass(frozen=True)
+class ASPCConfig(Config):
+    """ASPC's settings: those of `Config` and its own."""
+
+    update_interval: None = None  # always one pass
+    maxiter: int | None = None
+    epochs: int = 100  # T, passes over the data
+    self_paced: bool = True  # False: every sample has weight 1 (the paper's BasicDC)
+    selection: str = "clean"  # losses that select: "clean" (released code), "augmented" (eq. 16)
+    init: str = "k-means"  # or "spectral", "agglomerative", "gmm" (Table 6)
+    epoch_limit = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._number("epochs", 1, integer=True)
+        self._choice("selection", ("clean", "augmented"))
+        self._choice("init", ("k-means", "spectral", "agglomerative", "gmm"))
+        if self.update_interval is not None:
+            raise UserError(f"update_interval={self.update_interval!r}: ASPC updates once a pass")
 
 
 def digest(data, length=12):

@@ -33,9 +33,9 @@ class DEC(DeepClusterer):
     def target_specs(self, n):
         return {"p": ((n, self.n_clusters), "float32")}
 
-    def refresh(self, z):
+    def refresh(self, z, step):
         q = soft_assignment(z, self.centers)  # (n, k)
-        return np.argmax(q, axis=1), {"p": target_distribution(q)}
+        return np.argmax(q, axis=1), {"p": target_distribution(q)}, {}
 
     def loss_weights(self):
         return {"kl": self.config.beta}
@@ -79,14 +79,14 @@ class DCN(DeepClusterer):
     def target_specs(self, n):
         return {"center": ((n, self.config.latent_dim), "float32")}
 
-    def refresh(self, z):
+    def refresh(self, z, step):
         labels = np.argmin(squared_distances(z, self.centers), axis=1)
         centers = np.array(self.centers)
         for j in range(self.n_clusters):
             if (labels == j).any():
                 centers[j] = z[labels == j].mean(axis=0)
         self.centers.assign(centers)
-        return labels, {"center": ops.take(self.centers, labels, axis=0)}
+        return labels, {"center": ops.take(self.centers, labels, axis=0)}, {}
 
     def loss_weights(self):
         return {"distance": self.config.beta}

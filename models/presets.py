@@ -20,7 +20,7 @@ Departures from DEC-DA (paper / released code / here)
 from dataclasses import replace
 
 from errors import UserError, unknown
-from models.config import SGD, Adam, Config
+from models.config import SGD, Adam, ASPCConfig, Config
 
 # Fc: SGD(1.0, 0.9), 500 epochs, batch 256 [P 4.1, C]; Conv: Adam default, 500 epochs [P 4.1, C].
 FC = Config(network="fc", pretrain_optimizer=SGD(1.0, 0.9))
@@ -38,6 +38,21 @@ CONFIGS = {
     name + suffix: replace(config, aug_pretrain=bool(suffix), aug_cluster=bool(suffix))
     for name, config in FAMILIES.items()
     for suffix in ("", "-DA")
+}
+
+# ASPC: Adam 1e-4, T = 100, delta = 0.001; stage 1 is FcDEC's [P Table 2, C].
+ASPC = ASPCConfig(network="fc", pretrain_optimizer=SGD(1.0, 0.9), optimizer=Adam(1e-4))
+ASPC_DA = replace(ASPC, aug_pretrain=True, aug_cluster=True)
+CONFIGS |= {
+    "BasicDC": replace(ASPC, self_paced=False),  # Table 5, row 1
+    "ASPC": ASPC,  # Table 5, row 2
+    "ASPC-DA": ASPC_DA,
+    "ASPC-DA-SC": replace(ASPC_DA, init="spectral"),  # Table 6
+    "ASPC-DA-AC": replace(ASPC_DA, init="agglomerative"),
+    "ASPC-DA-GMM": replace(ASPC_DA, init="gmm"),
+    # Not in the paper: ASPC over the convolutional auto-encoder, pretrained as ConvDEC's.
+    "ConvASPC": replace(ASPC, network="conv", pretrain_optimizer=Adam(1e-3)),
+    "ConvASPC-DA": replace(ASPC_DA, network="conv", pretrain_optimizer=Adam(1e-3)),
 }
 
 LARGE = 20000  # samples from which the update interval is 140 steps; 30 below [C run_exp]
@@ -65,4 +80,6 @@ def preset(method, dataset=None, n=None):
     config = CONFIGS[method]
     if config.update_interval is not None and n is not None:
         config = replace(config, update_interval=140 if n >= LARGE else 30)
+    if isinstance(config, ASPCConfig) and dataset == "fmnist":
+        config = replace(config, epochs=10)  # [C]; the paper says 100 on every set
     return config
