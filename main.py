@@ -1,12 +1,14 @@
 """Cluster a data set with one method: `python main.py --method ConvDEC-DA --dataset usps`."""
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import math
 import os
 import shlex
 import sys
+import tempfile
 import time
 
 import datasets
@@ -167,27 +169,47 @@ def estimate(config, data, threads):
     return [f * s / speed / 60 for f, s in zip(flops, steps, strict=True)]
 
 
+@contextlib.contextmanager
+def quiet_stderr():
+    """Keep what native libraries write to stderr off the screen; show it if the block fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(kept, 2)
+            file.seek(0)
+            sys.stderr.write(file.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
 def set_up(threads, device):
     """Prepare TensorFlow: threads, device, repeatable operations. Return what was found."""
     if threads < 1:
         raise UserError(f"threads={threads}: expected an integer >= 1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    import tensorflow as tf
+    with quiet_stderr():
+        import keras  # noqa: F401
+        import tensorflow as tf
 
-    gpus = tf.config.list_physical_devices("GPU")
+        gpus = tf.config.list_physical_devices("GPU")
+        if device == "cpu":
+            tf.config.set_visible_devices([], "GPU")
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.experimental.enable_op_determinism()
+        tf.zeros(())  # starts the device: its messages come here
     if device == "gpu" and not gpus:
         raise UserError("device 'gpu': TensorFlow sees none on this machine; expected cpu")
-    if device == "cpu":
-        tf.config.set_visible_devices([], "GPU")
-        gpus = []
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.config.experimental.enable_op_determinism()
-    if gpus:
+    if gpus and device != "cpu":
         name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
     else:
         name = cpu_name()

@@ -10,6 +10,7 @@ import tensorflow as tf
 from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.cluster import KMeans
 from sklearn.exceptions import NotFittedError
+from threadpoolctl import threadpool_limits
 
 from augment import RandomShiftRotate
 from errors import UserError
@@ -289,7 +290,8 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         if checkpoint is None or not trainer.restore(checkpoint):
             begin = time.monotonic()
             seed = derive_seed(self.random_state, INITIALIZE)
-            centers, labels = self.initialize(self._encode(data), seed)
+            with threadpool_limits(1):  # OpenMP threads add up in any order: not repeatable
+                centers, labels = self.initialize(self._encode(data), seed)
             self.centers.assign(centers)
             trainer.carry = {
                 "initial_labels": labels.astype(np.int64),
