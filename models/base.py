@@ -388,7 +388,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         """The centres in the embedding, float32 (k, z)."""
         if not hasattr(self, "centers"):
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
-        return np.array(self.centers)
+        return np.asarray(self.centers).copy()
 
     # -- files -------------------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ class DCN(DeepClusterer):
 
     def refresh(self, z, step):
         labels = np.argmin(squared_distances(z, self.centers), axis=1)
-        centers = np.array(self.centers)
+        centers = np.asarray(self.centers).copy()
         for j in range(self.n_clusters):
             if (labels == j).any():
                 centers[j] = z[labels == j].mean(axis=0)

@@ -1,0 +1,38 @@
+"""What all tests share: the import path, TensorFlow's settings, a small set of images."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # before anything imports TensorFlow
+
+
+def pytest_collection_finish():
+    """Set TensorFlow up between its import and its first operation, if any test imports it."""
+    if "tensorflow" in sys.modules:
+        tf = sys.modules["tensorflow"]
+        tf.get_logger().setLevel("ERROR")
+        tf.config.threading.set_intra_op_parallelism_threads(2)
+        tf.config.threading.set_inter_op_parallelism_threads(2)
+        tf.config.experimental.enable_op_determinism()
+
+
+@pytest.fixture(scope="session")
+def root():
+    """The repository's root folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """200 handwritten digits, float32 (200, 8, 8, 1) in [0, 1]."""
+    from sklearn.datasets import load_digits
+
+    x = (load_digits().images[:200, :, :, None] / 16.0).astype(np.float32)
+    x.flags.writeable = False
+    return x

@@ -1,0 +1,157 @@
+"""Self-paced selection by hand, and what a run of ASPC does with it."""
+
+import keras
+import numpy as np
+import pytest
+
+from errors import UserError
+from models import build, preset
+from models.aspc import means, selected_mean, selection_threshold
+from models.monitor import Monitor
+
+SMALL = {"pretrain_epochs": 1, "n_init": 2, "batch_size": 64, "tol": 0, "epochs": 3}
+
+
+class Log(Monitor):
+    def __init__(self):
+        self.rows, self.notes = [], []
+
+    def row(self, phase, step, values, labels=None):
+        if phase == "cluster":
+            self.rows.append((step, dict(values), labels))
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.fixture(scope="module")
+def x(digits):
+    return digits[:150]
+
+
+def on_codes(centers, epochs=4, **settings):
+    """An ASPC that is given codes, not samples."""
+    model = build("ASPC", len(centers), latent_dim=1, batch_size=5, epochs=epochs, **settings)
+    model.centers = keras.Variable(np.array(centers, np.float32)[:, None])
+    return model
+
+
+def test_lambda_and_selection_of_ten_losses_by_hand():
+    """Losses 0, 1, 4, ..., 81: mean 28.5, std sqrt(721.05) = 26.852."""
+    losses = np.arange(10.0) ** 2
+    assert selection_threshold(losses, 0.0) == pytest.approx(28.5)
+    assert selection_threshold(losses, 1.0) == pytest.approx(28.5 + 26.852374)
+    model = on_codes([0.0, 1000.0])
+    model.initial_labels_ = np.zeros(10, np.int64)
+    z = np.arange(10, dtype=np.float32)[:, None]
+    for step, kept, threshold in (
+        (0, 10, np.inf),  # the first epoch takes all
+        (2, 6, 28.5),  # then t = 0: 0, 1, 4, 9, 16, 25
+        (4, 6, 28.5 + 26.852374 / 4),  # 35.2
+        (8, 7, 28.5 + 26.852374 * 3 / 4),  # 48.6: 36 is below, 49 is not
+    ):
+        labels, targets, told = model.refresh(z, step)
+        assert labels.tolist() == [0] * 10
+        assert np.asarray(targets["v"]).tolist() == [1.0] * kept + [0.0] * (10 - kept)
+        assert np.asarray(targets["center"]).tolist() == [[0.0]] * 10
+        assert told["lambda"] == pytest.approx(threshold)
+        assert told["selected"] == pytest.approx(kept / 10)
+        assert told["distance_mean"] == pytest.approx(28.5)
+
+
+def test_basic_dc_takes_all_in_every_epoch():
+    model = on_codes([0.0, 1000.0], self_paced=False)
+    labels, targets, told = model.refresh(np.arange(10, dtype=np.float32)[:, None], 6)
+    assert np.asarray(targets["v"]).tolist() == [1.0] * 10 and told["selected"] == 1
+
+
+def test_assignment_to_the_nearest_fixed_centre():
+    model = on_codes([0.0, 10.0])
+    z = np.array([[1], [4], [6], [12], [5.5]], np.float32)
+    labels, targets, _ = model.refresh(z, 1)
+    assert labels.tolist() == [0, 0, 1, 1, 1]
+    assert np.asarray(targets["center"])[:, 0].tolist() == [0, 0, 10, 10, 10]
+    assert model.cluster_centers_.tolist() == [[0.0], [10.0]]
+
+
+def test_batch_loss_is_the_mean_over_the_selected():
+    losses = np.array([1.0, 2.0, 30.0, 5.0], np.float32)
+    for v, mean in (([1, 1, 0, 1], 8 / 3), ([1, 1, 1, 1], 9.5), ([0, 0, 0, 0], 0.0)):
+        assert float(selected_mean(losses, np.array(v, np.float32))) == pytest.approx(mean)
+
+
+def test_a_batch_without_selected_samples_moves_nothing(x):
+    import tensorflow as tf
+
+    model = build("ASPC", 4, pretrain_epochs=0, epochs=1, batch_size=64, n_init=1).fit(x)
+    with tf.GradientTape() as tape:
+        targets = {"center": np.ones((8, 10), np.float32), "v": np.zeros(8, np.float32)}
+        loss = model.loss(tf.constant(x[:8]), targets)["distance"]
+    gradients = tape.gradient(loss, [v.value for v in model.trained()])
+    assert float(loss) == 0 and all(not np.asarray(g).any() for g in gradients)
+
+
+def test_means_by_hand_with_an_empty_cluster():
+    z = np.array([[0, 0], [2, 4], [5, 5]], np.float32)
+    assert means(z, np.array([0, 0, 2]), 3).tolist() == [[1, 2], [0, 0], [5, 5]]
+
+
+@pytest.mark.parametrize("method", ["ASPC", "ASPC-DA", "BasicDC"])
+def test_centres_stay_and_the_encoder_learns(x, method):
+    start = build(method, 4, **(SMALL | {"maxiter": 0})).fit(x)
+    model = build(method, 4, **SMALL).fit(x)
+    assert np.array_equal(model.cluster_centers_, start.cluster_centers_)
+    assert not np.array_equal(model.transform(x), start.transform(x))
+    assert model.n_iter_ == 3 * 3  # epochs of 64 + 64 + 22 samples
+
+
+def test_the_log_tells_lambda_and_the_share_selected(x):
+    model = build("ASPC-DA", 4, monitor=Log(), **SMALL).fit(x)
+    steps = [step for step, _, _ in model.monitor.rows]
+    assert steps == [0, 3, 6]
+    for step, values, labels in model.monitor.rows:
+        assert {"lambda", "selected", "distance_mean", "changed"} <= set(values)
+        assert labels.shape == (150,)
+        assert (values["selected"] == 1) == (step == 0)
+        assert 0 < values["selected"] <= 1
+
+
+def test_augmented_losses_select_other_samples(x):
+    logs = []
+    for selection in ("clean", "augmented"):
+        model = build("ASPC-DA", 4, monitor=Log(), selection=selection, **SMALL).fit(x)
+        logs.append([values["distance_mean"] for _, values, _ in model.monitor.rows])
+    assert logs[0][0] == logs[1][0]  # nothing is selected yet
+    assert logs[0][1] != logs[1][1]
+
+
+def test_stops_by_itself_without_labels(x):
+    model = build("ASPC", 4, **(SMALL | {"tol": 1.0, "epochs": 50})).fit(x)
+    assert model.converged_ and model.n_iter_ < 50 * 3
+
+
+@pytest.mark.parametrize("init", ["spectral", "agglomerative", "gmm"])
+def test_initialisers_of_table_6(x, init, monkeypatch):
+    """On all samples, and on a sample of 100 of them: every sample gets a label either way."""
+    settings = SMALL | {"init": init, "maxiter": 0}
+    model = build("ASPC-DA", 4, monitor=Log(), **settings).fit(x)
+    assert not model.monitor.notes and len(np.unique(model.initial_labels_)) == 4
+    np.testing.assert_allclose(
+        model.cluster_centers_, means(model.transform(x), model.initial_labels_, 4), atol=1e-4
+    )
+    monkeypatch.setattr("models.aspc.SAMPLE", 100)
+    model = build("ASPC-DA", 4, monitor=Log(), **settings).fit(x)
+    assert model.initial_labels_.shape == (150,)
+    assert bool(model.monitor.notes) == (init != "gmm")
+    if init != "gmm":
+        assert "100 of 150" in model.monitor.notes[0]
+
+
+def test_presets_and_settings():
+    assert preset("ASPC-DA", "usps").epochs == preset("ASPC-DA").epochs == 100
+    assert preset("ASPC-DA", "fmnist").epochs == 10
+    assert preset("ASPC-DA").pretrain_dict() == preset("FcDEC-DA").pretrain_dict()
+    assert preset("ConvASPC-DA").pretrain_dict() == preset("ConvDEC-DA").pretrain_dict()
+    for wrong in ({"epochs": 0}, {"selection": "both"}, {"init": "kmeans"}, {"update_interval": 5}):
+        with pytest.raises(UserError, match=next(iter(wrong))):
+            build("ASPC-DA", 4, **wrong)

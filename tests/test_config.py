@@ -1,0 +1,252 @@
+import dataclasses
+import json
+import math
+
+import pytest
+
+from errors import UserError
+from models import METHODS, build
+from models.config import SGD, Adam, Config, digest
+from models.presets import CONFIGS, preset
+
+FC_PRETRAIN, CONV_PRETRAIN = SGD(1.0, 0.9), Adam(1e-3)
+# PAPERS.md 3.2-3.4: method, network, augmented, pretraining, clustering, alpha, beta.
+TABLE = [
+    ("FcDEC", "fc", False, FC_PRETRAIN, SGD(0.01, 0.9), 0, 1),
+    ("FcDEC-DA", "fc", True, FC_PRETRAIN, SGD(0.01, 0.9), 0, 1),
+    ("FcIDEC", "fc", False, FC_PRETRAIN, SGD(1.0, 0.9), 1, 0.1),
+    ("FcIDEC-DA", "fc", True, FC_PRETRAIN, SGD(1.0, 0.9), 1, 0.1),
+    ("FcDCN", "fc", False, FC_PRETRAIN, Adam(1e-4), 0, 1),
+    ("FcDCN-DA", "fc", True, FC_PRETRAIN, Adam(1e-4), 0, 1),
+    ("ConvDEC", "conv", False, CONV_PRETRAIN, Adam(1e-3), 0, 1),
+    ("ConvDEC-DA", "conv", True, CONV_PRETRAIN, Adam(1e-3), 0, 1),
+    ("ConvIDEC", "conv", False, CONV_PRETRAIN, Adam(1e-3), 1, 0.1),
+    ("ConvIDEC-DA", "conv", True, CONV_PRETRAIN, Adam(1e-3), 1, 0.1),
+]
+# PAPERS.md 3.4: data set, samples, update interval of the DEC and IDEC methods.
+INTERVALS = [("mnist", 70000, 140), ("fmnist", 70000, 140), ("mnist-test", 10000, 30),
+             ("usps", 9298, 30)]  # fmt: skip
+
+
+# -- the papers' settings -------------------------------------------------------------------------
+
+
+def test_the_ten_methods():
+    assert sorted(METHODS) == sorted(row[0] for row in TABLE)
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row[0])
+def test_preset_is_the_papers(row):
+    method, network, augmented, pretraining, clustering, alpha, beta = row
+    c = preset(method)
+    assert (c.network, c.latent_dim, c.batch_size, c.n_init) == (network, 10, 256, 20)
+    assert (c.aug_pretrain, c.aug_cluster) == (augmented, augmented)
+    assert (c.shift, c.shift_pixels, c.rotation, c.center) == (0.1, None, 10.0, "original")
+    assert (c.pretrain_optimizer, c.pretrain_epochs) == (pretraining, 500)
+    assert (c.optimizer, c.alpha, c.beta) == (clustering, alpha, beta)
+    assert (c.maxiter, c.tol) == (20000, 1e-3)
+
+
+@pytest.mark.parametrize("method", [row[0] for row in TABLE])
+@pytest.mark.parametrize(("dataset", "n", "interval"), INTERVALS)
+def test_update_interval(method, dataset, n, interval):
+    expected = None if "DCN" in method else interval
+    assert preset(method, dataset, n).update_interval == expected
+
+
+@pytest.mark.parametrize(("dataset", "n", "interval"), INTERVALS)
+def test_update_interval_by_name_alone(dataset, n, interval):
+    assert preset("FcDEC", dataset).update_interval == interval
+
+
+def test_augmentation_is_all_that_DA_changes():
+    for method in CONFIGS:
+        if method.endswith("-DA"):
+            without = dataclasses.replace(CONFIGS[method], aug_pretrain=False, aug_cluster=False)
+            assert without == CONFIGS[method.removesuffix("-DA")]
+
+
+@pytest.mark.parametrize("name", ["fcdec", "FcDEC-da", "DEC", "FcDEC ", "ConvDCN", "", None])
+def test_method_names_are_exact(name):
+    with pytest.raises(UserError, match="unknown method .*choose from .*FcDEC-DA"):
+        preset(name)
+    with pytest.raises(UserError, match="unknown method"):
+        build(name, 10)
+
+
+def test_unknown_method_suggests_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'ConvIDEC-DA'"):
+        preset("convidec-da")
+
+
+# -- the record -----------------------------------------------------------------------------------
+
+BAD = [
+    (name, value)
+    for names, values in [
+        (("batch_size", "latent_dim", "n_init", "update_interval"), (0, -3, 2.0, "8", True)),
+        (("batch_size", "latent_dim", "n_init"), (None,)),
+        (("pretrain_epochs", "maxiter"), (-1, 1.5, "10", False, None, math.nan)),
+        (("alpha", "beta", "tol"), (-0.5, math.nan, math.inf, "1", True, None)),
+        (("shift",), (-0.1, 1.0, math.nan, "0.1", False, None)),
+        (("shift_pixels",), (-3, math.inf, math.nan, "3", True)),
+        (("rotation",), (-10, 181, math.nan, "10", True, None)),
+        (("network",), ("dense", "FC", "", None, 0)),
+        (("center",), ("middle", None, 0.5)),
+        (("aug_pretrain", "aug_cluster"), ("no", None, 2)),
+        (("optimizer", "pretrain_optimizer"), ("adam", None, 0.01, SGD)),
+    ]
+    for name in names
+    for value in values
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD, ids=lambda v: str(v))
+def test_bad_value_is_named(name, value):
+    with pytest.raises(UserError) as caught:
+        Config(**{name: value})
+    assert name in str(caught.value) and repr(value) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["optimizer", "pretrain_optimizer"])
+@pytest.mark.parametrize("make", [SGD, Adam])
+@pytest.mark.parametrize("lr", [0, -0.01, math.nan, math.inf, True, "0.1", None])
+def test_bad_learning_rate_is_named(name, make, lr):
+    with pytest.raises(UserError) as caught:
+        Config(**{name: make(lr)})
+    assert "lr" in str(caught.value) and repr(lr) in str(caught.value)
+
+
+@pytest.mark.parametrize("momentum", [1, 1.0, -0.1, math.nan, math.inf, True, "0.9", None])
+def test_bad_momentum_is_named(momentum):
+    with pytest.raises(UserError) as caught:
+        Config(optimizer=SGD(0.1, momentum))
+    assert f"momentum={momentum!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        {"batch_size": 1, "latent_dim": 1, "n_init": 1, "update_interval": 1},
+        {"pretrain_epochs": 0, "maxiter": 0, "alpha": 0, "beta": 0, "tol": 0},
+        {"update_interval": None, "shift_pixels": None},
+        {"shift": 0, "rotation": 0, "shift_pixels": 0},
+        {"shift": 0.99, "rotation": 180, "shift_pixels": 2.5, "tol": 1},
+        {"optimizer": SGD(1, 0), "pretrain_optimizer": Adam(1)},
+    ],
+    ids=str,
+)
+def test_limits_are_allowed(good):
+    config = Config(**good)
+    assert {name: getattr(config, name) for name in good} == good
+
+
+def test_replace_validates_too():
+    with pytest.raises(UserError, match="batch_size=0"):
+        dataclasses.replace(Config(), batch_size=0)
+
+
+def test_frozen():
+    config = Config()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.tol = 0.5
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.optimizer.lr = 0.5
+
+
+@pytest.mark.parametrize("method", sorted(CONFIGS))
+def test_round_trip_through_json(method):
+    config = dataclasses.replace(CONFIGS[method], shift_pixels=3.0, tol=0.25, maxiter=7)
+    there = json.loads(json.dumps(config.to_dict()))
+    back = Config.from_dict(there)
+    assert back == config
+    assert type(back.optimizer) is type(config.optimizer)
+    assert there["maxiter"] == 7  # from_dict leaves its argument as it was
+    assert isinstance(there["optimizer"], dict) and "name" in there["optimizer"]
+
+
+def test_from_dict_names_unknown_settings():
+    with pytest.raises(UserError, match="unknown setting 'batchsize'; did you mean 'batch_size'"):
+        Config.from_dict({"batchsize": 3})
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{"name": "rmsprop", "lr": 0.1}, {"lr": 0.1}, {"name": "adam", "lr": 0.1, "momentum": 0.9}],
+    ids=str,
+)
+def test_from_dict_names_unknown_optimizers(record):
+    with pytest.raises(UserError):
+        Config.from_dict({"optimizer": record})
+
+
+def test_from_dict_validates():
+    with pytest.raises(UserError, match="tol=-1"):
+        Config.from_dict({"tol": -1})
+
+
+def test_build_overrides_and_names_unknown_settings():
+    model = build("FcDEC", 4, tol=0.5, maxiter=9, cache_dir="there", random_state=3)
+    assert (model.config.tol, model.config.maxiter) == (0.5, 9)
+    assert (model.n_clusters, model.cache_dir, model.random_state) == (4, "there", 3)
+    assert model.config.optimizer == SGD(0.01, 0.9)
+    with pytest.raises(UserError, match="unknown setting 'max_iter'; did you mean 'maxiter'"):
+        build("FcDEC", 4, max_iter=9)
+    with pytest.raises(UserError, match="tol=-1"):
+        build("FcDEC", 4, tol=-1)
+
+
+# -- what pretraining depends on ------------------------------------------------------------------
+
+
+def key(config):
+    return digest(config.pretrain_dict())
+
+
+def test_methods_share_pretraining_by_network_and_augmentation():
+    groups = {}
+    for method, config in CONFIGS.items():
+        groups.setdefault(key(config), set()).add(method)
+    assert sorted(map(sorted, groups.values())) == [
+        ["ConvDEC", "ConvIDEC"],
+        ["ConvDEC-DA", "ConvIDEC-DA"],
+        ["FcDCN", "FcDEC", "FcIDEC"],
+        ["FcDCN-DA", "FcDEC-DA", "FcIDEC-DA"],
+    ]
+
+
+CLUSTERING = {"n_init": 3, "optimizer": Adam(0.5), "alpha": 0.3, "beta": 0.4, "maxiter": 5,
+              "update_interval": 7, "tol": 0.9, "aug_cluster": False}  # fmt: skip
+PRETRAINING = {"network": "conv", "latent_dim": 5, "batch_size": 32, "aug_pretrain": False,
+               "shift": 0.2, "shift_pixels": 3, "rotation": 20, "center": "true",
+               "pretrain_optimizer": SGD(0.5, 0.9), "pretrain_epochs": 3}  # fmt: skip
+
+
+def test_every_setting_is_of_one_kind():
+    names = {f.name for f in dataclasses.fields(Config)}
+    assert names == set(CLUSTERING) | set(PRETRAINING)
+
+
+@pytest.mark.parametrize(("name", "value"), CLUSTERING.items())
+def test_clustering_settings_do_not_change_the_pretraining(name, value):
+    base = CONFIGS["FcDEC-DA"]
+    assert key(dataclasses.replace(base, **{name: value})) == key(base)
+
+
+@pytest.mark.parametrize(("name", "value"), PRETRAINING.items())
+def test_pretraining_settings_change_the_pretraining(name, value):
+    base = CONFIGS["FcDEC-DA"]
+    assert key(dataclasses.replace(base, **{name: value})) != key(base)
+
+
+@pytest.mark.parametrize("name", ["shift", "shift_pixels", "rotation", "center"])
+def test_augmentation_does_not_matter_where_it_is_off(name):
+    base = CONFIGS["FcDEC"]
+    assert key(dataclasses.replace(base, **{name: PRETRAINING[name]})) == key(base)
+
+
+def test_digest_ignores_the_order_of_keys_and_nothing_else():
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
+    assert len({digest({"a": v}) for v in (1, 2, "1", None, [1], 1.5)}) == 6
+    assert len(digest({}, 7)) == 7

@@ -1,0 +1,199 @@
+import json
+import os
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from errors import UserError
+from models.storage import load_arrays, locked, replacing, save_arrays, save_json
+
+ARRAYS = {
+    "plain": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "group/one": np.array([1, 2], np.int64),
+    "group/sub/two": np.float64(0.1),
+    "flag": np.bool_(True),
+    "empty": np.zeros((0, 4), np.float32),
+}
+ABOUT = {"kind": "test", "list": [1, 2.5, None], "text": "größer", "nested": {"a": True}}
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "arrays.h5"
+    save_arrays(path, ARRAYS, ABOUT)
+    return path
+
+
+def test_round_trip(file):
+    arrays, about = load_arrays(file)
+    assert about == ABOUT
+    assert set(arrays) == set(ARRAYS)
+    for name, array in ARRAYS.items():
+        got = np.asarray(arrays[name])
+        assert got.dtype == array.dtype and got.shape == array.shape, name
+        assert (got == array).all(), name
+
+
+def test_second_save_replaces_the_first(file):
+    save_arrays(file, {"other": np.ones(3)}, {"kind": "new"})
+    arrays, about = load_arrays(str(file))
+    assert list(arrays) == ["other"] and about == {"kind": "new"}
+    assert os.listdir(file.parent) == [file.name]
+
+
+class Stop(BaseException):
+    """Stands for Ctrl-C."""
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, Stop])
+def test_interrupted_write_leaves_the_old_file(tmp_path, error):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(error), replacing(path) as temporary:
+        with open(temporary, "w") as f:
+            f.write("half of the n")
+        assert path.read_text() == "old"
+        raise error
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_failed_save_leaves_the_old_arrays(file):
+    with pytest.raises(TypeError):
+        save_arrays(file, {"bad": np.array([object()])}, {})
+    with pytest.raises(TypeError):
+        save_arrays(file, {}, {"bad": object()})
+    assert load_arrays(file)[1] == ABOUT
+    assert os.listdir(file.parent) == [file.name]
+
+
+def test_json_round_trip_and_failure(tmp_path):
+    path = tmp_path / "a.json"
+    save_json(path, ABOUT)
+    assert json.loads(path.read_text(encoding="utf-8")) == ABOUT
+    with pytest.raises(TypeError):
+        save_json(path, {"bad": object()})
+    assert json.loads(path.read_text(encoding="utf-8")) == ABOUT
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def refused(path):
+    """Load a bad file; return the message, which must be one line that names the file."""
+    with pytest.raises(UserError) as caught:
+        load_arrays(path)
+    text = str(caught.value)
+    assert "\n" not in text and path.name in text
+    return text
+
+
+def test_missing_file_and_folder(tmp_path):
+    assert "no weights file" in refused(tmp_path / "absent.h5")
+    refused(tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.2, 0.5, 0.9, 0.99])
+def test_truncated(file, share):
+    data = file.read_bytes()
+    file.write_bytes(data[: int(len(data) * share)])
+    assert "cannot read" in refused(file)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello\n", b"\x00" * 4000, b"PK\x03\x04" + b"x" * 99])
+def test_garbage(tmp_path, content):
+    path = tmp_path / "garbage.h5"
+    path.write_bytes(content)
+    assert "cannot read" in refused(path)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {},
+        {"format": "deep-clustering-0"},
+        {"format": np.arange(3)},
+        {"format": 1},
+        {"format": "deep-clustering-1"},
+        {"format": "deep-clustering-1", "about": "{not json"},
+    ],
+    ids=str,
+)
+def test_foreign_hdf5(tmp_path, attributes):
+    path = tmp_path / "foreign.h5"
+    with h5py.File(path, "w") as f:
+        f["kernel"] = np.ones(3)
+        f.attrs.update(attributes)
+    refused(path)
+
+
+def test_one_flipped_byte_is_never_a_traceback(file):
+    """A damaged file is refused or, where only a number's bits changed, read."""
+    data = file.read_bytes()
+    rng = np.random.default_rng(0)
+    outcomes = set()
+    for place in rng.integers(0, len(data), size=300):
+        damaged = bytearray(data)
+        damaged[place] ^= 0xFF
+        file.write_bytes(damaged)
+        try:
+            load_arrays(file)
+            outcomes.add("read")
+        except UserError as error:
+            assert "\n" not in str(error)
+            outcomes.add("refused")
+    assert "refused" in outcomes
+
+
+HOLDER = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from models.storage import locked
+with locked(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("end", ["release", "kill"])
+def test_lock_excludes_another_process(tmp_path, root, end):
+    path = tmp_path / "lock"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path), str(root)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    events = []
+
+    def waiting():
+        events.append(("waiting", holder.poll()))  # None: the holder still lives
+        if end == "kill":
+            holder.kill()
+        else:
+            holder.stdin.close()
+
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with locked(path, waiting):
+            events.append("held")
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
+        holder.stdin.close()
+    assert events == [("waiting", None), "held"]
+
+
+def test_free_lock_does_not_wait(tmp_path):
+    calls = []
+    for _ in range(2):
+        with locked(tmp_path / "lock", lambda: calls.append("waiting")):
+            pass
+    assert calls == []
+
+
+def test_lock_is_freed_by_an_exception(tmp_path):
+    with pytest.raises(KeyError), locked(tmp_path / "lock"):
+        raise KeyError
+    with locked(tmp_path / "lock", lambda: pytest.fail("still held")):
+        pass

@@ -1,0 +1,410 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from augment import RandomShiftRotate
+from errors import TrainingFailed
+from models.training import Trainer, derive_seed
+
+
+class Toy:
+    """w (d,) is fitted to the samples (n, d): loss = mean over b of ||x - w||^2."""
+
+    def __init__(self, x, optimizer=None, start=0.0, weight=1.0, **settings):
+        self.w = keras.Variable(np.full(x.shape[1:], start, np.float32))
+        settings = {"batch_size": len(x), "seed": 5, "shuffle": False} | settings
+        self.trainer = Trainer(
+            tf.constant(x, tf.float32), self.loss, {"distance": weight}, [self.w],
+            optimizer or keras.optimizers.SGD(0.1), **settings,
+        )  # fmt: skip
+
+    def loss(self, x, targets):
+        return {"distance": tf.reduce_mean(tf.reduce_sum((x - self.w) ** 2, axis=1))}
+
+    def run(self, total, interval=1000, refresh=lambda step: False, **others):
+        self.trainer.run(total, interval, refresh, **others)
+        return np.asarray(self.w)
+
+
+X = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
+
+
+# -- the order of batches -------------------------------------------------------------------------
+
+
+def all_rows(trainer, passes):
+    return [trainer.rows(step) for step in range(passes * trainer.steps_per_pass)]
+
+
+@pytest.mark.parametrize(
+    ("n", "b", "sizes"),
+    [(10, 4, [4, 4, 2]), (8, 4, [4, 4]), (3, 4, [3]), (4, 4, [4]), (5, 1, [1] * 5), (9, 4, [4, 4, 1])],
+)  # fmt: skip
+def test_contiguous_batches_with_a_short_last_one(n, b, sizes):
+    trainer = Toy(np.zeros((n, 1)), batch_size=b).trainer
+    assert trainer.steps_per_pass == len(sizes)
+    rows = all_rows(trainer, 2)
+    assert [len(r) for r in rows] == sizes * 2
+    assert np.concatenate(rows).tolist() == [*range(n), *range(n)]
+    assert all(r.dtype == np.int32 for r in rows)
+
+
+@pytest.mark.parametrize(("n", "b"), [(10, 4), (8, 4), (3, 4)])
+def test_shuffled_passes_are_permutations(n, b):
+    trainer = Toy(np.zeros((n, 1)), batch_size=b, shuffle=True).trainer
+    rows = all_rows(trainer, 3)
+    assert all(len(r) for r in rows)
+    steps = trainer.steps_per_pass
+    for k in range(3):
+        one_pass = np.concatenate(rows[k * steps : (k + 1) * steps])
+        assert sorted(one_pass.tolist()) == list(range(n))
+
+
+def test_shuffles_depend_on_pass_and_seed_alone():
+    def order(seed, step):
+        settings = {"batch_size": 100, "shuffle": True, "seed": seed}
+        return Toy(np.zeros((100, 1)), **settings).trainer.rows(step).tolist()
+
+    orders = [order(1, 0), order(1, 1), order(1, 2), order(2, 0)]
+    assert len({tuple(o) for o in orders}) == 4 and list(range(100)) not in orders
+    trainer = Toy(np.zeros((100, 1)), batch_size=100, shuffle=True, seed=1).trainer
+    for step in (2, 0, 1, 2):  # in any sequence, as after a restore
+        assert trainer.rows(step).tolist() == orders[step]
+
+
+def test_each_pass_trains_on_every_sample_once():
+    """Also where n is a multiple of b (the released code trains on an empty batch there)."""
+    for n in (8, 10):
+        seen = keras.Variable(np.zeros(n, np.float32))
+        x = np.arange(n, dtype=np.float32)[:, None]
+
+        def loss(x, targets, seen=seen, n=n):
+            here = tf.reduce_sum(tf.one_hot(tf.cast(x[:, 0], tf.int32), n), axis=0)
+            return {"seen": -tf.reduce_sum(seen * here)}  # the gradient counts visits
+
+        trainer = Trainer(
+            tf.constant(x), loss, {"seen": 1.0}, [seen], keras.optimizers.SGD(1.0),
+            batch_size=4, seed=0, shuffle=True,
+        )  # fmt: skip
+        trainer.run(2 * trainer.steps_per_pass, 1000, lambda step: False)
+        assert np.asarray(seen).tolist() == [2] * n
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_targets_follow_their_samples(shuffle):
+    """Each sample's target is its own number: the loss counts pairs that do not match."""
+    x = np.arange(10, dtype=np.float32)[:, None]
+    target = tf.Variable(tf.constant(x) * 3.0, trainable=False)
+    w = keras.Variable(np.float32(3.0))
+    trainer = Trainer(
+        tf.constant(x), lambda x, t: {"gap": tf.reduce_mean(abs(x * w - t["three"]))},
+        {"gap": 1.0}, [w], keras.optimizers.SGD(1e-9), batch_size=4, seed=1, shuffle=shuffle,
+        targets={"three": target},
+    )  # fmt: skip
+    trainer.run(6, 1000, lambda step: False)
+    assert trainer.mean_losses()["gap"] < 1e-5
+
+
+# -- steps ----------------------------------------------------------------------------------------
+
+
+def test_quadratic_reaches_its_optimum():
+    np.testing.assert_allclose(Toy(X).run(100), X.mean(axis=0), atol=1e-5)
+
+
+def test_momentum_steps_by_hand():
+    """v <- m v - lr g, w <- w + v, with g = 2 (w - mean)."""
+    toy = Toy(X, keras.optimizers.SGD(0.05, momentum=0.9), start=1.0)
+    mean, w, v = X.mean(axis=0, dtype=np.float64), np.ones(3), np.zeros(3)
+    for _ in range(3):
+        v = 0.9 * v - 0.05 * 2 * (w - mean)
+        w = w + v
+    np.testing.assert_allclose(toy.run(3), w, rtol=1e-5)
+
+
+def test_weights_multiply_the_losses():
+    toy = Toy(X, start=1.0, weight=0.25)
+    w = 1 - 0.1 * 0.25 * 2 * (1 - X.mean(axis=0))
+    np.testing.assert_allclose(toy.run(1), w, rtol=1e-5)
+    losses = toy.trainer.mean_losses()
+    assert losses["loss"] == pytest.approx(0.25 * losses["distance"])
+
+
+def test_mean_losses_are_means_over_the_steps_since_the_last_call():
+    toy = Toy(X, keras.optimizers.SGD(1e-12), batch_size=4)
+    assert toy.trainer.mean_losses() == {}
+    square = (X.astype(np.float64) ** 2).sum(axis=1)
+    toy.run(3)
+    expected = np.mean([square[:4].mean(), square[4:8].mean(), square[8:].mean()])
+    got = toy.trainer.mean_losses()
+    assert set(got) == {"distance", "loss"}
+    assert got["distance"] == pytest.approx(expected, rel=1e-5)
+    assert toy.trainer.mean_losses() == {}
+    toy.run(4)
+    assert toy.trainer.mean_losses()["loss"] == pytest.approx(square[:4].mean(), rel=1e-5)
+
+
+def test_only_the_given_variables_are_trained():
+    x = tf.ones((4, 1))
+    a, b = keras.Variable(np.float32(0)), keras.Variable(np.float32(0))
+    trainer = Trainer(
+        x, lambda x, t: {"gap": tf.reduce_mean((x - a - b) ** 2)}, {"gap": 1.0}, [a],
+        keras.optimizers.SGD(0.1), batch_size=4, seed=0, shuffle=False,
+    )  # fmt: skip
+    trainer.run(5, 1000, lambda step: False)
+    assert float(a) > 0.5 and float(b) == 0
+
+
+def test_augmentation_draws_on_seed_and_step():
+    """Step t sees augment(x[rows], (seed, t)); the clean data stays as it was."""
+    x = np.zeros((6, 1), np.float32)
+    seen = []
+
+    def augment(x, seed):
+        seen.append(seed)
+        return x + tf.cast(seed[0] * 100 + seed[1], tf.float32)
+
+    data = tf.constant(x)
+    w = keras.Variable(np.float32(0))
+    trainer = Trainer(
+        data, lambda x, t: {"value": tf.reduce_mean(x) + 0 * w.value}, {"value": 1.0}, [w],
+        keras.optimizers.SGD(0.1), batch_size=4, seed=7, shuffle=False, augment=augment,
+    )  # fmt: skip
+    for step in range(3):
+        trainer.run(step + 1, 1000, lambda step: False)
+        assert trainer.mean_losses()["value"] == 700 + step
+    assert len(seen) == 1  # one graph for full and short batches alike
+    assert (data.numpy() == x).all()
+
+
+@pytest.mark.parametrize("moment", ["refresh", "checkpoint", "end"])
+def test_divergence_is_told(tmp_path, moment):
+    toy = Toy(X, keras.optimizers.SGD(1e6))
+    path = tmp_path / "checkpoint.h5"
+    with pytest.raises(TrainingFailed, match="not finite at step .*learning rate"):
+        if moment == "refresh":
+            toy.run(30, 10, lambda step: toy.trainer.mean_losses() and False)
+        elif moment == "checkpoint":
+            toy.run(30, checkpoint=path, every=0.0)
+        else:
+            toy.run(30)
+            toy.trainer.mean_losses()
+    if moment == "checkpoint":  # what is on disk can still be used
+        again = Toy(X)
+        assert again.trainer.restore(path) and np.isfinite(again.trainer.mean_losses()["loss"])
+
+
+# -- refresh --------------------------------------------------------------------------------------
+
+
+def refreshes(toy, total, interval, stop=None):
+    steps = []
+
+    def refresh(step):
+        assert step == toy.trainer.step
+        steps.append(step)
+        return step == stop
+
+    toy.run(total, interval, refresh)
+    return steps
+
+
+@pytest.mark.parametrize(
+    ("total", "interval", "steps"),
+    [(7, 3, [0, 3, 6]), (6, 3, [0, 3]), (2, 3, [0]), (3, 1, [0, 1, 2]), (0, 3, [])],
+)
+def test_refresh_is_called_at_multiples_below_the_total(total, interval, steps):
+    toy = Toy(X)
+    assert refreshes(toy, total, interval) == steps
+    assert toy.trainer.step == total
+
+
+def test_refresh_stops_the_run_before_the_step():
+    toy, three = Toy(X), Toy(X).run(3)
+    assert refreshes(toy, 20, 3, stop=3) == [0, 3]
+    assert toy.trainer.step == 3
+    assert (np.asarray(toy.w) == three).all()
+
+
+def test_refreshed_targets_hold_until_the_next_refresh():
+    target = tf.Variable(tf.zeros(10), trainable=False)
+    w, used = keras.Variable(np.float32(0)), []
+    trainer = Trainer(
+        tf.constant(X), lambda x, t: {"target": tf.reduce_mean(t["t"]) + 0 * w.value},
+        {"target": 1.0}, [w], keras.optimizers.SGD(0.1), batch_size=4, seed=0, shuffle=False,
+        targets={"t": target},
+    )  # fmt: skip
+
+    def refresh(step):
+        target.assign(tf.fill([10], float(step + 1)))
+
+    trainer.run(
+        7, 3, refresh, progress=lambda step: used.append(trainer.mean_losses()["target"])
+    )
+    assert used == [1, 1, 1, 4, 4, 4, 7]
+
+
+def test_progress_is_called_after_each_step():
+    steps = []
+    Toy(X).run(4, progress=steps.append)
+    assert steps == [1, 2, 3, 4]
+
+
+# -- checkpoints ----------------------------------------------------------------------------------
+
+
+class Rich:
+    """Everything at once: images, augmentation, Adam, targets, further state, short batches."""
+
+    def __init__(self, shuffle):
+        rng = np.random.default_rng(1)
+        self.w = keras.Variable(rng.normal(size=(36, 2)).astype(np.float32))
+        self.b = keras.Variable(np.zeros(2, np.float32))
+        self.state = keras.Variable(np.zeros(2, np.float32))
+        self.target = tf.Variable(tf.zeros((11, 2)), trainable=False)
+        self.data = tf.constant(rng.random((11, 6, 6, 1)), tf.float32)
+        self.trainer = Trainer(
+            self.data, self.loss, {"gap": 1.0, "size": 0.1}, [self.w, self.b],
+            keras.optimizers.Adam(0.01), batch_size=4, seed=3, shuffle=shuffle,
+            augment=RandomShiftRotate(), targets={"t": self.target}, state=[self.state],
+        )  # fmt: skip
+        self.log = []
+
+    def output(self, x):
+        return tf.matmul(tf.reshape(x, (-1, 36)), self.w.value) + self.b.value
+
+    def loss(self, x, targets):
+        out = self.output(x)
+        gap = tf.reduce_mean((out - targets["t"] - self.state.value) ** 2)
+        return {"gap": gap, "size": tf.reduce_mean(abs(out))}
+
+    def refresh(self, step):
+        self.log.append((step, self.trainer.mean_losses()))
+        self.target.assign(tf.tanh(self.output(self.data)))
+        self.state.assign(self.state + 0.125)
+        self.trainer.carry["labels"] = np.asarray(self.target)[:, 0] > 0
+        return False
+
+    def run(self, total, **others):
+        self.trainer.run(total, 4, self.refresh, **others)
+        return self
+
+    def everything(self):
+        named = {name: np.asarray(getattr(self, name)) for name in ("w", "b", "state", "target")}
+        named["labels"] = self.trainer.carry["labels"]
+        return named | {"losses": sorted(self.trainer.mean_losses().items())}
+
+
+@pytest.fixture(scope="module")
+def straight():
+    """The uninterrupted runs, by `shuffle`."""
+    runs = {shuffle: Rich(shuffle).run(11) for shuffle in (False, True)}
+    return {shuffle: (run.log, run.everything()) for shuffle, run in runs.items()}
+
+
+def equal(got, expected):
+    assert set(got) == set(expected)
+    for name in expected:
+        assert np.array_equal(got[name], expected[name]), name
+
+
+@pytest.mark.parametrize(("stop", "shuffle"), [(1, True), (4, True), (5, True), (5, False)])
+def test_restored_run_continues_bit_for_bit(tmp_path, straight, stop, shuffle):
+    path = tmp_path / "checkpoint.h5"
+    log, expected = straight[shuffle]
+    first = Rich(shuffle).run(stop)
+    first.trainer.save(path)
+    second = Rich(shuffle)
+    assert second.trainer.restore(path)
+    assert second.trainer.step == stop
+    assert second.trainer.seconds == first.trainer.seconds > 0
+    second.run(11)
+    assert second.trainer.step == 11
+    assert second.trainer.seconds > first.trainer.seconds
+    assert first.log + second.log == log
+    equal(second.everything(), expected)
+
+
+def test_finished_run_is_restored_as_it_was(tmp_path, straight):
+    path = tmp_path / "checkpoint.h5"
+    run = Rich(True).run(11)
+    run.trainer.save(path)
+    again = Rich(True)
+    assert again.trainer.restore(path)
+    equal(again.run(11).everything(), straight[True][1])
+
+
+class Killed(Exception):
+    pass
+
+
+def test_killed_run_goes_on_from_its_last_checkpoint(tmp_path, straight):
+    path = tmp_path / "checkpoint.h5"
+
+    def kill_at(step):
+        def progress(now):
+            if now == step:
+                raise Killed
+
+        return progress
+
+    for step in (1, 4, 9):
+        run = Rich(True)
+        run.trainer.restore(path)
+        with pytest.raises(Killed):
+            run.run(11, checkpoint=path, every=0.0, progress=kill_at(step))
+    last = Rich(True)
+    assert last.trainer.restore(path) and last.trainer.step == 8
+    equal(last.run(11).everything(), straight[True][1])
+
+
+def test_checkpoints_are_written_no_oftener_than_asked(tmp_path):
+    path = tmp_path / "checkpoint.h5"
+    Toy(X).run(5, checkpoint=path, every=3600.0)
+    assert not path.exists()
+    Toy(X).run(5, checkpoint=path, every=0.0)
+    again = Toy(X)
+    assert again.trainer.restore(path) and again.trainer.step == 5
+
+
+def test_no_checkpoint_is_no_error(tmp_path):
+    toy = Toy(X)
+    assert toy.trainer.restore(tmp_path / "absent.h5") is False
+    assert toy.trainer.step == 0 and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "another shape", "fewer arrays"])
+def test_damaged_checkpoint_is_put_aside(tmp_path, damage):
+    path = tmp_path / "checkpoint.h5"
+    if damage == "another shape":
+        other = Toy(X[:, :2])
+    elif damage == "fewer arrays":
+        other = Toy(X, state=[])
+    else:
+        other = Toy(X)
+    other.run(2)
+    other.trainer.save(path)
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-500])
+    elif damage == "garbage":
+        path.write_bytes(b"nothing of use")
+    content = path.read_bytes()
+    state = [keras.Variable(np.ones(2, np.float32))] if damage == "fewer arrays" else []
+    toy = Toy(X, state=state)
+    assert toy.trainer.restore(path) is False
+    assert not path.exists()
+    assert (tmp_path / "checkpoint.h5.damaged").read_bytes() == content
+    assert toy.trainer.step == 0 and not np.asarray(toy.w).any()
+    toy.run(5)
+    assert (np.asarray(toy.w) == Toy(X).run(5)).all()
+
+
+# -- seeds ----------------------------------------------------------------------------------------
+
+
+def test_derived_seeds_differ_by_seed_and_use():
+    seeds = {derive_seed(s, use) for s in range(50) for use in range(4)}
+    assert len(seeds) == 200
+    assert all(0 <= s < 2**31 and isinstance(s, int) for s in seeds)
+    assert derive_seed(3, 1) == derive_seed(3, 1)
