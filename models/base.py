@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from threadpoolctl import threadpool_limits
 
 from augment import RandomShiftRotate
-from errors import UserError
+from errors import TrainingFailed, UserError
 from models.config import digest
 from models.functional import mean_squared_error, soft_assignment, squared_distances
 from models.monitor import Monitor
@@ -153,6 +153,8 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         """
         x = self._check(x)
         self._monitor = self.monitor or Monitor()
+        if self.run_dir is not None:
+            os.makedirs(self.run_dir, exist_ok=True)
         self._build(x.shape[1:])
         data = self._data = tf.constant(x)
         self.seconds_ = {}
@@ -164,13 +166,9 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
 
     def _check(self, x):
         """Return samples as float32, in the shape that the network takes."""
-        x = np.asarray(x)
-        if x.ndim < 2 or x.dtype.kind not in "fiub":
-            raise UserError(f"data of shape {x.shape}, {x.dtype}: expected numbers (n, ...)")
-        x = np.ascontiguousarray(x, dtype=np.float32)
-        if not np.isfinite(x).all():
-            bad = np.count_nonzero(~np.isfinite(x))
-            raise UserError(f"{bad} values of the data are NaN or infinite: expected numbers")
+        x = as_samples(x)
+        if not isinstance(self.random_state, (int, np.integer)) or self.random_state < 0:
+            raise UserError(f"random_state={self.random_state!r}: expected an integer >= 0")
         n = len(x)
         if isinstance(self.n_clusters, bool) or not isinstance(self.n_clusters, (int, np.integer)):
             raise UserError(f"n_clusters={self.n_clusters!r}: expected an integer >= 2")
@@ -178,7 +176,9 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
             raise UserError(f"n_clusters={self.n_clusters}: expected 2 to n_samples={n}")
         if x.ndim == 2 and self.config.network == "conv":
             x = x.reshape(n, *image_shape(x.shape[1:]))
-        if self.config.aug_pretrain or self.config.aug_cluster:
+        if self.config.aug_pretrain or self.config.aug_cluster or self.config.network == "conv":
+            if x.ndim not in (2, 4):
+                raise UserError(f"data of shape {x.shape}: expected images (n, h, w, c) or (n, d)")
             image_shape(x.shape[1:])
         return x
 
@@ -205,11 +205,19 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
 
     def pretrain_key(self, x):
         """Return the name under which this run's pretraining is shared, and what it stands for."""
-        sample = hash_array(x)
         about = self.config.pretrain_dict() | {
-            "shape": list(self._shape), "data": sample, "seed": self.random_state,
+            "shape": list(self._shape), "data": hash_array(x), "seed": int(self.random_state),
         }  # fmt: skip
         return digest(about), about
+
+    def _identity(self, data):
+        """Return a digest of what decides the clustering phase, pretrained weights included."""
+        start = [hash_array(np.asarray(v)) for v in (*self.encoder.variables,
+                                                     *self.decoder.variables)]  # fmt: skip
+        return digest([
+            self.method, self.config.to_dict(), int(self.n_clusters), int(self.random_state),
+            hash_array(data.numpy()), start,
+        ])  # fmt: skip
 
     def _pretrain(self, data):
         """Load pretrained weights, or train the auto-encoder and keep it for others."""
@@ -271,6 +279,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
             lambda step: self._monitor.progress("pretrain", step),
         )  # fmt: skip
         report(trainer.step)
+        self._encode(data)  # raises if the last step spoilt the weights
         self.seconds_["pretrain"] = trainer.seconds
 
     def _cluster(self, data):
@@ -285,6 +294,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
             batch_size=c.batch_size, seed=derive_seed(self.random_state, CLUSTER),
             shuffle=self.shuffle, augment=self._augment(c.aug_cluster), targets=targets,
             state=[*self.encoder.variables, *self.decoder.variables, self.centers],
+            identity=self._identity(data),
         )  # fmt: skip
         checkpoint = None if self.run_dir is None else os.path.join(self.run_dir, "checkpoint.h5")
         if checkpoint is None or not trainer.restore(checkpoint):
@@ -335,7 +345,10 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
     def _encode(self, x):
         """Return the embedding z (n, z) of samples, without augmentation."""
         parts = [self._encode_batch(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)]
-        return np.concatenate([np.asarray(part) for part in parts])
+        z = np.concatenate([np.asarray(part) for part in parts])
+        if not np.isfinite(z).all():
+            raise TrainingFailed("the embedding is not finite: try a smaller learning rate")
+        return z
 
     def _encode_augmented(self, step):
         """Return the embedding (n, z) of the training samples, each under one fresh transform."""
@@ -351,10 +364,9 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
 
     def _samples(self, x):
         """Return samples of the fitted shape; flat ones are reshaped."""
-        if not hasattr(self, "encoder"):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
-        x = np.asarray(x, dtype=np.float32)
-        if x.ndim < 2 or int(np.prod(x.shape[1:])) != self.n_features_in_:
+        self._require_fit()
+        x = as_samples(x)
+        if x.shape[1:] not in (self._shape, (self.n_features_in_,)):
             raise UserError(
                 f"data of shape {x.shape}: expected (n, {', '.join(map(str, self._shape))}), "
                 "as the model was trained on"
@@ -386,13 +398,17 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
     @property
     def cluster_centers_(self):
         """The centres in the embedding, float32 (k, z)."""
-        if not hasattr(self, "centers"):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
+        self._require_fit()
         return np.asarray(self.centers).copy()
 
     # -- files -------------------------------------------------------------------------------
 
+    def _require_fit(self):
+        if not hasattr(self, "centers"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
+
     def _autoencoder_arrays(self):
+        self._require_fit()
         models = {"encoder": self.encoder, "decoder": self.decoder}
         return {
             f"{name}/{i:02d}": np.asarray(v)
@@ -438,7 +454,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         """Write the fitted model, for `models.load`."""
         about = {
             "kind": "model", "method": self.method, "config": self.config.to_dict(),
-            "n_clusters": int(self.n_clusters), "random_state": self.random_state,
+            "n_clusters": int(self.n_clusters), "random_state": int(self.random_state),
             "shape": list(self._shape),
         }  # fmt: skip
         save_arrays(path, self._autoencoder_arrays() | {"centers": self.cluster_centers_}, about)
@@ -449,6 +465,22 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         self._assign_arrays(path, arrays)
         self.centers.assign(arrays["centers"])
         return self
+
+
+def as_samples(x):
+    """Return data as float32 (n, ...), n > 0; UserError unless it is finite numbers."""
+    try:
+        x = np.asarray(x)
+    except ValueError as error:
+        raise UserError("data of rows of different lengths: expected an array (n, ...)") from error
+    if x.ndim < 2 or x.dtype.kind not in "fiub" or x.size == 0:
+        raise UserError(f"data of shape {x.shape}, {x.dtype}: expected numbers (n, ...), n > 0")
+    with np.errstate(over="ignore"):
+        x = np.ascontiguousarray(x, dtype=np.float32)
+    bad = x.size - np.count_nonzero(np.isfinite(x))
+    if bad:
+        raise UserError(f"{bad} values of the data are NaN or infinite: expected numbers")
+    return x
 
 
 def hash_array(x):

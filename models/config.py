@@ -41,6 +41,11 @@ class Adam:
 OPTIMIZERS = {"sgd": SGD, "adam": Adam}
 
 
+def _is_number(value):
+    """Whether a value is a finite int or float; True and False are not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 @dataclass(frozen=True)
 class Config:
     """Everything that decides a run's result besides method, data, K and seed.
@@ -83,8 +88,14 @@ class Config:
         self._number("shift", 0, below=1)
         self._number("shift_pixels", 0, optional=True)
         self._number("rotation", 0, most=180)
+        for name in ("aug_pretrain", "aug_cluster"):
+            self._flag(name)
         for name in ("optimizer", "pretrain_optimizer"):
             self._check_optimizer(name)
+
+    def _flag(self, name):
+        if not isinstance(getattr(self, name), bool):
+            raise UserError(f"{name}={getattr(self, name)!r}: expected True or False")
 
     def _choice(self, name, choices):
         if getattr(self, name) not in choices:
@@ -94,8 +105,7 @@ class Config:
         value = getattr(self, name)
         if value is None and optional:
             return
-        kind = int if integer else (int, float)
-        good = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+        good = _is_number(value) and (isinstance(value, int) or not integer)
         if not (good and least <= value <= most and value < below):
             limit = f" and <= {most}" if most < math.inf else ""
             limit += f" and < {below}" if below < math.inf else ""
@@ -107,10 +117,10 @@ class Config:
         if not isinstance(optimizer, (SGD, Adam)):
             raise UserError(f"{name}={optimizer!r}: expected SGD(...) or Adam(...)")
         prefix = name.replace("optimizer", "lr")
-        if not (math.isfinite(optimizer.lr) and optimizer.lr > 0):
+        if not (_is_number(optimizer.lr) and optimizer.lr > 0):
             raise UserError(f"{prefix}={optimizer.lr!r}: expected a finite number > 0")
         momentum = getattr(optimizer, "momentum", 0.0)
-        if not 0 <= momentum < 1:
+        if not (_is_number(momentum) and 0 <= momentum < 1):
             raise UserError(f"momentum={momentum!r}: expected a number >= 0 and < 1")
 
     def to_dict(self):
@@ -128,7 +138,14 @@ class Config:
         for name in ("optimizer", "pretrain_optimizer"):
             if isinstance(data.get(name), dict):
                 record = dict(data[name])
-                data[name] = OPTIMIZERS[record.pop("name")](**record)
+                kind = record.pop("name", None)
+                if kind not in OPTIMIZERS:
+                    raise UserError(unknown(name, kind, OPTIMIZERS))
+                known = [f.name for f in dataclasses.fields(OPTIMIZERS[kind]) if f.init]
+                for key in record:
+                    if key not in known:
+                        raise UserError(unknown(f"setting of {kind}", key, known))
+                data[name] = OPTIMIZERS[kind](**record)
         return cls(**data)
 
     def pretrain_dict(self):
@@ -155,6 +172,7 @@ class ASPCConfig(Config):
     def __post_init__(self):
         super().__post_init__()
         self._number("epochs", 1, integer=True)
+        self._flag("self_paced")
         self._choice("selection", ("clean", "augmented"))
         self._choice("init", ("k-means", "spectral", "agglomerative", "gmm"))
         if self.update_interval is not None:

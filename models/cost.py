@@ -16,7 +16,7 @@ def layer_products(network, shape, latent_dim=10):
         encoder = [a * b for a, b in zip(widths, widths[1:], strict=False)]
         return encoder, encoder[::-1]
     h, w, c = shape
-    valid = h % 8 != 0 or w % 8 != 0
+    valid = (h % 8 != 0 or w % 8 != 0) and min(h, w) >= 9
     sizes, channels, encoder = [(h, w)], [c, 32, 64, 128], []
     for i, kernel in enumerate((5, 5, 3)):
         half = [(s - 3) // 2 + 1 if valid and i == 2 else math.ceil(s / 2) for s in sizes[-1]]

@@ -58,8 +58,9 @@ def conv_autoencoder(input_shape, latent_dim=10, seed=0, filters=(32, 64, 128)):
     """Build conv 5x5x32 - 5x5x64 - 3x3x128, stride 2, linear embedding, and its mirror.
 
     The third layer pads only where both sides are multiples of 8 (DEC-DA's released code):
-    28-14-7-3 and 16-8-4-2 pixels. Sides that halve unevenly are decoded one pixel too large and
-    cropped. Glorot-uniform start, ReLU inside, linear output.
+    28-14-7-3 and 16-8-4-2 pixels. It also pads where a side is 8, too short
+    for it otherwise. Sides that halve unevenly are decoded too large or small, and cropped or
+    padded. Glorot-uniform start, ReLU inside, linear output.
 
     Parameters
     ----------
@@ -83,7 +84,8 @@ def conv_autoencoder(input_shape, latent_dim=10, seed=0, filters=(32, 64, 128)):
             "(height, width, channels) with sides of at least 8 pixels"
         )
     h, w, channels = input_shape
-    third = "same" if h % 8 == 0 and w % 8 == 0 else "valid"
+    fits = (h % 8 == 0 and w % 8 == 0) or min(h, w) < 9  # a 3x3 kernel needs 3 pixels
+    third = "same" if fits else "valid"
     seeds = _seeds(seed)
 
     def start():

@@ -55,6 +55,7 @@ CONFIGS |= {
     "ConvASPC-DA": replace(ASPC_DA, network="conv", pretrain_optimizer=Adam(1e-3)),
 }
 
+INTERVALS = {"mnist": 140, "fmnist": 140, "mnist-test": 30, "usps": 30}  # steps [C run_exp]
 LARGE = 20000  # samples from which the update interval is 140 steps; 30 below [C run_exp]
 
 
@@ -78,8 +79,9 @@ def preset(method, dataset=None, n=None):
     if method not in CONFIGS:
         raise UserError(unknown("method", method, CONFIGS))
     config = CONFIGS[method]
-    if config.update_interval is not None and n is not None:
-        config = replace(config, update_interval=140 if n >= LARGE else 30)
+    if config.update_interval is not None and (n is not None or dataset in INTERVALS):
+        by_size = 140 if (n or 0) >= LARGE else 30
+        config = replace(config, update_interval=INTERVALS[dataset] if n is None else by_size)
     if isinstance(config, ASPCConfig) and dataset == "fmnist":
         config = replace(config, epochs=10)  # [C]; the paper says 100 on every set
     return config

@@ -61,12 +61,14 @@ def load_arrays(path):
     arrays = {}
     try:
         with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
+            if not np.array_equal(file.attrs.get("format"), FORMAT):
                 raise UserError(
                     f"{str(path)!r} is not a weights file of this project: expected one that "
                     "main.py wrote (ae_weights.h5, model_final.h5)"
                 )
             about = json.loads(file.attrs["about"])
+            if not isinstance(about, dict):
+                raise KeyError("about")
 
             def read(name, item):
                 if isinstance(item, h5py.Dataset):

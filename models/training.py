@@ -41,16 +41,18 @@ class Trainer:
     targets : dict of name -> tf.Variable (n, ...), optional
     state : list of variables, optional
         Further variables that a checkpoint must hold.
+    identity : str, optional
+        What run this is: checkpoints of another are not taken up.
     """
 
     def __init__(
         self, x, loss, weights, variables, optimizer, *, batch_size, seed, shuffle,
-        augment=None, targets=None, state=(),
+        augment=None, targets=None, state=(), identity="",
     ):  # fmt: skip
         self.x, self.batch_size, self.seed, self.shuffle = x, batch_size, seed, shuffle
         self.n = int(x.shape[0])
         self.steps_per_pass = math.ceil(self.n / batch_size)
-        self.targets = targets or {}
+        self.targets, self.identity = targets or {}, identity
         self.names = [*weights, "loss"]
         self.step = 0
         self.seconds = 0.0  # spent in `run`, earlier sessions included
@@ -161,20 +163,22 @@ class Trainer:
         return sums
 
     def save(self, path):
-        """Write everything that the rest of the run depends on."""
+        """Write everything that the rest of the run depends on, and what run that is."""
         self._finite_sums()
         arrays = {
             f"{kind}/{i}": np.asarray(v)
             for kind, kept in self._kept.items()
             for i, v in enumerate(kept)
         }
+        about = {"step": self.step, "seconds": self.seconds, "identity": self.identity}
         arrays |= {f"carry/{name}": array for name, array in self.carry.items()}
-        save_arrays(path, arrays, {"step": self.step, "seconds": self.seconds})
+        save_arrays(path, arrays, about)
 
     def restore(self, path):
         """Take up a checkpoint if there is a usable one; return whether there was.
 
-        A damaged checkpoint is put aside as `path`.damaged and the run starts over.
+        A checkpoint that is damaged or another run's is put aside as `path`.damaged and the run
+        starts over.
         """
         if not os.path.exists(path):
             return False
@@ -185,8 +189,9 @@ class Trainer:
                 for kind, kept in self._kept.items()
                 for i, v in enumerate(kept)
             ]
-            if any(tuple(v.shape) != array.shape for v, array in pairs):
-                raise UserError("another shape")
+            shapes = all(tuple(v.shape) == array.shape for v, array in pairs)
+            if not shapes or about.get("identity", "") != self.identity:
+                raise UserError("the checkpoint of another run")
         except (UserError, KeyError):
             os.replace(path, f"{path}.damaged")
             return False
