@@ -6,7 +6,7 @@ import pytest
 
 from errors import UserError
 from models import METHODS, build
-from models.config import SGD, Adam, Config, digest
+from models.config import SGD, Adam, ASPCConfig, Config, digest
 from models.presets import CONFIGS, preset
 
 FC_PRETRAIN, CONV_PRETRAIN = SGD(1.0, 0.9), Adam(1e-3)
@@ -23,6 +23,17 @@ TABLE = [
     ("ConvIDEC", "conv", False, CONV_PRETRAIN, Adam(1e-3), 1, 0.1),
     ("ConvIDEC-DA", "conv", True, CONV_PRETRAIN, Adam(1e-3), 1, 0.1),
 ]
+# PAPERS.md 4.2 and 7.5-7.6: method, network, augmented, self-paced, initialisation.
+ASPC_TABLE = [
+    ("BasicDC", "fc", False, False, "k-means"),
+    ("ASPC", "fc", False, True, "k-means"),
+    ("ASPC-DA", "fc", True, True, "k-means"),
+    ("ASPC-DA-SC", "fc", True, True, "spectral"),
+    ("ASPC-DA-AC", "fc", True, True, "agglomerative"),
+    ("ASPC-DA-GMM", "fc", True, True, "gmm"),
+    ("ConvASPC", "conv", False, True, "k-means"),
+    ("ConvASPC-DA", "conv", True, True, "k-means"),
+]
 # PAPERS.md 3.4: data set, samples, update interval of the DEC and IDEC methods.
 INTERVALS = [("mnist", 70000, 140), ("fmnist", 70000, 140), ("mnist-test", 10000, 30),
              ("usps", 9298, 30)]  # fmt: skip
@@ -31,8 +42,8 @@ INTERVALS = [("mnist", 70000, 140), ("fmnist", 70000, 140), ("mnist-test", 10000
 # -- the papers' settings -------------------------------------------------------------------------
 
 
-def test_the_ten_methods():
-    assert sorted(METHODS) == sorted(row[0] for row in TABLE)
+def test_the_methods():
+    assert sorted(METHODS) == sorted(row[0] for row in TABLE + ASPC_TABLE)
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row[0])
@@ -45,6 +56,22 @@ def test_preset_is_the_papers(row):
     assert (c.pretrain_optimizer, c.pretrain_epochs) == (pretraining, 500)
     assert (c.optimizer, c.alpha, c.beta) == (clustering, alpha, beta)
     assert (c.maxiter, c.tol) == (20000, 1e-3)
+
+
+@pytest.mark.parametrize("row", ASPC_TABLE, ids=lambda row: row[0])
+def test_ASPC_preset_is_the_papers(row):
+    method, network, augmented, self_paced, init = row
+    c = preset(method)
+    assert (c.network, c.latent_dim, c.batch_size, c.n_init) == (network, 10, 256, 20)
+    assert (c.aug_pretrain, c.aug_cluster) == (augmented, augmented)
+    assert (c.shift, c.shift_pixels, c.rotation, c.center) == (0.1, None, 10.0, "original")
+    assert c.pretrain_optimizer == (FC_PRETRAIN if network == "fc" else CONV_PRETRAIN)
+    assert (c.pretrain_epochs, c.optimizer, c.beta) == (500, Adam(1e-4), 1)
+    assert (c.epochs, c.maxiter, c.update_interval, c.tol) == (100, None, None, 1e-3)
+    assert (c.self_paced, c.init, c.selection) == (self_paced, init, "clean")
+    for dataset, n, _ in INTERVALS:
+        assert preset(method, dataset, n).epochs == (10 if dataset == "fmnist" else 100)
+        assert preset(method, dataset, n).update_interval is None
 
 
 @pytest.mark.parametrize("method", [row[0] for row in TABLE])
@@ -61,7 +88,7 @@ def test_update_interval_by_name_alone(dataset, n, interval):
 
 def test_augmentation_is_all_that_DA_changes():
     for method in CONFIGS:
-        if method.endswith("-DA"):
+        if method.endswith("-DA"):  # not ASPC-DA-SC and its like, which have no counterpart
             without = dataclasses.replace(CONFIGS[method], aug_pretrain=False, aug_cluster=False)
             assert without == CONFIGS[method.removesuffix("-DA")]
 
@@ -107,6 +134,21 @@ def test_bad_value_is_named(name, value):
         Config(**{name: value})
     assert name in str(caught.value) and repr(value) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("epochs", value) for value in (0, -1, 1.5, "10", True, None)],
+        ("selection", "dirty"), ("init", "kmeans"), ("init", None), ("self_paced", "no"),
+        ("update_interval", 30), ("maxiter", -1), ("batch_size", 0),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_bad_value_of_ASPC_is_named(name, value):
+    with pytest.raises(UserError) as caught:
+        ASPCConfig(**{name: value})
+    assert name in str(caught.value) and repr(value) in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["optimizer", "pretrain_optimizer"])
@@ -159,8 +201,8 @@ def test_frozen():
 def test_round_trip_through_json(method):
     config = dataclasses.replace(CONFIGS[method], shift_pixels=3.0, tol=0.25, maxiter=7)
     there = json.loads(json.dumps(config.to_dict()))
-    back = Config.from_dict(there)
-    assert back == config
+    back = type(config).from_dict(there)
+    assert back == config and type(back) is type(config)
     assert type(back.optimizer) is type(config.optimizer)
     assert there["maxiter"] == 7  # from_dict leaves its argument as it was
     assert isinstance(there["optimizer"], dict) and "name" in there["optimizer"]
@@ -209,11 +251,12 @@ def test_methods_share_pretraining_by_network_and_augmentation():
     for method, config in CONFIGS.items():
         groups.setdefault(key(config), set()).add(method)
     assert sorted(map(sorted, groups.values())) == [
-        ["ConvDEC", "ConvIDEC"],
-        ["ConvDEC-DA", "ConvIDEC-DA"],
-        ["FcDCN", "FcDEC", "FcIDEC"],
-        ["FcDCN-DA", "FcDEC-DA", "FcIDEC-DA"],
-    ]
+        ["ASPC", "BasicDC", "FcDCN", "FcDEC", "FcIDEC"],
+        ["ASPC-DA", "ASPC-DA-AC", "ASPC-DA-GMM", "ASPC-DA-SC", "FcDCN-DA", "FcDEC-DA",
+         "FcIDEC-DA"],
+        ["ConvASPC", "ConvDEC", "ConvIDEC"],
+        ["ConvASPC-DA", "ConvDEC-DA", "ConvIDEC-DA"],
+    ]  # fmt: skip
 
 
 CLUSTERING = {"n_init": 3, "optimizer": Adam(0.5), "alpha": 0.3, "beta": 0.4, "maxiter": 5,
@@ -232,6 +275,15 @@ def test_every_setting_is_of_one_kind():
 def test_clustering_settings_do_not_change_the_pretraining(name, value):
     base = CONFIGS["FcDEC-DA"]
     assert key(dataclasses.replace(base, **{name: value})) == key(base)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("epochs", 3), ("self_paced", False), ("selection", "augmented"), ("init", "gmm")],
+)
+def test_settings_of_ASPC_do_not_change_the_pretraining(name, value):
+    base = CONFIGS["ASPC-DA"]
+    assert key(dataclasses.replace(base, **{name: value})) == key(CONFIGS["FcDEC-DA"])
 
 
 @pytest.mark.parametrize(("name", "value"), PRETRAINING.items())

@@ -88,7 +88,8 @@ def modules_after(statement):
 def test_names_and_settings_need_no_tensorflow():
     """So that --help and a typing error answer at once."""
     loaded = modules_after(
-        "import models, models.presets, models.config, models.storage, models.monitor, models.cost; "
+        "import models, models.presets, models.config, models.storage; "
+        "import models.monitor, models.cost; "
         "models.preset('FcDEC').to_dict(); list(models.METHODS)"
     )
     assert "models.presets" in loaded

@@ -346,6 +346,13 @@ def test_images_too_small_to_convolve(refused, put, tmp_path):
     assert "at least 8 pixels" in line
 
 
+def test_narrow_images_are_convolved_or_refused(command, put):
+    """A side of 8 pixels whose other side is no multiple of 8."""
+    words = ("--data", put(np.random.default_rng(0).random((12, 9, 8))), "--n-clusters", 2)
+    done = command(*words, "--method", "ConvDEC-DA", *TINY, "--save-dir", "r", "--cache-dir", "c")
+    assert done.status == 0 or (done.status == 2 and len(done.lines) == 1)
+
+
 @pytest.mark.parametrize("below", ["", "run"])
 def test_a_save_dir_that_cannot_be(early, tmp_path, below):
     (tmp_path / "file").write_text("")
@@ -372,7 +379,7 @@ def test_a_save_dir_in_use(refused, tmp_path, small):
 def test_a_loss_that_explodes(refused, small, tmp_path):
     words = ("--data", small, "--method", "FcDEC", *TINY, "--save-dir", tmp_path / "run")
     line = refused(*words, "--lr", "1e30", status=3)
-    assert line.startswith("main.py: training failed: the loss is not finite at step ")
+    assert line.startswith("main.py: training failed: the ") and "not finite" in line
     assert not (tmp_path / "run" / "result.json").exists()
 
 
@@ -635,11 +642,12 @@ def test_overwrite(run, fresh, tmp_path):
     assert (folder / "ae_weights.h5").exists()
 
 
-def test_unlabelled_data(fresh, put, tmp_path):
+def test_unlabelled_data(put, tmp_path):
+    """Also the one run here of `python main.py` as it is, TensorFlow's own messages included."""
     path = put(images(20))
     words = ("--data", path, "--n-clusters", 3, "--method", "ConvDEC-DA", *TINY,
              "--save-dir", "run", "--cache-dir", "cache")  # fmt: skip
-    done = fresh(*words, cwd=tmp_path)
+    done = real(*words, cwd=tmp_path)
     assert (done.status, done.err) == (0, "")
     assert "acc" not in done.out and "nmi" not in done.out
     result = result_of(tmp_path / "run")
@@ -658,8 +666,8 @@ def test_the_issues_three_lines(fresh, tmp_path):
     """Train; start from the pretrained weights; score the model. As written, but tiny."""
     tiny = (*TINY, "--cache-dir", "cache")
     line = "--method FcDEC --optimizer sgd --lr 0.01 --save-dir results/fcdec"
-    train = real(*line.split(), *tiny, cwd=tmp_path)
-    assert train.status == 0
+    train = fresh(*line.split(), *tiny, cwd=tmp_path)
+    assert (train.status, train.err) == (0, "")
     first = tmp_path / "results" / "fcdec"
 
     line = (
@@ -678,8 +686,6 @@ def test_the_issues_three_lines(fresh, tmp_path):
     assert scores_line(test.out) == scores_line(train.out)
     sizes = np.bincount(np.load(first / "labels.npy"), minlength=10)
     assert "samples a cluster: " + " ".join(map(str, sizes)) in test.out.splitlines()
-
-    assert train.err == ""  # --quiet: nothing, TensorFlow's own messages included
 
 
 def test_scores_of_a_saved_model(run, command):
