@@ -20,6 +20,7 @@ def images(b, shape, seed=0):
 
 def matrix(degrees, t0, t1, h, w, offset=0.5):
     """The homogeneous output -> input map of PAPERS.md 1.5, T = C(o) R S C(-o)."""
+
     def move(r, q):
         return np.array([[1, 0, r], [0, 1, q], [0, 0, 1]], float)
 

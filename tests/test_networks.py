@@ -114,9 +114,7 @@ def test_every_hidden_layer_is_relu(name):
     """A hidden bias of -3 must not come through, whatever follows it."""
     for model in AUTOENCODERS[name]((8, 8, 1)):
         x = np.ones((1, *model.input_shape[1:]), np.float32)
-        pairs = [
-            (layer.kernel, layer.bias) for layer in model.layers if hasattr(layer, "kernel")
-        ]
+        pairs = [(layer.kernel, layer.bias) for layer in model.layers if hasattr(layer, "kernel")]
         for i in range(len(pairs) - 1):
             for j, (kernel, bias) in enumerate(pairs):
                 weight = 0.0 if j <= i else -1.0 if j == i + 1 else 1.0

@@ -239,9 +239,7 @@ def test_refreshed_targets_hold_until_the_next_refresh():
     def refresh(step):
         target.assign(tf.fill([10], float(step + 1)))
 
-    trainer.run(
-        7, 3, refresh, progress=lambda step: used.append(trainer.mean_losses()["target"])
-    )
+    trainer.run(7, 3, refresh, progress=lambda step: used.append(trainer.mean_losses()["target"]))
     assert used == [1, 1, 1, 4, 4, 4, 7]
 
 
