@@ -190,8 +190,6 @@ def quiet_stderr():
 
 def set_up(threads, device):
     """Prepare TensorFlow: threads, device, repeatable operations. Return what was found."""
-    if threads < 1:
-        raise UserError(f"threads={threads}: expected an integer >= 1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with quiet_stderr():
@@ -265,14 +263,21 @@ def folder_of(args, data, config):
     return os.path.join(ROOT, "results", "runs", name)
 
 
-def run(args):
-    """Do what the command line asks for."""
+def check(args):
+    """Refuse values that no run can have."""
     if args.method not in METHODS:
         raise UserError(unknown("method", args.method, METHODS))
     if not 0 <= args.seed < 2**31:
         raise UserError(f"seed={args.seed}: expected an integer from 0 to 2147483647")
+    if args.threads < 1:
+        raise UserError(f"threads={args.threads}: expected an integer >= 1")
     if not args.checkpoint_seconds >= 0:
         raise UserError(f"checkpoint_seconds={args.checkpoint_seconds}: expected a number >= 0")
+
+
+def run(args):
+    """Do what the command line asks for."""
+    check(args)
     preset(args.method)
     data = load_data(args)
     config = resolve(args, data)
@@ -293,6 +298,7 @@ def run(args):
     import runs
 
     runs.make_folder(folder)
+    runs.make_folder(args.cache_dir)
     environment = set_up(args.threads, args.device)
     if data.note:
         print(f"{data.name}: {data.note}", file=sys.stderr)

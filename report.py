@@ -29,7 +29,8 @@ def _sheet(axes, x, labels, certainty):
         best = fill(members[:CERTAIN], CERTAIN)
         worst = fill(members[CERTAIN:][-UNCERTAIN:][::-1], UNCERTAIN)
         strip = _tile(np.concatenate([best, blank, worst]))
-        axis.imshow(strip.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        strip = strip[..., 0] if strip.shape[2] == 1 else strip
+        axis.imshow(strip, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
 
 
 def cluster_figure(path, x, z, labels, memberships, title=""):
@@ -54,7 +55,7 @@ def cluster_figure(path, x, z, labels, memberships, title=""):
     images = x.ndim == 4 and x.shape[3] in (1, 3) and k <= 50
     height = max(5.0, 0.62 * k + 0.8) if images else 5.5
     figure = Figure(figsize=(12.5 if images else 6, height), dpi=110, layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title.replace("$", r"\$"), fontsize=11)
     if images:
         left, right = figure.subfigures(1, 2, width_ratios=(7, 5.5))
         _sheet(np.atleast_1d(left.subplots(k, 1)), x, labels, certainty)
@@ -64,9 +65,14 @@ def cluster_figure(path, x, z, labels, memberships, title=""):
     rng = np.random.default_rng(0)
     some = np.sort(rng.permutation(len(z))[:POINTS])
     perplexity = min(30.0, (len(some) - 1) / 3)
-    if len(some) > 3 and np.ptp(z[some]) > 0:
-        flat = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(z[some])
-    else:  # too few points, or all alike: nothing for t-SNE to do
+    codes = z[some].astype(np.float64) - z[some].mean(axis=0, dtype=np.float64)
+    spread = codes.std()
+    rounding = np.finfo(np.float32).eps * np.abs(z[some]).max(initial=0)
+    if len(np.unique(codes, axis=0)) > 3 and spread > 10 * rounding:
+        codes = codes / spread  # t-SNE breaks down on tiny or huge numbers
+        init = "pca" if codes.shape[1] > 1 else "random"
+        flat = TSNE(perplexity=perplexity, init=init, random_state=0).fit_transform(codes)
+    else:  # too few different points: nothing for t-SNE to do
         flat = np.zeros((len(some), 2))
     axis = right.subplots()
     colour = labels[some] % 20

@@ -66,14 +66,22 @@ def parser():
 
 def wanted(args):
     """Return the (method, data set, further words) that the command line asks for."""
+    for kind, given, known in (
+        ("method", args.methods, METHODS), ("dataset", args.datasets, datasets.DATASETS)
+    ):  # fmt: skip
+        for name in given or ():
+            if name not in known:
+                raise UserError(unknown(kind, name, known))
     if args.table is None:
         methods, names = args.methods or DEFAULT_METHODS, args.datasets or DEFAULT_DATASETS
         pairs = [(m, d, []) for d in names for m in methods]
     else:
         paper = ledger.read_paper()
         cells = paper[(paper.table == args.table) & paper.method.isin(list(METHODS))]
-        if not len(cells):
+        if args.table not in set(paper.table):
             raise UserError(unknown("table", args.table, paper.table.unique()))
+        if not len(cells):
+            raise UserError(f"table {args.table!r} holds no method of this project's")
         pairs = []
         for cell in cells.itertuples():
             here = cell.dataset in datasets.DATASETS
@@ -82,11 +90,6 @@ def wanted(args):
             pair = (cell.method, cell.dataset, _stages(cell.variant))
             if here and chosen and pair not in pairs:
                 pairs.append(pair)
-    for method, name, _ in pairs:
-        if method not in METHODS:
-            raise UserError(unknown("method", method, METHODS))
-        if name not in datasets.DATASETS:
-            raise UserError(unknown("dataset", name, datasets.DATASETS))
     return pairs
 
 
@@ -109,9 +112,11 @@ def plan(args, rest):
         raise UserError(f"jobs={args.jobs}: expected an integer >= 1")
     if args.seeds is None and args.trials < 1:
         raise UserError(f"trials={args.trials}: expected an integer >= 1")
+    if args.timeout is not None and not args.timeout > 0:
+        raise UserError(f"timeout={args.timeout}: expected minutes > 0")
     seeds = args.seeds or range(args.trials)
     cores = len(os.sched_getaffinity(0))
-    threads = args.threads or max(1, cores // args.jobs)
+    threads = max(1, cores // args.jobs) if args.threads is None else args.threads
     pairs = wanted(args)
     trials, complaints = [], []
     for name in dict.fromkeys(name for _, name, _ in pairs):
@@ -131,6 +136,7 @@ def plan(args, rest):
 def _trial(words, data):
     """Return the trial of main.py's words on loaded data."""
     args = single.parser().parse_args(words)
+    single.check(args)
     config = single.resolve(args, data)
     single.check_shapes(config, data)
     folder = single.folder_of(args, data, config)
@@ -175,7 +181,7 @@ def start(trial, cpus):
 def reason(trial, code, late):
     """Return one line on why a trial failed."""
     if late:
-        return f"stopped after {late:.0f} minutes"
+        return f"stopped after {late:g} minutes"
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     with open(os.path.join(trial.folder, "stderr.txt"), encoding="utf-8", errors="replace") as file:
@@ -274,7 +280,7 @@ def run(argv):
         publish()
         return 0
     for word in ("--seed", "--save-dir", "--dataset", "--method", "--data", "-t", "--test"):
-        if word in rest:
+        if any(given.partition("=")[0] == word for given in rest):
             raise UserError(f"{word} is for main.py; expected --seeds, --datasets or --methods")
     trials, complaints = plan(args, rest)
     for complaint in complaints:

@@ -178,7 +178,7 @@ def finished(folder):
     try:
         with open(os.path.join(folder, "result.json"), encoding="utf-8") as file:
             result = json.load(file)
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError):
         return None
     return result if isinstance(result, dict) and result.get("status") == "ok" else None
 
@@ -191,8 +191,9 @@ def _claim(run, overwrite):
         try:
             with open(path, encoding="utf-8") as file:
                 theirs = json.load(file)
-        except (OSError, json.JSONDecodeError):
+        except (OSError, ValueError):
             theirs = {}
+        theirs = theirs if isinstance(theirs, dict) else {}
         if theirs != mine and not overwrite:
             keys = [k for k in mine if theirs.get(k) != mine[k]]
             if keys == ["config"]:

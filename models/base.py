@@ -408,7 +408,6 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
 
     def _autoencoder_arrays(self):
-        self._require_fit()
         models = {"encoder": self.encoder, "decoder": self.decoder}
         return {
             f"{name}/{i:02d}": np.asarray(v)
@@ -418,6 +417,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
 
     def save_autoencoder(self, path, about=None):
         """Write the auto-encoder's weights."""
+        self._require_fit()
         about = {
             "kind": "autoencoder", "network": self.config.network, "shape": list(self._shape),
             "latent_dim": self.config.latent_dim, "pretraining": about or {},
@@ -452,6 +452,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
 
     def save(self, path):
         """Write the fitted model, for `models.load`."""
+        self._require_fit()
         about = {
             "kind": "model", "method": self.method, "config": self.config.to_dict(),
             "n_clusters": int(self.n_clusters), "random_state": int(self.random_state),
