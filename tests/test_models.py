@@ -31,10 +31,8 @@ FC, CONV, SHUFFLED = "FcDEC-DA", "ConvIDEC-DA", "FcDCN-DA"  # where one of a kin
 LEADERS = {("fc", False): "FcDEC", ("fc", True): SHUFFLED, ("conv", False): "ConvDEC",
            ("conv", True): CONV}  # fmt: skip
 KILLS = {
-    "FcDEC": [("pretrain", 3), ("cluster", 5)],
-    SHUFFLED: [("pretrain", 1), ("pretrain", 3), ("cluster", 1), ("cluster", 4), ("cluster", 6)],
-    "ConvDEC": [("pretrain", 2), ("cluster", 2)],
-    CONV: [("pretrain", 3), ("cluster", 3), ("cluster", 5)],
+    SHUFFLED: [("pretrain", 1), ("pretrain", 3), ("cluster", 1), ("cluster", 4)],
+    CONV: [("pretrain", 3), ("cluster", 3)],
 }
 SMALL_NETWORKS = """
 from functools import partial
@@ -78,7 +76,7 @@ class Recorder(Monitor):
         self.notes.append(text)
 
     def pretrained(self):
-        return any(phase == "pretrain" for phase, _ in self.steps)
+        return any(phase == "pretrain" for phase, _, _ in self.begins)
 
 
 class Killed(Exception):
@@ -117,7 +115,7 @@ def make(method, settings=SMALL, **others):
     others = {"random_state": 0, "n_clusters": K, "monitor": Recorder()} | settings | others
     if config.update_interval is not None:
         others = {"update_interval": 2} | others
-    gentle = SGD(0.01, 0.9) if isinstance(config.optimizer, SGD) else Adam(3e-4)
+    gentle = Adam(3e-4) if method in (CONV, SHUFFLED) else SGD(0.01, 0.9)
     model = build(method, others.pop("n_clusters"), **({"optimizer": gentle} | others))
     model.monitor.model = model
     return model
@@ -165,8 +163,43 @@ def cache(folders):
     return folders / "cache"
 
 
+LOADER = (
+    """
+import sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from models import load
+"""
+    + SMALL_NETWORKS
+    + """
+folder, *methods = sys.stdin.read().splitlines()
+x = np.load(folder + "/x.npy")
+results = {}
+for method in methods:
+    model = load(f"{folder}/{method}.h5")
+    results[method] = model.predict(x)
+    results[method + " q"] = model.memberships(x)
+np.savez(folder + "/results.npz", **results)
+"""
+)
+
+
 @pytest.fixture(scope="module")
-def fitted(x, folders, cache):
+def new_process(root):
+    """A Python that imports TensorFlow while other tests run, and then waits for file names."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        [sys.executable, "-c", LOADER, str(root)], stdin=pipe, stdout=pipe, stderr=pipe, text=True,
+        cwd="/",
+    )  # fmt: skip
+    yield process
+    if process.poll() is None:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def fitted(x, folders, cache, new_process):
     """Return a function: method -> a model fitted without interruption, once.
 
     Leaders pretrain, the others find their weights in the cache.
@@ -309,7 +342,7 @@ def test_killed_again_and_again_equals_uninterrupted(fitted, x, tmp_path, method
 # -- the seed, and what must not matter -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["FcDEC-DA", "ConvIDEC"])
+@pytest.mark.parametrize("method", ["FcDEC-DA", "ConvDEC"])
 def test_another_seed_gives_another_run(fitted, x, method):
     ours, theirs = weights(fitted(method)), weights(make(method, random_state=1).fit(x))
     for name in ours:
@@ -356,9 +389,8 @@ def test_data_is_left_as_it_was(x, eager):
     assert np.array_equal(copy, x)
 
 
-@pytest.mark.parametrize("method", ["FcDEC", "ConvIDEC"])
-def test_without_shift_and_rotation_DA_changes_nothing(fitted, x, method):
-    augmented, plain = make(f"{method}-DA", shift=0, rotation=0).fit(x), fitted(method)
+def test_without_shift_and_rotation_DA_changes_nothing(fitted, x):
+    augmented, plain = make("FcIDEC-DA", shift=0, rotation=0).fit(x), fitted("FcIDEC")
     assert np.array_equal(augmented.labels_, plain.labels_)
     np.testing.assert_allclose(augmented.transform(x), plain.transform(x), rtol=1e-4, atol=1e-5)
 
@@ -409,7 +441,7 @@ def test_without_steps_the_result_is_k_means_on_the_pretrained_embedding(x):
     np.testing.assert_allclose(model.cluster_centers_, means, atol=1e-3)
 
 
-@pytest.mark.parametrize("method", ["FcDEC", "ConvIDEC", "FcDCN-DA", "ASPC"])
+@pytest.mark.parametrize("method", ["FcDEC", "FcDCN-DA", "ASPC"])
 def test_settled_labels_stop_at_the_second_refresh(x, method):
     still = {"optimizer": Adam(1e-12), "pretrain_epochs": 0}
     model = make(method, tol=1e-3, **still).fit(x)
@@ -422,7 +454,7 @@ def test_tol_zero_never_stops(x):
     assert model.n_iter_ == STEPS and not model.converged_
 
 
-@pytest.mark.parametrize("method", ["FcDEC", "FcIDEC", "FcDCN-DA", "ASPC-DA"])
+@pytest.mark.parametrize("method", ["FcIDEC", "FcDCN-DA", "ASPC-DA"])
 def test_finds_four_kinds_of_image(method):
     """Class j has row j of its 4x4 pixels lit."""
     rng = np.random.default_rng(0)
@@ -563,35 +595,14 @@ def test_targets_come_from_clean_samples_and_losses_from_augmented_ones(
 
 # -- files ----------------------------------------------------------------------------------------
 
-LOADER = (
-    """
-import sys
-sys.path.insert(0, sys.argv[1])
-import numpy as np
-from models import load
-"""
-    + SMALL_NETWORKS
-    + """
-folder = sys.argv[2]
-x = np.load(folder + "/x.npy")
-results = {}
-for method in sys.argv[3:]:
-    model = load(f"{folder}/{method}.h5")
-    results[method] = model.predict(x)
-    results[method + " q"] = model.memberships(x)
-np.savez(folder + "/results.npz", **results)
-"""
-)
 
-
-def test_saved_models_predict_the_same_in_a_new_process(fitted, x, tmp_path, root):
+def test_saved_models_predict_the_same_in_a_new_process(fitted, x, tmp_path, new_process):
     methods = ["FcDEC", SHUFFLED, CONV, "ASPC-DA"]
     np.save(tmp_path / "x.npy", x)
     for method in methods:
         fitted(method).save(tmp_path / f"{method}.h5")
-    command = [sys.executable, "-c", LOADER, str(root), str(tmp_path), *methods]
-    done = subprocess.run(command, capture_output=True, text=True, cwd="/")
-    assert done.returncode == 0, done.stderr
+    _, errors = new_process.communicate("\n".join([str(tmp_path), *methods]))
+    assert new_process.returncode == 0, errors
     results = np.load(tmp_path / "results.npz")
     for method in methods:
         model = fitted(method)
@@ -599,7 +610,7 @@ def test_saved_models_predict_the_same_in_a_new_process(fitted, x, tmp_path, roo
         np.testing.assert_allclose(results[method + " q"], model.memberships(x), atol=1e-5)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["FcIDEC", SHUFFLED, CONV, "ConvASPC-DA"])
 def test_loaded_model_is_the_one_saved(fitted, x, tmp_path, method):
     path = tmp_path / "model.h5"
     fitted(method).save(path)
@@ -619,7 +630,7 @@ def test_loaded_model_can_be_saved_again(fitted, tmp_path):
 
 
 def begins_pretraining(cache_dir, x, method="FcDEC", **others):
-    model = make(method, INSTANT | {"pretrain_epochs": 1}, cache_dir=cache_dir, **others).fit(x)
+    model = make(method, INSTANT, cache_dir=cache_dir, **others).fit(x)
     return model.monitor.pretrained()
 
 
@@ -631,22 +642,19 @@ def test_pretraining_is_shared_by_those_who_need_the_same(fitted, x, cache, othe
         assert np.array_equal(array, lead.monitor.start[name]), name
     assert model.seconds_["pretrain"] == pytest.approx(lead.seconds_["pretrain"])
     count = len(list(cache.iterdir()))
-    assert not begins_pretraining(cache, x, other, n_clusters=7)
+    assert not begins_pretraining(cache, x, other, n_clusters=7, pretrain_epochs=1)
     assert len(list(cache.iterdir())) == count
 
 
-@pytest.mark.parametrize(
-    "other",
-    [{"random_state": 1}, {"batch_size": 32}, {"latent_dim": 9}, {"method": "FcDEC-DA"}],
-    ids=str,
-)
-def test_pretraining_is_not_shared_by_others(x, tmp_path, eager, other):
-    assert begins_pretraining(tmp_path, x)
-    assert begins_pretraining(tmp_path, x, **other)
+def test_pretraining_is_not_shared_by_others(x, tmp_path):
+    others = [{"random_state": 1}, {"batch_size": 32}, {"latent_dim": 9}, {"method": "FcDEC-DA"},
+              {"pretrain_epochs": 1}]  # fmt: skip
+    for other in [{}, *others]:
+        assert begins_pretraining(tmp_path, x, **other), other
     assert not begins_pretraining(tmp_path, x)
 
 
-def test_pretraining_on_other_data_is_not_shared(x, tmp_path, eager):
+def test_pretraining_on_other_data_is_not_shared(x, tmp_path):
     other = x.copy()
     other[-1, -1, -1, 0] += 0.5
     assert begins_pretraining(tmp_path, x)

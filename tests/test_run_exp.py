@@ -353,29 +353,31 @@ def test_more_jobs_than_cores_or_trials(sweep, home):
     assert {words[words.index("--threads") + 1] for *_, words in calls(home)} == {"1"}
 
 
-@pytest.mark.parametrize(
-    "outcome, why",
-    [
-        ("fails", "main.py: training failed: the loss is not finite"),
-        ("killed", "killed by SIGKILL"),
-        ("silent", "exit status 4"),
-        ("lies", "exit status 0"),
-    ],
-)
-def test_a_failed_trial_is_a_row_and_stops_no_other(sweep, home, outcome, why):
-    order(home, "FcDEC", outcome)
-    done = sweep(TWO)
+def test_a_failed_trial_is_a_row_and_stops_no_other(sweep, home):
+    why = {
+        "FcDEC": ("fails", "main.py: training failed: the loss is not finite"),
+        "FcIDEC": ("killed", "killed by SIGKILL"),
+        "FcDCN": ("silent", "exit status 4"),
+        "ConvDEC": ("lies", "exit status 0"),
+    }
+    for method, (outcome, _) in why.items():
+        order(home, method, outcome)
+    words = f"--methods {' '.join(why)} ConvIDEC --datasets digits --trials 1"
+    done = sweep(words)
     assert done.status == 1
-    assert "failed FcDEC digits seed 0" in done.out and why in done.out
-    assert done.err == "1 failed: FcDEC digits seed 0\n"
+    names = [f"{method} digits seed 0" for method in why]
+    assert done.err == f"4 failed: {'; '.join(names)}\n"
     table = results(home).set_index("method")
-    assert list(table.status[["FcDEC", "ConvDEC"]]) == ["failed", "ok"]
-    assert table.reason["FcDEC"] == why
-    assert np.isnan(table.acc["FcDEC"])
+    assert table.status["ConvIDEC"] == "ok"
+    for name, (method, (_, reason)) in zip(names, why.items(), strict=True):
+        (line,) = [line for line in done.out.splitlines() if line.startswith(f"failed {name}")]
+        assert line.endswith(reason)
+        assert (table.status[method], table.reason[method]) == ("failed", reason)
+        assert np.isnan(table.acc[method])
 
-    again = sweep(TWO)  # it is tried again, and only it
+    again = sweep(words)  # they are tried again, and only they
     assert (again.status, again.err) == (0, "")
-    assert [call[0] for call in calls(home)] == ["FcDEC", "ConvDEC", "FcDEC"]
+    assert [call[0] for call in calls(home)] == [*why, "ConvIDEC", *why]
 
 
 def test_retries(sweep, home):
@@ -406,13 +408,14 @@ def gone(pid):
 def test_timeout(sweep, home):
     order(home, "FcDEC", "sleep")
     begin = time.monotonic()
-    done = sweep("--methods FcDEC --datasets digits --trials 1 --timeout 0.05")
+    done = sweep("--methods FcDEC --datasets digits --trials 1 --timeout 0.02")
     assert done.status == 1
-    assert 3 <= time.monotonic() - begin < 60
+    assert 1.2 <= time.monotonic() - begin < 60
     (row,) = results(home).itertuples()
     assert row.status == "failed"
-    assert row.reason == "stopped after 0.05 minutes"
+    assert row.reason == "stopped after 0.02 minutes"
     assert all(gone(pid) for _, _, pid, *_ in calls(home))
+    order(home, "FcDEC")
     assert sweep("--methods FcDEC --datasets digits --trials 1 --timeout 5").status == 0
 
 
@@ -502,11 +505,17 @@ def test_a_real_sweep(folders, sweep, monkeypatch):
     tiny = "--datasets digits --trials 1 --pretrain-epochs 1 --maxiter 2 --n-init 1"
     tiny += f" --cache-dir {folders / 'cache'}"
     two = f"--methods FcDEC FcDCN --jobs 2 {tiny}"
+    for trial in trials_of(two):  # as an earlier sweep left it
+        Path(trial.folder).mkdir(parents=True)
+        run_exp.fail(trial, "the lights went out")
+    run_exp.publish()
+    assert list(results(folders).reason) == ["the lights went out"] * 2
     done = sweep(two)
     assert (done.status, done.err) == (0, "")
     table = results(folders).set_index("method")
     assert sorted(table.index) == ["FcDCN", "FcDEC"]
     assert set(table.status) == {"ok"} and table.acc.between(0, 1).all()
+    assert table.reason.isna().all()  # a row of a success takes the place of its failure's
     assert set(table.iterations) == {2}
     assert table.kmeans_acc.nunique() == 1  # from the same weights,
     (pretrained,) = (folders / "cache").iterdir()  # trained once

@@ -536,6 +536,7 @@ def products_of(model):
         ("conv", (32, 32, 3), 10),
         ("conv", (17, 23, 1), 10),
         ("conv", (9, 10, 3), 2),
+        ("conv", (9, 8, 1), 10),  # 8 pixels are too few not to be padded
     ],
 )
 def test_products_of_the_layers_that_are_built(network, shape, latent_dim):
