@@ -32,7 +32,7 @@ LEADERS = {("fc", False): "FcDEC", ("fc", True): SHUFFLED, ("conv", False): "Con
            ("conv", True): CONV}  # fmt: skip
 KILLS = {
     SHUFFLED: [("pretrain", 1), ("pretrain", 3), ("cluster", 1), ("cluster", 4)],
-    CONV: [("pretrain", 3), ("cluster", 3)],
+    CONV: [("pretrain", 2)],
 }
 SMALL_NETWORKS = """
 from functools import partial
@@ -306,7 +306,7 @@ def test_clustering_trains_what_it_should(fitted, method):
     assert moved == {"encoder"} | own[METHODS[method][1]]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [m for m in METHODS if not m.startswith("ASPC-DA-")])
 def test_resumed_equals_uninterrupted(fitted, x, folders, cache, method):
     """From the folder as a kill in the fifth step leaves it."""
     first = fitted(method)
@@ -335,35 +335,37 @@ def test_killed_again_and_again_equals_uninterrupted(fitted, x, tmp_path, method
         assert model.monitor.begins[-1][::2] == (phase, reached[phase])
         reached[phase] = max(reached[phase], step - 1)
     last = make(method, **folders).fit(x)
-    assert last.monitor.begins == [("cluster", STEPS, reached["cluster"])]
+    assert last.monitor.begins[-1] == ("cluster", STEPS, reached["cluster"])
+    if KILLS[method][-1][0] == "pretrain":
+        assert last.monitor.begins[:-1] == [("pretrain", PASS, reached["pretrain"])]
+    else:
+        assert not last.monitor.pretrained()
     same(last, fitted(method))
 
 
 # -- the seed, and what must not matter -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["FcDEC-DA", "ConvDEC"])
-def test_another_seed_gives_another_run(fitted, x, method):
-    ours, theirs = weights(fitted(method)), weights(make(method, random_state=1).fit(x))
+def test_another_seed_gives_another_run(fitted, x):
+    ours, theirs = weights(fitted(FC)), weights(make(FC, random_state=1).fit(x))
     for name in ours:
         assert not np.array_equal(ours[name], theirs[name]), name
 
 
-@pytest.mark.parametrize("method", ["FcIDEC", "ConvDEC-DA"])
-def test_labels_are_never_seen(fitted, x, cache, method):
-    expected = fitted(method)
+def test_labels_are_never_seen(fitted, x, cache):
+    expected = fitted(FC)
     y = np.random.default_rng(0).integers(0, 99, size=N).astype(str)
-    same(make(method, cache_dir=cache).fit(x, y), expected)
+    same(make(FC, cache_dir=cache).fit(x, y), expected)
 
 
 def test_refit_starts_afresh(fitted, x):
     """Without any folder."""
-    model = make(FC, maxiter=1).fit(x[::-1])
+    model = make(FC, INSTANT).fit(x[::-1])
     model.set_params(config=fitted(FC).config)
     same(model.fit(x), fitted(FC))
 
 
-@pytest.mark.parametrize("method", ["FcIDEC-DA", "ConvDEC"])
+@pytest.mark.parametrize("method", ["FcIDEC", "ConvDEC"])
 def test_flat_samples_equal_images(fitted, x, method):
     flat = x.reshape(N, 64)
     model = make(method).fit(flat)

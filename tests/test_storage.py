@@ -133,7 +133,7 @@ def test_one_flipped_byte_is_never_a_traceback(file):
     data = file.read_bytes()
     rng = np.random.default_rng(0)
     outcomes = set()
-    for place in rng.integers(0, len(data), size=300):
+    for place in rng.integers(0, len(data), size=150):
         damaged = bytearray(data)
         damaged[place] ^= 0xFF
         file.write_bytes(damaged)
