@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -142,12 +143,9 @@ def check_shapes(config, data):
         image_shape(data.x.shape[1:])
 
 
-def estimate(config, data, threads):
-    """Return the minutes of (pretraining, the longest possible clustering) on this machine's CPU.
-
-    Counts of operations over the speed of a matrix product timed here and now; networks reach
-    about 0.7 (fc) and 0.55 (conv) of it.
-    """
+@functools.cache
+def product_speed():
+    """Return the operations a second of a matrix product on this machine's CPU."""
     import numpy as np
 
     a = np.ones((768, 768), np.float32)
@@ -155,8 +153,20 @@ def estimate(config, data, threads):
     begin = time.perf_counter()
     for _ in range(5):
         a @ a
-    speed = 5 * 2 * 768**3 / (time.perf_counter() - begin)
-    speed *= {"fc": 0.7, "conv": 0.55}[config.network] * min(1.0, threads / os.cpu_count())
+    return 5 * 2 * 768**3 / (time.perf_counter() - begin)
+
+
+def estimate(config, data, threads):
+    """Return the minutes of (pretraining, the longest possible clustering) on this machine's CPU.
+
+    Counts of operations over the speed of a matrix product timed here and now; networks reach
+    about 0.7 (fc) and 0.55 (conv) of it.
+    """
+    speed = (
+        product_speed()
+        * {"fc": 0.7, "conv": 0.55}[config.network]
+        * min(1.0, threads / os.cpu_count())
+    )
     shape = data.x.shape[1:]
     shape = image_shape(shape) if config.network == "conv" else shape
     passes = math.ceil(data.n / config.batch_size)
@@ -164,8 +174,7 @@ def estimate(config, data, threads):
         step_flops(config.network, shape, config.batch_size, config.latent_dim, decoder)
         for decoder in (True, config.alpha > 0)
     ]
-    limit = config.epochs * passes if config.epoch_limit else config.maxiter
-    steps = [config.pretrain_epochs * passes, min(limit, config.maxiter or limit)]
+    steps = [config.pretrain_epochs * passes, config.total_steps(passes)]
     return [f * s / speed / 60 for f, s in zip(flops, steps, strict=True)]
 
 
@@ -278,7 +287,6 @@ def check(args):
 def run(args):
     """Do what the command line asks for."""
     check(args)
-    preset(args.method)
     data = load_data(args)
     config = resolve(args, data)
     check_shapes(config, data)

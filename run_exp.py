@@ -21,7 +21,7 @@ from errors import FolderInUse, UserError, unknown
 from models import METHODS
 from models.config import digest
 from models.storage import save_json
-from runs import finished, identity
+from runs import about, finished, identity, now
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
 RESULTS = os.path.join(ROOT, "results")
@@ -37,7 +37,7 @@ class Trial:
     words: list
     folder: str
     pretraining: str
-    record: dict
+    record: dict  # the run's identity
     minutes: float
     tries: int = 0
     after: float = 0.0  # not to be started before this time
@@ -141,30 +141,26 @@ def _trial(words, data):
     single.check_shapes(config, data)
     folder = single.folder_of(args, data, config)
     shared = digest([config.pretrain_dict(), data.name, args.seed])
-    record = identity(args.method, data, args.seed, config, args.pretrained_weights)
     return Trial(
         name=f"{args.method} {data.name} seed {args.seed}",
         words=[*words, "--save-dir", folder, "--quiet"],
         folder=folder,
         pretraining=shared,
-        record=record,
+        record=identity(args.method, data, args.seed, config, args.pretrained_weights),
         minutes=sum(single.estimate(config, data, args.threads)),
     )
 
 
 def show(trials):
     """Print the plan: what is done, what is left, and the longest it can take."""
-    left = 0.0
-    seen = set()
+    todo = []
     for trial in trials:
         done = finished(trial.folder) is not None
-        state = "done" if done else "to do"
-        print(f"{state:6} {trial.name:36} {trial.folder}")
-        left += 0.0 if done else trial.minutes
-        seen.add(trial.folder)
-    todo = sum(finished(t.folder) is None for t in trials)
-    print(f"{len(trials)} trials, {todo} to do: at most {left / 60:.1f} hours of this machine if "
-          f"no pretraining were shared; about {30 * todo} MB of disk")  # fmt: skip
+        print(f"{'done' if done else 'to do':6} {trial.name:36} {trial.folder}")
+        todo += [] if done else [trial]
+    hours = sum(trial.minutes for trial in todo) / 60
+    print(f"{len(trials)} trials, {len(todo)} to do: at most {hours:.1f} hours of this machine if "
+          f"no pretraining were shared; about {30 * len(todo)} MB of disk")  # fmt: skip
 
 
 def start(trial, cpus):
@@ -191,15 +187,10 @@ def reason(trial, code, late):
 
 def fail(trial, why):
     """Leave a result that says why a trial failed; a later sweep tries it again."""
-    record = {k: v for k, v in trial.record.items() if k not in ("config", "pretrained_weights")}
-    config = trial.record["config"] | {"weights": trial.record["pretrained_weights"]}
-    now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+    command = "python main.py " + shlex.join(trial.words)
+    failure = {"status": "failed", "reason": why, "command": command, "finished": now()}
     with contextlib.suppress(OSError):
-        save_json(
-            os.path.join(trial.folder, "result.json"),
-            record | {"status": "failed", "reason": why, "config_hash": digest(config),
-                      "command": "python main.py " + shlex.join(trial.words), "finished": now},
-        )  # fmt: skip
+        save_json(os.path.join(trial.folder, "result.json"), about(trial.record) | failure)
 
 
 def sweep(trials, args):
@@ -223,8 +214,7 @@ def sweep(trials, args):
         if code == FolderInUse.status:  # another sweep is at it
             trial.after = time.monotonic() + 10
             pending.append(trial)
-        elif code == 0 and finished(trial.folder) is not None:
-            result = finished(trial.folder)
+        elif code == 0 and (result := finished(trial.folder)) is not None:
             scores = f"acc {result['acc']:.4f} nmi {result['nmi']:.4f}" if "acc" in result else ""
             print(f"done   {trial.name:36} {scores} {result['seconds_total']:.0f} s", flush=True)
         else:
@@ -243,11 +233,12 @@ def sweep(trials, args):
         while pending or running:
             for slot in list(running):
                 settle(slot)
-            pending = [t for t in pending if finished(t.folder) is None]
             for slot in set(range(args.jobs)) - set(running):
                 ready = [t for t in pending if t.after <= time.monotonic()]
                 busy = {trial.pretraining for trial, _, _ in running.values()}
                 ready.sort(key=lambda t: t.pretraining in busy)  # stable: else in order
+                while ready and finished(ready[0].folder) is not None:  # by another sweep
+                    pending.remove(ready.pop(0))
                 if ready:
                     pending.remove(ready[0])
                     running[slot] = (ready[0], start(ready[0], slots[slot]), time.monotonic())
@@ -302,7 +293,7 @@ def main():
         return run(sys.argv[1:])
     except UserError as error:
         print(f"run_exp.py: error: {error}", file=sys.stderr)
-        return 2
+        return error.status
     except KeyboardInterrupt:
         print("run_exp.py: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130

@@ -76,6 +76,20 @@ def identity(method, data, seed, config, pretrained_weights=None):
     }
 
 
+def about(identity):
+    """Return the columns of results.csv that a run's identity gives."""
+    config = identity["config"] | {"weights": identity["pretrained_weights"]}
+    columns = {
+        name: identity[name] for name in ("method", "dataset", "n", "k", "seed", "data_hash")
+    }
+    return columns | {"config_hash": digest(config)}
+
+
+def now():
+    """Return the date and time in UTC, ISO, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
 def _short(value):
     if isinstance(value, dict):  # an optimizer
         value = dict(value)
@@ -310,15 +324,13 @@ def describe(run, model, command, seconds):
     import sklearn
     import tensorflow
 
-    row = {"method": run.method, "dataset": run.data.name, "n": run.data.n,
-           "k": int(run.data.n_clusters), "seed": run.seed, "status": "ok"}  # fmt: skip
+    row = about(run.identity()) | {"status": "ok"}
     if run.data.y is not None:
         row |= metrics.scores(run.data.y, model.labels_)
         refresh = metrics.scores(run.data.y, model.refresh_labels_)
         row |= {"refresh_acc": refresh["acc"], "refresh_nmi": refresh["nmi"]}
         start = metrics.scores(run.data.y, model.initial_labels_)
         row |= {f"kmeans_{name}": start[name] for name in ("acc", "nmi", "ari")}
-    identity = run.identity()
     row |= {
         "iterations": model.n_iter_,
         "converged": model.converged_,
@@ -338,10 +350,8 @@ def describe(run, model, command, seconds):
         "scikit_learn": sklearn.__version__,
         "numpy": np.__version__,
         "commit": git_commit(),
-        "config_hash": digest(identity["config"] | {"weights": identity["pretrained_weights"]}),
-        "data_hash": identity["data_hash"],
         "command": command,
-        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "finished": now(),
     }
     return row
 

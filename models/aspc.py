@@ -61,10 +61,6 @@ class ASPC(DeepClusterer):
 
     shuffle = True
 
-    def total_steps(self, steps_per_pass):
-        steps = self.config.epochs * steps_per_pass
-        return steps if self.config.maxiter is None else min(steps, self.config.maxiter)
-
     def initialize(self, z, seed):
         """Return centres (k, z) and labels (n,) by the `init` setting."""
         if self.config.init == "k-means":

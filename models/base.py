@@ -103,10 +103,6 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         """
         raise NotImplementedError
 
-    def total_steps(self, steps_per_pass):
-        """Return the largest number of clustering steps."""
-        return self.config.maxiter
-
     def loss_weights(self):
         """Return {name: weight} of the losses."""
         raise NotImplementedError
@@ -157,6 +153,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
             os.makedirs(self.run_dir, exist_ok=True)
         self._build(x.shape[1:])
         data = self._data = tf.constant(x)
+        self._data_hash = hash_array(x)
         self.seconds_ = {}
         self._pretrain(data)
         self._cluster(data)
@@ -203,20 +200,20 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
             return None
         return RandomShiftRotate(c.shift, c.rotation, c.shift_pixels, c.center)
 
-    def pretrain_key(self, x):
+    def pretrain_key(self):
         """Return the name under which this run's pretraining is shared, and what it stands for."""
         about = self.config.pretrain_dict() | {
-            "shape": list(self._shape), "data": hash_array(x), "seed": int(self.random_state),
+            "shape": list(self._shape), "data": self._data_hash, "seed": int(self.random_state),
         }  # fmt: skip
         return digest(about), about
 
-    def _identity(self, data):
+    def _identity(self):
         """Return a digest of what decides the clustering phase, pretrained weights included."""
         start = [hash_array(np.asarray(v)) for v in (*self.encoder.variables,
                                                      *self.decoder.variables)]  # fmt: skip
         return digest([
             self.method, self.config.to_dict(), int(self.n_clusters), int(self.random_state),
-            hash_array(data.numpy()), start,
+            self._data_hash, start,
         ])  # fmt: skip
 
     def _pretrain(self, data):
@@ -235,7 +232,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
 
         One process trains, others that need the same weights wait for it.
         """
-        key, about = self.pretrain_key(data.numpy())
+        key, about = self.pretrain_key()
         folder = os.path.join(root, key)
         os.makedirs(folder, exist_ok=True)
         weights = os.path.join(folder, "ae_weights.h5")
@@ -294,7 +291,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
             batch_size=c.batch_size, seed=derive_seed(self.random_state, CLUSTER),
             shuffle=self.shuffle, augment=self._augment(c.aug_cluster), targets=targets,
             state=[*self.encoder.variables, *self.decoder.variables, self.centers],
-            identity=self._identity(data),
+            identity=self._identity(),
         )  # fmt: skip
         checkpoint = None if self.run_dir is None else os.path.join(self.run_dir, "checkpoint.h5")
         if checkpoint is None or not trainer.restore(checkpoint):
@@ -310,7 +307,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
             }
         carry = trainer.carry
         self.initial_labels_ = carry["initial_labels"]
-        total = self.total_steps(trainer.steps_per_pass)
+        total = c.total_steps(trainer.steps_per_pass)
         self._monitor.begin("cluster", total, trainer.step)
 
         def refresh(step):

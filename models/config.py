@@ -123,6 +123,10 @@ class Config:
         if not (_is_number(momentum) and 0 <= momentum < 1):
             raise UserError(f"momentum={momentum!r}: expected a number >= 0 and < 1")
 
+    def total_steps(self, steps_per_pass):
+        """Return the largest number of clustering steps."""
+        return self.maxiter
+
     def to_dict(self):
         """Return plain data that JSON can hold; the inverse of `from_dict`."""
         return dataclasses.asdict(self)
@@ -177,6 +181,10 @@ class ASPCConfig(Config):
         self._choice("init", ("k-means", "spectral", "agglomerative", "gmm"))
         if self.update_interval is not None:
             raise UserError(f"update_interval={self.update_interval!r}: ASPC updates once a pass")
+
+    def total_steps(self, steps_per_pass):
+        steps = self.epochs * steps_per_pass
+        return steps if self.maxiter is None else min(steps, self.maxiter)
 
 
 def digest(data, length=12):
