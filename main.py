@@ -85,13 +85,14 @@ def parser():
     add("--shift-pixels", type=float, help="largest shift, pixels, in place of --shift")
     add("--rotation", type=float, help="largest rotation, degrees")
     add("--center", help="centre of rotation: original (as released) or true")
+    add("--precision", help="of the layers: float32 (default) or bfloat16")
     return p
 
 
 PLAIN = (
     "pretrain_epochs", "maxiter", "update_interval", "tol", "batch_size", "latent_dim", "n_init",
     "alpha", "beta", "epochs", "self_paced", "selection", "init", "aug_pretrain", "aug_cluster",
-    "shift", "shift_pixels", "rotation", "center",
+    "shift", "shift_pixels", "rotation", "center", "precision",
 )  # fmt: skip
 
 

@@ -56,7 +56,7 @@ class Run:
         """Return the settings that are not the paper's, as "name=value" words."""
         mine = self.config.to_dict()
         paper = preset(self.method, self.data.name, self.data.n).to_dict()
-        words = [f"{name}={_short(mine[name])}" for name in mine if mine[name] != paper[name]]
+        words = [f"{name}={_short(mine[name])}" for name in mine if mine[name] != paper.get(name)]
         if self.pretrained_weights is not None:
             words.append(f"pretrained_weights={_file_hash(self.pretrained_weights)}")
         return " ".join(words)
@@ -212,8 +212,8 @@ def _claim(run, overwrite):
             keys = [k for k in mine if theirs.get(k) != mine[k]]
             if keys == ["config"]:
                 there, here = theirs["config"], mine["config"]
-                keys = [f"{k} {there.get(k)} there, {here[k]} here" for k in here
-                        if there.get(k) != here[k]]  # fmt: skip
+                keys = [f"{k} {there.get(k)} there, {here.get(k)} here" for k in here | there
+                        if there.get(k) != here.get(k)]  # fmt: skip
             else:
                 keys = [f"{k} {theirs.get(k)!r} there, {mine[k]!r} here" for k in keys
                         if k != "config"]  # fmt: skip
@@ -343,7 +343,7 @@ def describe(run, model, command, seconds):
         "seconds_process": round(seconds, 2),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         **run.environment,
-        "precision": "float32",
+        "precision": run.config.precision,
         "python": platform.python_version(),
         "tensorflow": tensorflow.__version__,
         "keras": keras.__version__,

@@ -18,6 +18,7 @@ from models.config import digest
 from models.functional import mean_squared_error, soft_assignment, squared_distances
 from models.monitor import Monitor
 from models.networks import AUTOENCODERS
+from models.optimizers import make as make_optimizer
 from models.storage import load_arrays, locked, save_arrays
 from models.training import Trainer, derive_seed
 from shapes import image_shape
@@ -184,7 +185,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         c = self.config
         make = AUTOENCODERS[c.network]
         seed = derive_seed(self.random_state, NETWORK)
-        self.encoder, self.decoder = make(shape, latent_dim=c.latent_dim, seed=seed)
+        self.encoder, self.decoder = make(shape, c.latent_dim, seed, c.precision)
         zeros = np.zeros((self.n_clusters, c.latent_dim), np.float32)
         self.centers = keras.Variable(zeros, name="centers")
         self.n_features_in_ = int(np.prod(shape))
@@ -257,7 +258,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         trainer = Trainer(
             data, self.pretrain_loss, {"reconstruction": 1.0},
             self.encoder.trainable_variables + self.decoder.trainable_variables,
-            c.pretrain_optimizer.make(), batch_size=c.batch_size, shuffle=True,
+            make_optimizer(c.pretrain_optimizer), batch_size=c.batch_size, shuffle=True,
             seed=derive_seed(self.random_state, PRETRAIN), augment=self._augment(c.aug_pretrain),
         )  # fmt: skip
         if checkpoint is not None:
@@ -287,7 +288,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
             for name, (shape, dtype) in self.target_specs(data.shape[0]).items()
         }
         trainer = Trainer(
-            data, self.loss, self.loss_weights(), self.trained(), c.optimizer.make(),
+            data, self.loss, self.loss_weights(), self.trained(), make_optimizer(c.optimizer),
             batch_size=c.batch_size, seed=derive_seed(self.random_state, CLUSTER),
             shuffle=self.shuffle, augment=self._augment(c.aug_cluster), targets=targets,
             state=[*self.encoder.variables, *self.decoder.variables, self.centers],

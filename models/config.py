@@ -17,12 +17,6 @@ class SGD:
     momentum: float = 0.9
     name: str = field(default="sgd", init=False)
 
-    def make(self):
-        """Build a fresh Keras optimizer."""
-        import keras
-
-        return keras.optimizers.SGD(self.lr, momentum=self.momentum)
-
 
 @dataclass(frozen=True)
 class Adam:
@@ -30,12 +24,6 @@ class Adam:
 
     lr: float = 1e-3
     name: str = field(default="adam", init=False)
-
-    def make(self):
-        """Build a fresh Keras optimizer."""
-        import keras
-
-        return keras.optimizers.Adam(self.lr)
 
 
 OPTIMIZERS = {"sgd": SGD, "adam": Adam}
@@ -73,12 +61,16 @@ class Config:
     maxiter: int | None = 20000  # clustering steps (mini-batches) at most; None: see `epochs`
     update_interval: int | None = 140  # steps between refreshes of the targets; None: one pass
     tol: float = 1e-3  # stop when a smaller share of labels changes between two refreshes
+    # Of the layers' arithmetic. With "bfloat16" weights, embedding, output, losses and the
+    # optimizer stay float32.
+    precision: str = "float32"
 
     epoch_limit = False  # whether a method is limited by passes over the data, not by steps
 
     def __post_init__(self):
         self._choice("network", ("fc", "conv"))
         self._choice("center", ("original", "true"))
+        self._choice("precision", ("float32", "bfloat16"))
         for name in ("latent_dim", "batch_size", "n_init", "update_interval"):
             self._number(name, 1, integer=True, optional=name == "update_interval")
         self._number("pretrain_epochs", 0, integer=True)
@@ -128,8 +120,15 @@ class Config:
         return self.maxiter
 
     def to_dict(self):
-        """Return plain data that JSON can hold; the inverse of `from_dict`."""
-        return dataclasses.asdict(self)
+        """Return plain data that JSON can hold; the inverse of `from_dict`.
+
+        The precision is left out where it is float32: runs from before there was a choice keep
+        their hash.
+        """
+        data = dataclasses.asdict(self)
+        if self.precision == "float32":
+            del data["precision"]
+        return data
 
     @classmethod
     def from_dict(cls, data):
@@ -157,6 +156,8 @@ class Config:
         names = ["network", "latent_dim", "batch_size", "pretrain_optimizer", "pretrain_epochs"]
         if self.aug_pretrain:
             names += ["shift", "shift_pixels", "rotation", "center"]
+        if self.precision != "float32":
+            names.append("precision")
         data = self.to_dict()
         return {name: data[name] for name in ["aug_pretrain", *names]}
 

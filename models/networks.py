@@ -2,6 +2,8 @@
 
 Both take samples as they come, (h, w, c) or (d,), and the decoder returns the same shape. Each
 layer draws its initial weights from a seed of its own, so a network depends on `seed` alone.
+Where the precision is bfloat16 the layers compute in it, but for those that give the embedding and
+the output; weights are float32 in any case.
 """
 
 import math
@@ -20,7 +22,12 @@ def _seeds(seed):
         yield int(rng.integers(2**31))
 
 
-def dense_autoencoder(input_shape, latent_dim=10, seed=0, widths=(500, 500, 2000)):
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # precision -> Keras's policy
+
+
+def dense_autoencoder(
+    input_shape, latent_dim=10, seed=0, precision="float32", widths=(500, 500, 2000)
+):
     """Build d-500-500-2000-z and its mirror: ReLU inside, linear embedding and output.
 
     Weights start as U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases at zero (DEC-DA's released code).
@@ -31,6 +38,7 @@ def dense_autoencoder(input_shape, latent_dim=10, seed=0, widths=(500, 500, 2000
         A sample's shape, without the batch axis.
     latent_dim : int
     seed : int
+    precision : {"float32", "bfloat16"}
     widths : tuple of int
 
     Returns
@@ -41,10 +49,11 @@ def dense_autoencoder(input_shape, latent_dim=10, seed=0, widths=(500, 500, 2000
     seeds = _seeds(seed)
 
     def dense(units, activation=None):
+        policy = POLICIES[precision if activation else "float32"]
         start = keras.initializers.VarianceScaling(
             1 / 3, mode="fan_in", distribution="uniform", seed=next(seeds)
         )
-        return layers.Dense(units, activation=activation, kernel_initializer=start)
+        return layers.Dense(units, activation, kernel_initializer=start, dtype=policy)
 
     encoder = [keras.Input(input_shape), layers.Flatten()]
     encoder += [dense(width, "relu") for width in widths] + [dense(latent_dim)]
@@ -54,7 +63,9 @@ def dense_autoencoder(input_shape, latent_dim=10, seed=0, widths=(500, 500, 2000
     return keras.Sequential(encoder, name="encoder"), keras.Sequential(decoder, name="decoder")
 
 
-def conv_autoencoder(input_shape, latent_dim=10, seed=0, filters=(32, 64, 128)):
+def conv_autoencoder(
+    input_shape, latent_dim=10, seed=0, precision="float32", filters=(32, 64, 128)
+):
     """Build conv 5x5x32 - 5x5x64 - 3x3x128, stride 2, linear embedding, and its mirror.
 
     The third layer pads only where both sides are multiples of 8 (DEC-DA's released code):
@@ -67,6 +78,7 @@ def conv_autoencoder(input_shape, latent_dim=10, seed=0, filters=(32, 64, 128)):
     input_shape : tuple
         (h, w, c), sides of 8 pixels or more.
     latent_dim, seed : int
+    precision : {"float32", "bfloat16"}
     filters : tuple of three ints
 
     Returns
@@ -87,17 +99,21 @@ def conv_autoencoder(input_shape, latent_dim=10, seed=0, filters=(32, 64, 128)):
     fits = (h % 8 == 0 and w % 8 == 0) or min(h, w) < 9  # a 3x3 kernel needs 3 pixels
     third = "same" if fits else "valid"
     seeds = _seeds(seed)
+    policy = POLICIES[precision]
 
     def start():
         return keras.initializers.GlorotUniform(seed=next(seeds))
 
     def conv(n, kernel, padding):
-        return layers.Conv2D(n, kernel, 2, padding, activation="relu", kernel_initializer=start())
+        return layers.Conv2D(
+            n, kernel, 2, padding, activation="relu", kernel_initializer=start(), dtype=policy
+        )
 
     def up(n, kernel, padding, activation):
         return layers.Conv2DTranspose(
-            n, kernel, 2, padding, activation=activation, kernel_initializer=start()
-        )
+            n, kernel, 2, padding, activation=activation, kernel_initializer=start(),
+            dtype=policy if activation else "float32",
+        )  # fmt: skip
 
     f1, f2, f3 = filters
     encoder = keras.Sequential(
@@ -107,7 +123,7 @@ def conv_autoencoder(input_shape, latent_dim=10, seed=0, filters=(32, 64, 128)):
             conv(f2, 5, "same"),
             conv(f3, 3, third),
             layers.Flatten(),
-            layers.Dense(latent_dim, kernel_initializer=start()),
+            layers.Dense(latent_dim, kernel_initializer=start(), dtype="float32"),
         ],
         name="encoder",
     )
@@ -116,21 +132,22 @@ def conv_autoencoder(input_shape, latent_dim=10, seed=0, filters=(32, 64, 128)):
         halves.append(tuple(math.ceil(side / 2) for side in halves[-1]))
     small = encoder.layers[2].output.shape[1:3]  # (h, w) after the third convolution
     x = code = keras.Input((latent_dim,))
-    x = layers.Dense(f3 * small[0] * small[1], activation="relu", kernel_initializer=start())(x)
-    x = layers.Reshape((*small, f3))(x)
-    x = _fit(up(f2, 3, third, "relu")(x), halves[2])
-    x = _fit(up(f1, 5, "same", "relu")(x), halves[1])
+    width = f3 * small[0] * small[1]
+    x = layers.Dense(width, activation="relu", kernel_initializer=start(), dtype=policy)(x)
+    x = layers.Reshape((*small, f3), dtype=policy)(x)
+    x = _fit(up(f2, 3, third, "relu")(x), halves[2], policy)
+    x = _fit(up(f1, 5, "same", "relu")(x), halves[1], policy)
     x = _fit(up(channels, 5, "same", None)(x), halves[0])
     return encoder, keras.Model(code, x, name="decoder")
 
 
-def _fit(x, size):
+def _fit(x, size, policy="float32"):
     """Crop or zero-pad (at the end of each axis) a feature map (b, h, w, c) to `size`."""
     spare = [have - want for have, want in zip(x.shape[1:3], size, strict=True)]
     if max(spare) > 0:
-        x = layers.Cropping2D([(0, max(s, 0)) for s in spare])(x)
+        x = layers.Cropping2D([(0, max(s, 0)) for s in spare], dtype=policy)(x)
     if min(spare) < 0:
-        x = layers.ZeroPadding2D([(0, max(-s, 0)) for s in spare])(x)
+        x = layers.ZeroPadding2D([(0, max(-s, 0)) for s in spare], dtype=policy)(x)
     return x
 
 

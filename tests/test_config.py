@@ -223,6 +223,13 @@ def test_from_dict_names_unknown_optimizers(record):
         Config.from_dict({"optimizer": record})
 
 
+def test_float32_is_not_told_and_bfloat16_is():
+    """So that runs from before there was a choice keep their hash."""
+    assert "precision" not in Config().to_dict() and Config.from_dict({}).precision == "float32"
+    half = Config(precision="bfloat16")
+    assert half.to_dict()["precision"] == "bfloat16" and Config.from_dict(half.to_dict()) == half
+
+
 def test_from_dict_validates():
     with pytest.raises(UserError, match="tol=-1"):
         Config.from_dict({"tol": -1})
@@ -263,7 +270,8 @@ CLUSTERING = {"n_init": 3, "optimizer": Adam(0.5), "alpha": 0.3, "beta": 0.4, "m
               "update_interval": 7, "tol": 0.9, "aug_cluster": False}  # fmt: skip
 PRETRAINING = {"network": "conv", "latent_dim": 5, "batch_size": 32, "aug_pretrain": False,
                "shift": 0.2, "shift_pixels": 3, "rotation": 20, "center": "true",
-               "pretrain_optimizer": SGD(0.5, 0.9), "pretrain_epochs": 3}  # fmt: skip
+               "pretrain_optimizer": SGD(0.5, 0.9), "pretrain_epochs": 3,
+               "precision": "bfloat16"}  # fmt: skip
 
 
 def test_every_setting_is_of_one_kind():

@@ -28,6 +28,7 @@ MAY = {
     "models.storage": {"errors"},
     "models.functional": {"errors"},
     "models.networks": {"errors"},
+    "models.optimizers": {"models.config"},
     "models.training": {"errors", "models.storage"},
 }
 OUTSIDE = {"datasets", "metrics", "runs", "report", "ledger", "main", "run_exp",

@@ -595,6 +595,19 @@ def test_targets_come_from_clean_samples_and_losses_from_augmented_ones(
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.parametrize("method", [FC, CONV])
+def test_bfloat16_keeps_the_contract(fitted, x, tmp_path, method):
+    model = make(method, precision="bfloat16", run_dir=tmp_path / "run").fit(x)
+    assert not np.array_equal(model.transform(x), fitted(method).transform(x))
+    assert np.array_equal(model.predict(x), model.labels_)
+    again = make(method, precision="bfloat16").fit(x)
+    assert all(np.array_equal(weights(again)[name], v) for name, v in weights(model).items())
+    model.save(tmp_path / "model.h5")
+    loaded = load(tmp_path / "model.h5")
+    assert loaded.config.precision == "bfloat16"
+    assert np.array_equal(loaded.predict(x), model.labels_)
+
+
 # -- files ----------------------------------------------------------------------------------------
 
 

@@ -184,6 +184,30 @@ def test_layers_of_one_shape_start_differently():
         assert not any(np.array_equal(a, b) for b in every[i + 1 :])
 
 
+# -- precision ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["fc", "conv"])
+@pytest.mark.parametrize("side", [8, 9, 28])
+def test_bfloat16_computes_in_it_and_stores_float32(name, side):
+    encoder, decoder = SMALL[name]((side, side, 1), precision="bfloat16")
+    x = np.random.default_rng(0).random((5, side, side, 1), dtype=np.float32)
+    z = encoder(x)
+    out = decoder(z)
+    assert z.dtype == out.dtype == "float32" and out.shape == x.shape
+    assert {v.dtype for v in (*encoder.variables, *decoder.variables)} == {"float32"}
+    working = [layer for m in (encoder, decoder) for layer in m.layers if layer.weights]
+    assert [layer.compute_dtype for layer in working] == 3 * ["bfloat16"] + ["float32"] + (
+        3 * ["bfloat16"] + ["float32"]
+    )
+    exact, again = SMALL[name]((side, side, 1))
+    for a, b in zip(kernels(encoder) + kernels(decoder), kernels(exact) + kernels(again),
+                    strict=True):  # fmt: skip
+        assert np.array_equal(a, b)
+    gap = np.abs(np.asarray(z) - np.asarray(exact(x))).max()
+    assert 0 < gap < 0.02 * np.abs(np.asarray(z)).max()  # 8 bits of mantissa
+
+
 # -- mistakes -------------------------------------------------------------------------------------
 
 
