@@ -29,7 +29,9 @@ COLUMNS = [
     "kmeans_acc", "kmeans_nmi", "kmeans_ari",  # before clustering
     "iterations", "converged", "pretrain_epochs", "aug_pretrain", "aug_cluster",
     "overrides",  # "tol=0.01 lr=0.1"; empty: the paper's settings
-    "seconds_pretrain", "seconds_initialize", "seconds_cluster", "seconds_total", "peak_memory_mb",
+    "seconds_pretrain", "seconds_initialize", "seconds_cluster",
+    "seconds_steps",  # of pretraining and clustering, the training steps themselves
+    "seconds_total", "peak_memory_mb",
     "device", "threads", "precision", "python", "tensorflow", "keras", "scikit_learn", "numpy",
     "commit", "config_hash", "data_hash", "command",
     "finished",  # UTC, ISO

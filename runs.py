@@ -9,6 +9,7 @@ import contextlib
 import csv
 import datetime
 import json
+import math
 import os
 import platform
 import resource
@@ -339,6 +340,7 @@ def describe(run, model, command, seconds):
         "aug_cluster": run.config.aug_cluster,
         "overrides": run.overrides(),
         **{f"seconds_{name}": round(value, 2) for name, value in model.seconds_.items()},
+        "seconds_steps": _rounded(sum(model.step_seconds_.values())),
         "seconds_total": round(sum(model.seconds_.values()), 2),
         "seconds_process": round(seconds, 2),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
@@ -354,6 +356,10 @@ def describe(run, model, command, seconds):
         "finished": now(),
     }
     return row
+
+
+def _rounded(seconds):
+    return round(seconds, 2) if math.isfinite(seconds) else None
 
 
 def git_commit():

@@ -2,17 +2,17 @@
 
     python benchmarks/pretraining.py --threads 2
 
-For each network: milliseconds a step of (a) `keras.Model.fit` without augmentation, (b) this
-project's pretraining with augmentation, (c) the augmentation alone; the ratio b / a and the share
-c / b, each the median over rounds; and the speed in GFLOP/s (operations counted in
-models/cost.py) beside that of a large matrix product, timed in the same round. With --memory: the
-peak memory of one epoch, k-means on 10,000 codes and one refresh on 70,000 28x28 images.
+For each network and size: milliseconds a step of (a) `keras.Model.fit` in float32 without
+augmentation, (b) this project's pretraining with augmentation in float32, (c) the same in bfloat16,
+(d) the augmentation alone; the ratios b / a and c / a and the share d / b; and the speed of b in
+GFLOP/s (operations counted in models/cost.py) beside that of a large matrix product in float32
+and in bfloat16. Works are timed in turn, round by round; each figure is the median over rounds.
+With --memory: the peak memory of a short whole fit on 70,000 images.
 """
 
 import argparse
 import os
 import resource
-import statistics
 import sys
 import time
 
@@ -25,6 +25,11 @@ from models.cost import step_flops  # noqa: E402
 from models.presets import preset  # noqa: E402
 
 METHODS = {"fc": "FcDEC-DA", "conv": "ConvDEC-DA"}
+BATCH = 256
+HEAD = """
+| network | images | keras fit, ms | ours, ms | ratio | ours bf16, ms | ratio | augmentation | \
+GFLOP/s | float32 peak | bfloat16 peak |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 
 def images(n, side):
@@ -41,66 +46,99 @@ def seconds(work):
     return time.perf_counter() - begin
 
 
-def compare(network, n, side, rounds):
-    """Print a line of figures for a network on n images of side * side pixels."""
-    import keras
+def product_speed(dtype, repeats=20):
+    """Return the operations a second of a product of two 1024 x 1024 matrices."""
+    import tensorflow as tf
+
+    a = tf.cast(tf.random.stateless_normal((1024, 1024), (0, 0)), dtype)
+    product = tf.function(lambda: tf.matmul(a, a))
+    product()
+    return repeats * 2 * 1024**3 / seconds(lambda: [product() for _ in range(repeats)])
+
+
+def trainer(network, x, precision="float32"):
+    """Return a Trainer of the augmented pretraining of a network on images x."""
     import tensorflow as tf
 
     from models import build
+    from models.optimizers import make
     from models.training import Trainer
 
-    config = preset(METHODS[network], n=n)
-    x = images(n, side)
-
-    def autoencoder():
-        model = build(METHODS[network], 10, n=n)
-        model._build(x.shape[1:])
-        return model
-
-    plain = autoencoder()
-    stock = keras.Sequential([plain.encoder, plain.decoder])
-    stock.compile(config.pretrain_optimizer.make(), "mse")
-    ours = autoencoder()
-    trainer = Trainer(
-        tf.constant(x), ours.pretrain_loss, {"reconstruction": 1.0},
-        ours.encoder.trainable_variables + ours.decoder.trainable_variables,
-        config.pretrain_optimizer.make(), batch_size=config.batch_size, seed=0, shuffle=True,
-        augment=ours._augment(True),
+    model = build(METHODS[network], 10, n=len(x), precision=precision)
+    model._build(x.shape[1:])
+    return Trainer(
+        tf.constant(x), model.pretrain_loss, {"reconstruction": 1.0},
+        model.encoder.trainable_variables + model.decoder.trainable_variables,
+        make(model.config.pretrain_optimizer), batch_size=BATCH, seed=0, shuffle=True,
+        augment=model._augment(True),
     )  # fmt: skip
-    steps = trainer.steps_per_pass
-    batch, augment = tf.constant(x[: config.batch_size]), tf.function(ours._augment(True))
-    a = tf.random.stateless_normal((1024, 1024), (0, 0))
-    product = tf.function(lambda: tf.matmul(a, a))
 
-    def fit():
-        stock.fit(x, x, batch_size=config.batch_size, epochs=1, verbose=0)
 
-    def train():
-        trainer.run(trainer.step + steps, steps, lambda step: False)
+def stock(network, x):
+    """Return the same auto-encoder of Keras's own layers and optimizer, compiled."""
+    import keras
 
-    def augmentation():
-        for i in range(steps):
-            augment(batch, tf.constant([0, i]))
+    from models.config import SGD
+    from models.networks import AUTOENCODERS
 
-    def multiply():
-        for _ in range(20):
-            product()
+    encoder, decoder = AUTOENCODERS[network](x.shape[1:])
+    last = decoder.layers[-1]
+    if network == "conv":  # Keras's own transposed convolution in place of the project's
+        plain = keras.layers.Conv2DTranspose(x.shape[-1], 5, 2, "same")
+        decoder = keras.Model(decoder.inputs, plain(last.input))
+    record = preset(METHODS[network]).pretrain_optimizer
+    optimizer = (
+        keras.optimizers.SGD(record.lr, momentum=record.momentum)
+        if isinstance(record, SGD)
+        else keras.optimizers.Adam(record.lr)
+    )
+    model = keras.Sequential([encoder, decoder])
+    model.compile(optimizer, "mse")
+    return model
 
-    works = (fit, train, augmentation, multiply)
+
+def compare(network, n, side, rounds):
+    """Print a table row of figures for a network on n images of side * side pixels."""
+    import tensorflow as tf
+
+    x = images(n, side)
+    plain = stock(network, x)
+    exact, half = trainer(network, x), trainer(network, x, "bfloat16")
+    steps = exact.steps_per_pass
+    transform = single_augmentation()
+    batch = tf.constant(x[:BATCH])
+
+    def train(one):
+        one.run(one.step + steps, steps, lambda step: False)
+
+    works = [
+        lambda: plain.fit(x, x, batch_size=BATCH, epochs=1, verbose=0),
+        lambda: train(exact),
+        lambda: train(half),
+        lambda: [transform(batch, tf.constant([0, i])) for i in range(steps)],
+    ]
     for work in works:
         work()  # compile
     table = np.array([[seconds(work) for work in works] for _ in range(rounds)])
-    ms = table[:, :3] / steps * 1e3
-    ratio, share = (statistics.median(v) for v in (ms[:, 1] / ms[:, 0], ms[:, 2] / ms[:, 1]))
-    flops = step_flops(network, x.shape[1:], n / steps)
-    peak = statistics.median(20 * 2 * 1024**3 / table[:, 3]) / 1e9
-    median = np.median(ms, axis=0)
+    peaks = [[product_speed(t) / 1e9 for t in (tf.float32, tf.bfloat16)] for _ in range(rounds)]
+    a, b, c, d = np.median(table, axis=0) / steps * 1e3
+    ratio, low, share = (np.median(table[:, i] / table[:, j]) for i, j in ((1, 0), (2, 0), (3, 1)))
+    speed = step_flops(network, x.shape[1:], n / steps) / b / 1e6
+    peak, peak_low = np.median(peaks, axis=0)
     print(
-        f"{network:4} {side}x{side} n={n}: keras fit {median[0]:.1f} ms, ours with augmentation "
-        f"{median[1]:.1f} ms, ratio {ratio:.2f}; augmentation {median[2]:.2f} ms, share "
-        f"{share:.1%}; {flops / median[1] / 1e6:.0f} of {peak:.0f} GFLOP/s",
+        f"| {network} | {side}x{side} | {a:.1f} | {b:.1f} | {ratio:.2f} | {c:.1f} | {low:.2f} | "
+        f"{share:.1%} | {speed:.0f} | {peak:.0f} | {peak_low:.0f} |",
         flush=True,
     )
+
+
+def single_augmentation():
+    """Return the compiled augmentation of a batch."""
+    import tensorflow as tf
+
+    from augment import RandomShiftRotate
+
+    return tf.function(RandomShiftRotate())
 
 
 def memory(network):
@@ -130,7 +168,9 @@ def main():
     import keras
 
     keras.utils.set_random_seed(0)
-    print(f"{found['device']}, {args.threads} threads, float32, batch 256")
+    print(f"{found['device']}, {args.threads} threads, batch {BATCH}, {args.rounds} rounds")
+    if not args.memory:
+        print(HEAD)
     for network in args.networks:
         if args.memory:
             memory(network)

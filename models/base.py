@@ -68,6 +68,8 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
     seconds_ : dict
         {"pretrain", "initialize", "cluster"}: of this run and those it took up; a shared
         pretraining counts with the time it took where it was done.
+    step_seconds_ : dict
+        {"pretrain", "cluster"}: of these, the training steps; NaN where it is not known.
     encoder, decoder : keras.Model
     """
 
@@ -155,7 +157,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         self._build(x.shape[1:])
         data = self._data = tf.constant(x)
         self._data_hash = hash_array(x)
-        self.seconds_ = {}
+        self.seconds_, self.step_seconds_ = {}, {}
         self._pretrain(data)
         self._cluster(data)
         del self._data
@@ -279,6 +281,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         report(trainer.step)
         self._encode(data)  # raises if the last step spoilt the weights
         self.seconds_["pretrain"] = trainer.seconds
+        self.step_seconds_["pretrain"] = trainer.step_seconds
 
     def _cluster(self, data):
         """Initialise the centres, then alternate refreshes and steps until labels settle."""
@@ -334,6 +337,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         self.n_iter_ = trainer.step
         self.seconds_["initialize"] = float(carry["initialize_seconds"])
         self.seconds_["cluster"] = trainer.seconds
+        self.step_seconds_["cluster"] = trainer.step_seconds
         final = self.assign(self._encode(data)).astype(np.int64)
         seconds = {"seconds": trainer.seconds}
         self._monitor.row("final", trainer.step, trainer.mean_losses() | seconds, final)
@@ -420,6 +424,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
             "kind": "autoencoder", "network": self.config.network, "shape": list(self._shape),
             "latent_dim": self.config.latent_dim, "pretraining": about or {},
             "seconds": self.seconds_.get("pretrain", 0.0),
+            "step_seconds": self.step_seconds_.get("pretrain", 0.0),
         }  # fmt: skip
         save_arrays(path, self._autoencoder_arrays(), about)
 
@@ -428,6 +433,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         arrays, about = load_arrays(path)
         self._assign_arrays(path, arrays)
         self.seconds_["pretrain"] = float(about.get("seconds", 0.0))
+        self.step_seconds_["pretrain"] = float(about.get("step_seconds", np.nan))
 
     def _assign_arrays(self, path, arrays):
         """Copy a file's arrays into the networks; UserError names the first that differs."""

@@ -56,6 +56,7 @@ class Trainer:
         self.names = [*weights, "loss"]
         self.step = 0
         self.seconds = 0.0  # spent in `run`, earlier sessions included
+        self.step_seconds = 0.0  # of these, in training steps
         self.carry = {}  # further arrays of the caller's that a checkpoint must hold
         self._sums = tf.Variable(tf.zeros(len(self.names) + 1, tf.float64), trainable=False)
         optimizer.build(variables)
@@ -131,9 +132,11 @@ class Trainer:
         while self.step < total:
             if self.step % interval == 0 and refresh(self.step):
                 break
+            start = time.monotonic()
             self._train_step(self.rows(self.step), self.step)
             self.step += 1
             now = time.monotonic()
+            self.step_seconds += now - start
             self.seconds = before + now - begin
             if progress is not None:
                 progress(self.step)
@@ -170,7 +173,10 @@ class Trainer:
             for kind, kept in self._kept.items()
             for i, v in enumerate(kept)
         }
-        about = {"step": self.step, "seconds": self.seconds, "identity": self.identity}
+        about = {
+            "step": self.step, "seconds": self.seconds, "step_seconds": self.step_seconds,
+            "identity": self.identity,
+        }  # fmt: skip
         arrays |= {f"carry/{name}": array for name, array in self.carry.items()}
         save_arrays(path, arrays, about)
 
@@ -198,6 +204,7 @@ class Trainer:
         for v, array in pairs:
             v.assign(array)
         self.step, self.seconds = about["step"], about["seconds"]
+        self.step_seconds = about.get("step_seconds", math.nan)  # an older checkpoint: not known
         prefix = "carry/"
         self.carry = {
             name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)

@@ -556,6 +556,7 @@ def test_a_run_tells_its_result(run):
     assert result["seconds_total"] == pytest.approx(
         sum(result[f"seconds_{name}"] for name in ("pretrain", "initialize", "cluster")), abs=0.02
     )
+    assert 0 < result["seconds_steps"] < result["seconds_total"]
     y, labels = load_digits().target, np.load(run.folder / "labels.npy")
     for name, value in metrics.scores(y, labels).items():
         assert result[name] == value

@@ -255,6 +255,8 @@ def test_results_of_fit(fitted, x, method):
     np.testing.assert_allclose(q, t / t.sum(axis=1, keepdims=True), rtol=1e-3, atol=1e-6)
     assert set(model.seconds_) == {"pretrain", "initialize", "cluster"}
     assert all(seconds > 0 for seconds in model.seconds_.values())
+    assert set(model.step_seconds_) == {"pretrain", "cluster"}
+    assert all(0 < v <= model.seconds_[name] for name, v in model.step_seconds_.items())
 
 
 PARTS = {"DEC": ["kl"], "IDEC": ["kl", "reconstruction"], "DCN": ["distance"],

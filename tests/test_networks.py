@@ -1,11 +1,18 @@
 import math
 from functools import partial
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from errors import UserError
-from models.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder
+from models.networks import (
+    AUTOENCODERS,
+    ThinConv2DTranspose,
+    conv_autoencoder,
+    dense_autoencoder,
+)
 
 IMAGES = [(28, 28, 1), (16, 16, 1), (8, 8, 1), (55, 55, 3), (12, 20, 1), (20, 12, 2), (16, 20, 1),
           (8, 9, 1), (12, 8, 1), (9, 9, 1), (33, 30, 3)]  # fmt: skip
@@ -182,6 +189,27 @@ def test_layers_of_one_shape_start_differently():
     every = kernels(encoder) + kernels(decoder)
     for i, a in enumerate(every):
         assert not any(np.array_equal(a, b) for b in every[i + 1 :])
+
+
+@pytest.mark.parametrize(("side", "channels"), [(1, 1), (4, 1), (7, 3)])
+def test_thin_transposed_convolution_is_kerass(side, channels):
+    rng = np.random.default_rng(0)
+    x = tf.constant(rng.normal(size=(3, side, side + 1, 6)).astype("float32"))
+    mine = ThinConv2DTranspose(channels, 5, 2, "same")
+    theirs = keras.layers.Conv2DTranspose(channels, 5, 2, "same")
+    found = []
+    for layer in (mine, theirs):
+        layer.build(x.shape)
+        layer.kernel.assign(np.random.default_rng(1).normal(size=(5, 5, channels, 6)))
+        layer.bias.assign(np.arange(channels) + 1.0)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+            loss = tf.reduce_sum(y**3)
+        assert y.shape == (3, 2 * side, 2 * side + 2, channels)
+        found.append([y, *tape.gradient(loss, [x, layer.kernel.value, layer.bias.value])])
+    for ours, their in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, their, rtol=1e-4, atol=1e-3 * np.abs(their).max())
 
 
 # -- precision ------------------------------------------------------------------------------------

@@ -252,6 +252,17 @@ def test_progress_is_called_after_each_step():
 # -- checkpoints ----------------------------------------------------------------------------------
 
 
+def test_seconds_go_on_after_a_restore(tmp_path):
+    path = tmp_path / "checkpoint.h5"
+    first = Rich(False).run(3)
+    first.trainer.seconds, first.trainer.step_seconds = 100.0, 90.0
+    first.trainer.save(path)
+    second = Rich(False)
+    assert second.trainer.restore(path)
+    second.run(6)
+    assert 90 < second.trainer.step_seconds < 100 < second.trainer.seconds < 190
+
+
 class Rich:
     """Everything at once: images, augmentation, Adam, targets, further state."""
 
