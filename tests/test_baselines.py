@@ -1,6 +1,7 @@
 """The baselines: the contract they keep, each against an oracle, and their way through main.py."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from scipy.cluster.hierarchy import linkage
 from sklearn.base import clone
 from sklearn.cluster import AgglomerativeClustering, SpectralClustering
 from sklearn.exceptions import NotFittedError
+from threadpoolctl import threadpool_limits
 
 import main
 import report
@@ -413,7 +415,8 @@ def command(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr(sys, "argv", ["main.py", *map(str, words)])
         monkeypatch.setattr(report, "POINTS", 40)
         monkeypatch.chdir(tmp_path)
-        status = main.main()
+        with threadpool_limits(1):  # threads of small work wait for each other
+            status = main.main()
         return status, *capsys.readouterr()
 
     return run
@@ -476,8 +479,9 @@ def test_a_run_needs_no_tensorflow(file, tmp_path):
     words = ["--method", "k-means", "--data", file, "--save-dir", tmp_path / "run", "--quiet",
              "--cache-dir", tmp_path / "cache"]  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-c", code, str(ROOT), *map(str, words)], capture_output=True, text=True
-    )
+        [sys.executable, "-c", code, str(ROOT), *map(str, words)], capture_output=True, text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
 
