@@ -355,7 +355,7 @@ def run(args):
         print(f"{data.name}: {data.note}", file=sys.stderr)
     if not args.quiet:
         what = f"{args.method} on {data.name} (n={data.n}, K={data.n_clusters}, seed {args.seed})"
-        where = f"{environment['device']}, {args.threads} threads"
+        where = f"{environment['device']}, {environment['threads']} threads"
         print(f"{what}, {where} -> {folder}", file=sys.stderr)
     job = runs.Run(
         args.method, data, args.seed, config, folder, args.cache_dir, args.pretrained_weights,
