@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from datasets import DATASETS
 from errors import UserError, unknown
 from models import METHODS
 from models.storage import locked, replacing
@@ -285,7 +286,8 @@ def _scores(rows):
     for row in sorted(merge(rows), key=_finished):
         if row["status"] != "ok" or _departs(row["overrides"]):
             continue
-        said = [row[name].lower() for name in ("aug_pretrain", "aug_cluster")]
+        first = row["aug_pretrain"]  # who has no second stage is known by the first
+        said = [flag.lower() for flag in (first, row["aug_cluster"] or first)]
         flags = "/".join("ny"[flag in ("true", "1", "y")] for flag in said) if any(said) else ""
         base, flags = _identity(row["method"], flags)
         run = {metric: float(row[name]) for metric, name in SOURCE.items() if row[name]}
@@ -293,7 +295,7 @@ def _scores(rows):
         runs.append(((base, flags, row["dataset"]), run | about))
         if base in ON_FC_CODES:
             run = {m: float(row[f"kmeans_{m}"]) for m in ("acc", "nmi") if row[f"kmeans_{m}"]}
-            codes.append((("AE+k-means", f"{flags[0]}/n", row["dataset"]), run | about))
+            codes.append((("AE+k-means", f"{flags[0]}/{flags[0]}", row["dataset"]), run | about))
     scores = {}
     for place, run in codes + runs:
         if not run.keys().isdisjoint(SOURCE):
@@ -384,8 +386,8 @@ def _implemented(cell):
 
 
 def _counts(cell, runs):
-    """Whether a cell is one that this repo can fill: its method is here, or there is a run."""
-    return bool(runs) or cell.method in {*METHODS, "AE+k-means"}
+    """Whether a cell is one that this repo can fill: its method and data are, or a run is here."""
+    return bool(runs) or (cell.method in METHODS and cell.dataset in DATASETS)
 
 
 def _runs(scores, cell):

@@ -15,8 +15,8 @@ import time
 import datasets
 from errors import TrainingFailed, UserError, unknown
 from models import METHODS, preset
-from models.config import OPTIMIZERS, Adam, digest
-from models.cost import step_flops
+from models.config import OPTIMIZERS, Adam, PretrainConfig, digest
+from models.cost import baseline_flops, step_flops
 from shapes import image_shape
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
@@ -70,7 +70,7 @@ def parser():
     add("--tol", type=float, help="stop below this share of changed labels (0.001 = 0.1 %%)")
     add("--batch-size", type=int, metavar="N")
     add("--latent-dim", type=int, metavar="N")
-    add("--n-init", type=int, metavar="N", help="restarts of k-means")
+    add("--n-init", type=int, metavar="N", help="restarts of k-means (or of GMM)")
     add("--alpha", type=float, help="weight of the reconstruction loss in clustering")
     add("--beta", type=float, help="weight of the clustering loss")
     for stage in ("pretrain", "cluster"):
@@ -86,13 +86,29 @@ def parser():
     add("--rotation", type=float, help="largest rotation, degrees")
     add("--center", help="centre of rotation: original (as released) or true")
     add("--precision", help="of the layers: float32 (default) or bfloat16")
+    add("--noise", type=float, help="share of the inputs set to 0 in pretraining (AE+k-means)")
+    b = p.add_argument_group("settings of the baselines (default: see models/config.py)")
+    add = b.add_argument
+    add("--n-neighbors", type=int, metavar="N", help="neighbours (SC-Ncut, AC-GDL, UMAP+HDBSCAN), "
+        "nearest landmarks (SC-LS)")  # fmt: skip
+    add("--landmarks", type=int, metavar="N", help="landmarks (SC-LS)")
+    add("--sigma", type=float, help="width of the kernel (SC-LS)")
+    add("--scale", type=float, help="width of the kernel, a of the paper (AC-GDL)")
+    add("--covariance", help="full or diag (GMM)")
+    add("--reg-covar", type=float, help="added to the variances (GMM)")
+    add("--components", type=int, metavar="N", help="dimensions of the map (UMAP+HDBSCAN)")
+    add("--min-dist", type=float, help="smallest distance in the map (UMAP+HDBSCAN)")
+    add("--min-samples", type=int, metavar="N", help="neighbours of a dense point (UMAP+HDBSCAN)")
+    add("--min-share", type=float, help="smallest cluster, share of the samples (UMAP+HDBSCAN)")
     return p
 
 
 PLAIN = (
     "pretrain_epochs", "maxiter", "update_interval", "tol", "batch_size", "latent_dim", "n_init",
     "alpha", "beta", "epochs", "self_paced", "selection", "init", "aug_pretrain", "aug_cluster",
-    "shift", "shift_pixels", "rotation", "center", "precision",
+    "shift", "shift_pixels", "rotation", "center", "precision", "noise", "n_neighbors", "landmarks",
+    "sigma", "scale", "covariance", "reg_covar", "components", "min_dist", "min_samples",
+    "min_share",
 )  # fmt: skip
 
 
@@ -115,12 +131,21 @@ def resolve(args, data):
     """Return the settings: the preset of (method, data set) and what the command line changes."""
     config = preset(args.method, data.name, data.n)
     changes = {name: getattr(args, name) for name in PLAIN if getattr(args, name) is not None}
-    for name in changes:
-        if not hasattr(config, name):
-            flag = "--" + name.replace("_", "-")
-            raise UserError(f"{flag} is not a setting of {args.method}: expected an ASPC method")
+    known = [f.name for f in dataclasses.fields(config)]
     for prefix in ("", "pretrain_"):
-        changes[f"{prefix}optimizer"] = _optimizer(args, config, prefix)
+        given = [f"{prefix}{n}" for n in ("optimizer", "lr", "momentum")
+                 if getattr(args, f"{prefix}{n}") is not None]  # fmt: skip
+        if f"{prefix}optimizer" in known:
+            changes[f"{prefix}optimizer"] = _optimizer(args, config, prefix)
+        else:
+            changes |= dict.fromkeys(given)
+    for name in changes:
+        if name not in known:
+            flag = "--" + name.replace("_", "-")
+            raise UserError(
+                f"{flag} is not a setting of {args.method}; its settings: "
+                f"{', '.join(known) or 'none'}"
+            )
     return dataclasses.replace(config, **changes)
 
 
@@ -139,8 +164,8 @@ def load_data(args):
 
 
 def check_shapes(config, data):
-    """Refuse, before anything is trained, data that the network or augmentation cannot take."""
-    if config.network == "conv" or config.aug_pretrain or config.aug_cluster:
+    """Refuse, before anything is trained, data that the method cannot take."""
+    if config.needs_images:
         image_shape(data.x.shape[1:])
 
 
@@ -161,8 +186,11 @@ def estimate(config, data, threads):
     """Return the minutes of (pretraining, the longest possible clustering) on this machine's CPU.
 
     Counts of operations over the speed of a matrix product timed here and now; networks reach
-    about 0.7 (fc) and 0.55 (conv) of it.
+    about 0.7 (fc) and 0.55 (conv) of it, baselines 0.3.
     """
+    if not isinstance(config, PretrainConfig):
+        flops = baseline_flops(config, data.n, math.prod(data.x.shape[1:]), data.n_clusters)
+        return [0.0, flops / (0.3 * product_speed() / os.cpu_count()) / 60]
     speed = (
         product_speed()
         * {"fc": 0.7, "conv": 0.55}[config.network]
@@ -173,7 +201,7 @@ def estimate(config, data, threads):
     passes = math.ceil(data.n / config.batch_size)
     flops = [
         step_flops(config.network, shape, config.batch_size, config.latent_dim, decoder)
-        for decoder in (True, config.alpha > 0)
+        for decoder in (True, getattr(config, "alpha", 0) > 0)
     ]
     steps = [config.pretrain_epochs * passes, config.total_steps(passes)]
     return [f * s / speed / 60 for f, s in zip(flops, steps, strict=True)]
@@ -224,6 +252,18 @@ def set_up(threads, device):
     return {"device": name, "threads": threads}
 
 
+def environment_of(config, args):
+    """Prepare what the method runs on, and return the device's name and the number of threads.
+
+    A baseline needs no TensorFlow, and one thread, with which its sums are always the same.
+    """
+    if isinstance(config, PretrainConfig):
+        return set_up(args.threads, args.device)
+    if args.device == "gpu":
+        raise UserError(f"device 'gpu': {args.method} runs on the CPU; expected cpu")
+    return {"device": cpu_name(), "threads": 1}
+
+
 def cpu_name():
     """Return the processor's name as the system gives it."""
     try:
@@ -238,6 +278,8 @@ def cpu_name():
 
 def test(args, data):
     """Score a saved model on a data set, and print the scores."""
+    import numpy as np
+
     import metrics
     from models import load
 
@@ -250,7 +292,7 @@ def test(args, data):
     print(f"{args.method} on {data.name}: n={data.n}, {model.n_clusters} clusters")
     if data.y is not None:
         print_scores(metrics.scores(data.y, labels))
-    sizes = [str((labels == j).sum()) for j in range(model.n_clusters)]
+    sizes = map(str, np.bincount(labels, minlength=model.n_clusters))
     print("samples a cluster: " + " ".join(sizes))
 
 
@@ -291,6 +333,8 @@ def run(args):
     data = load_data(args)
     config = resolve(args, data)
     check_shapes(config, data)
+    if args.pretrained_weights is not None and not isinstance(config, PretrainConfig):
+        raise UserError(f"--pretrained-weights: {args.method} has no auto-encoder to start from")
     folder = folder_of(args, data, config)
     if args.dry_run:
         pretrain, cluster = estimate(config, data, args.threads)
@@ -301,19 +345,19 @@ def run(args):
         print(f"about {pretrain:.1f} min of pretraining, at most {cluster:.1f} min of clustering")
         return
     if args.test:
-        set_up(args.threads, args.device)
+        environment_of(config, args)
         test(args, data)
         return
     import runs
 
     runs.make_folder(folder)
     runs.make_folder(args.cache_dir)
-    environment = set_up(args.threads, args.device)
+    environment = environment_of(config, args)
     if data.note:
         print(f"{data.name}: {data.note}", file=sys.stderr)
     if not args.quiet:
         what = f"{args.method} on {data.name} (n={data.n}, K={data.n_clusters}, seed {args.seed})"
-        where = f"{environment['device']}, {args.threads} threads"
+        where = f"{environment['device']}, {environment['threads']} threads"
         print(f"{what}, {where} -> {folder}", file=sys.stderr)
     job = runs.Run(
         args.method, data, args.seed, config, folder, args.cache_dir, args.pretrained_weights,
@@ -323,7 +367,8 @@ def run(args):
     result = runs.execute(job, not args.quiet, args.overwrite, command)
     print_scores(result, "kmeans_", "k-means on the auto-encoder")
     print_scores(result)
-    print(f"{result['iterations']} clustering steps, {result['seconds_total']:.0f} s in all; "
+    steps = "clustering steps" if isinstance(config, PretrainConfig) else "iterations"
+    print(f"{result['iterations']} {steps}, {result['seconds_total']:.0f} s in all; "
           f"labels, weights, log and figure (clusters.png) in {folder}")  # fmt: skip
 
 

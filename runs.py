@@ -8,6 +8,7 @@ Labels, where there are any, are used here and only here, to score.
 import contextlib
 import csv
 import datetime
+import importlib.metadata
 import json
 import math
 import os
@@ -24,7 +25,7 @@ import numpy as np
 import metrics
 from errors import FolderInUse, UserError
 from models import build
-from models.config import Config, digest
+from models.config import PretrainConfig, Settings, digest
 from models.monitor import Monitor
 from models.presets import preset
 from models.storage import locked, replacing, save_json
@@ -42,7 +43,7 @@ class Run:
     method: str
     data: object  # datasets.Dataset
     seed: int
-    config: Config
+    config: Settings
     folder: str
     cache_dir: str | None = None
     pretrained_weights: str | None = None
@@ -284,10 +285,14 @@ def execute(run, show=True, overwrite=False, command=""):
             return done
         begin = time.monotonic()
         monitor = RunMonitor(os.path.join(run.folder, "log.csv"), run.data.y, show)
+        deep = {
+            "run_dir": run.folder, "cache_dir": run.cache_dir,
+            "pretrained_weights": run.pretrained_weights,
+            "checkpoint_seconds": run.checkpoint_seconds,
+        }  # fmt: skip
         model = build(
             run.method, run.data.n_clusters, config=run.config, random_state=run.seed,
-            run_dir=run.folder, cache_dir=run.cache_dir, monitor=monitor,
-            pretrained_weights=run.pretrained_weights, checkpoint_seconds=run.checkpoint_seconds,
+            monitor=monitor, **(deep if isinstance(run.config, PretrainConfig) else {}),
         )  # fmt: skip
         try:
             model.fit(run.data.x)
@@ -321,35 +326,31 @@ def _keep(run, model, command, seconds):
 
 def describe(run, model, command, seconds):
     """Return a run's row: scores, settings, time, machine, versions."""
-    import keras
-    import sklearn
-    import tensorflow
-
     row = about(run.identity()) | {"status": "ok"}
     if run.data.y is not None:
         row |= metrics.scores(run.data.y, model.labels_)
+    if run.data.y is not None and isinstance(run.config, PretrainConfig):
         refresh = metrics.scores(run.data.y, model.refresh_labels_)
         row |= {"refresh_acc": refresh["acc"], "refresh_nmi": refresh["nmi"]}
         start = metrics.scores(run.data.y, model.initial_labels_)
         row |= {f"kmeans_{name}": start[name] for name in ("acc", "nmi", "ari")}
+    settings = ("pretrain_epochs", "aug_pretrain", "aug_cluster")
+    row |= {name: getattr(run.config, name) for name in settings if hasattr(run.config, name)}
     row |= {
         "iterations": model.n_iter_,
         "converged": model.converged_,
-        "pretrain_epochs": run.config.pretrain_epochs,
-        "aug_pretrain": run.config.aug_pretrain,
-        "aug_cluster": run.config.aug_cluster,
         "overrides": run.overrides(),
         **{f"seconds_{name}": round(value, 2) for name, value in model.seconds_.items()},
-        "seconds_steps": _rounded(sum(model.step_seconds_.values())),
+        "seconds_steps": _rounded(sum(getattr(model, "step_seconds_", {}).values())),
         "seconds_total": round(sum(model.seconds_.values()), 2),
         "seconds_process": round(seconds, 2),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         **run.environment,
-        "precision": run.config.precision,
+        "precision": getattr(run.config, "precision", "float32"),
         "python": platform.python_version(),
-        "tensorflow": tensorflow.__version__,
-        "keras": keras.__version__,
-        "scikit_learn": sklearn.__version__,
+        "tensorflow": version("tensorflow"),
+        "keras": version("keras"),
+        "scikit_learn": version("scikit-learn"),
         "numpy": np.__version__,
         "commit": git_commit(),
         "command": command,
@@ -360,6 +361,14 @@ def describe(run, model, command, seconds):
 
 def _rounded(seconds):
     return round(seconds, 2) if math.isfinite(seconds) else None
+
+
+def version(package):
+    """Return the version of an installed package, which need not be imported; "" if none is."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def git_commit():

@@ -1,4 +1,4 @@
-"""Deep clustering methods by name. TensorFlow is imported only when a model is built.
+"""Clustering methods by name. TensorFlow is imported only when a deep model is built.
 
 Letters for shapes: n samples, b batch, d inputs, h w c image sides and channels, z latent size,
 k clusters.
@@ -6,16 +6,30 @@ k clusters.
 
 import dataclasses
 import importlib
+from inspect import signature
 
 from errors import UserError, unknown
-from models.config import ASPCConfig, Config
+from models.config import Config
 from models.presets import CONFIGS, preset
 
+CLASSES = {  # settings -> (module, class); the others are models.dec's
+    "ASPCConfig": ("models.aspc", "ASPC"),
+    "AEConfig": ("models.ae", "AEKMeans"),
+    "KMeansConfig": ("models.baselines", "KMeansBaseline"),
+    "NMFConfig": ("models.baselines", "NMFBaseline"),
+    "NcutConfig": ("models.baselines", "NormalizedCuts"),
+    "LandmarkConfig": ("models.baselines", "LandmarkSpectral"),
+    "WardConfig": ("models.baselines", "Ward"),
+    "GDLConfig": ("models.baselines", "GraphDegreeLinkage"),
+    "GMMConfig": ("models.baselines", "Gaussians"),
+    "UMAPConfig": ("models.baselines", "UMAPHDBSCAN"),
+}
 # name -> (module, class): the method is the class; network and augmentation are in its config.
 METHODS = {
-    name: ("models.aspc", "ASPC")
-    if isinstance(config, ASPCConfig)
-    else ("models.dec", name.removesuffix("-DA").removeprefix("Fc").removeprefix("Conv"))
+    name: CLASSES.get(
+        type(config).__name__,
+        ("models.dec", name.removesuffix("-DA").removeprefix("Fc").removeprefix("Conv")),
+    )
     for name, config in CONFIGS.items()
 }
 
@@ -44,8 +58,9 @@ def build(method, n_clusters, *, dataset=None, n=None, config=None, random_state
         Takes the place of the published settings.
     random_state : int
     **others
-        Fields of `Config` (tol=1e-3, maxiter=2000, ...) to override, or parameters of
-        `DeepClusterer` (run_dir, cache_dir, pretrained_weights, monitor, checkpoint_seconds).
+        Fields of the method's settings (tol=1e-3, maxiter=2000, ...) to override, or parameters
+        of its class: `monitor`, and for a `DeepClusterer` run_dir, cache_dir, pretrained_weights
+        and checkpoint_seconds.
 
     Raises
     ------
@@ -61,7 +76,7 @@ def build(method, n_clusters, *, dataset=None, n=None, config=None, random_state
     config = config or preset(method, dataset, n)
     names = {f.name for f in dataclasses.fields(config)}
     changes = {name: others.pop(name) for name in list(others) if name in names}
-    known = {"run_dir", "cache_dir", "pretrained_weights", "monitor", "checkpoint_seconds"}
+    known = set(signature(cls).parameters) - {"n_clusters", "config", "method", "random_state"}
     for name in others:
         if name not in known:
             raise UserError(unknown("setting", name, sorted(names | known)))
@@ -72,7 +87,7 @@ def build(method, n_clusters, *, dataset=None, n=None, config=None, random_state
 
 
 def load(path):
-    """Return the fitted estimator that `DeepClusterer.save` wrote to `path` (model_final.h5).
+    """Return the fitted estimator that its `save` wrote to `path` (model_final.h5).
 
     It predicts and transforms. UserError if the file is missing, damaged or holds no model.
     """

@@ -1,6 +1,5 @@
 """DeepClusterer: pretrain an auto-encoder, then alternate targets and gradient steps."""
 
-import hashlib
 import os
 import time
 
@@ -19,6 +18,7 @@ from models.functional import mean_squared_error, soft_assignment, squared_dista
 from models.monitor import Monitor
 from models.networks import AUTOENCODERS
 from models.optimizers import make as make_optimizer
+from models.samples import as_samples, check_estimator, hash_array
 from models.storage import load_arrays, locked, save_arrays
 from models.training import Trainer, derive_seed
 from shapes import image_shape
@@ -34,7 +34,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
     ----------
     n_clusters : int
         K, from 2 to the number of samples.
-    config : models.config.Config
+    config : models.config.PretrainConfig
         Hyper-parameters; `models.build` fills in the published ones.
     method : str
         The name under which weights are saved.
@@ -167,16 +167,10 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
     def _check(self, x):
         """Return samples as float32, in the shape that the network takes."""
         x = as_samples(x)
-        if not isinstance(self.random_state, (int, np.integer)) or self.random_state < 0:
-            raise UserError(f"random_state={self.random_state!r}: expected an integer >= 0")
-        n = len(x)
-        if isinstance(self.n_clusters, bool) or not isinstance(self.n_clusters, (int, np.integer)):
-            raise UserError(f"n_clusters={self.n_clusters!r}: expected an integer >= 2")
-        if not 2 <= self.n_clusters <= n:
-            raise UserError(f"n_clusters={self.n_clusters}: expected 2 to n_samples={n}")
+        check_estimator(self.n_clusters, self.random_state, len(x))
         if x.ndim == 2 and self.config.network == "conv":
-            x = x.reshape(n, *image_shape(x.shape[1:]))
-        if self.config.aug_pretrain or self.config.aug_cluster or self.config.network == "conv":
+            x = x.reshape(len(x), *image_shape(x.shape[1:]))
+        if self.config.needs_images:
             if x.ndim not in (2, 4):
                 raise UserError(f"data of shape {x.shape}: expected images (n, h, w, c) or (n, d)")
             image_shape(x.shape[1:])
@@ -283,6 +277,14 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         self.seconds_["pretrain"] = trainer.seconds
         self.step_seconds_["pretrain"] = trainer.step_seconds
 
+    def _start(self, data):
+        """Return initial centres (k, z), labels (n,) and the seconds that took."""
+        begin = time.monotonic()
+        seed = derive_seed(self.random_state, INITIALIZE)
+        with threadpool_limits(1):  # OpenMP threads add up in any order: not repeatable
+            centers, labels = self.initialize(self._encode(data), seed)
+        return centers, labels.astype(np.int64), time.monotonic() - begin
+
     def _cluster(self, data):
         """Initialise the centres, then alternate refreshes and steps until labels settle."""
         c = self.config
@@ -299,14 +301,11 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         )  # fmt: skip
         checkpoint = None if self.run_dir is None else os.path.join(self.run_dir, "checkpoint.h5")
         if checkpoint is None or not trainer.restore(checkpoint):
-            begin = time.monotonic()
-            seed = derive_seed(self.random_state, INITIALIZE)
-            with threadpool_limits(1):  # OpenMP threads add up in any order: not repeatable
-                centers, labels = self.initialize(self._encode(data), seed)
+            centers, labels, seconds = self._start(data)
             self.centers.assign(centers)
             trainer.carry = {
-                "initial_labels": labels.astype(np.int64),
-                "initialize_seconds": np.float64(time.monotonic() - begin),
+                "initial_labels": labels,
+                "initialize_seconds": np.float64(seconds),
                 "converged": np.bool_(False),
             }
         carry = trainer.carry
@@ -470,26 +469,3 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         self._assign_arrays(path, arrays)
         self.centers.assign(arrays["centers"])
         return self
-
-
-def as_samples(x):
-    """Return data as float32 (n, ...), n > 0; UserError unless it is finite numbers."""
-    try:
-        x = np.asarray(x)
-    except ValueError as error:
-        raise UserError("data of rows of different lengths: expected an array (n, ...)") from error
-    if x.ndim < 2 or x.dtype.kind not in "fiub" or x.size == 0:
-        raise UserError(f"data of shape {x.shape}, {x.dtype}: expected numbers (n, ...), n > 0")
-    with np.errstate(over="ignore"):
-        x = np.ascontiguousarray(x, dtype=np.float32)
-    bad = x.size - np.count_nonzero(np.isfinite(x))
-    if bad:
-        raise UserError(f"{bad} values of the data are NaN or infinite: expected numbers")
-    return x
-
-
-def hash_array(x):
-    """Return 16 hex digits of the SHA-256 of an array's bytes, shape and type."""
-    h = hashlib.sha256(f"{x.shape} {x.dtype}".encode())
-    h.update(memoryview(np.ascontiguousarray(x)).cast("B"))
-    return h.hexdigest()[:16]

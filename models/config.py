@@ -34,56 +34,10 @@ def _is_number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-@dataclass(frozen=True)
-class Config:
-    """Everything that decides a run's result besides method, data, K and seed.
+class Settings:
+    """What the records of settings have in common: checks, and the way to plain data and back."""
 
-    L = alpha * Lr + beta * Lc (DEC-DA sec. 3); Lr is the reconstruction error, a mean over inputs
-    and batch, Lc the clustering loss, summed over clusters (KL) or latent dimensions (distance)
-    and averaged over the batch.
-    """
-
-    network: str = "fc"  # "fc": D-500-500-2000-10, "conv": 32-64-128-10
-    latent_dim: int = 10
-    batch_size: int = 256
-    aug_pretrain: bool = False  # augment in pretraining (stage 1)
-    aug_cluster: bool = False  # augment in clustering (stage 2)
-    shift: float = 0.1  # fraction of the side, either way
-    shift_pixels: float | None = None  # pixels, in place of `shift`
-    rotation: float = 10.0  # degrees, either way
-    center: str = "original"  # centre of rotation: "original" or "true", see augment.py
-    pretrain_optimizer: SGD | Adam = SGD(1.0, 0.9)
-    pretrain_epochs: int = 500
-    n_init: int = 20  # restarts of k-means
-    optimizer: SGD | Adam = SGD(0.01, 0.9)
-    alpha: float = 0.0  # weight of Lr in clustering
-    beta: float = 1.0  # weight of Lc
-    maxiter: int | None = 20000  # clustering steps (mini-batches) at most; None: see `epochs`
-    update_interval: int | None = 140  # steps between refreshes of the targets; None: one pass
-    tol: float = 1e-3  # stop when a smaller share of labels changes between two refreshes
-    # Of the layers' arithmetic. With "bfloat16" weights, embedding, output, losses and the
-    # optimizer stay float32.
-    precision: str = "float32"
-
-    epoch_limit = False  # whether a method is limited by passes over the data, not by steps
-
-    def __post_init__(self):
-        self._choice("network", ("fc", "conv"))
-        self._choice("center", ("original", "true"))
-        self._choice("precision", ("float32", "bfloat16"))
-        for name in ("latent_dim", "batch_size", "n_init", "update_interval"):
-            self._number(name, 1, integer=True, optional=name == "update_interval")
-        self._number("pretrain_epochs", 0, integer=True)
-        self._number("maxiter", 0, integer=True, optional=self.epoch_limit)
-        for name in ("alpha", "beta", "tol"):
-            self._number(name, 0)
-        self._number("shift", 0, below=1)
-        self._number("shift_pixels", 0, optional=True)
-        self._number("rotation", 0, most=180)
-        for name in ("aug_pretrain", "aug_cluster"):
-            self._flag(name)
-        for name in ("optimizer", "pretrain_optimizer"):
-            self._check_optimizer(name)
+    needs_images = False  # whether samples must have, or be given, the shape of images
 
     def _flag(self, name):
         if not isinstance(getattr(self, name), bool):
@@ -104,31 +58,9 @@ class Config:
             what = "an integer" if integer else "a number"
             raise UserError(f"{name}={value!r}: expected {what} >= {least}{limit}")
 
-    def _check_optimizer(self, name):
-        optimizer = getattr(self, name)
-        if not isinstance(optimizer, (SGD, Adam)):
-            raise UserError(f"{name}={optimizer!r}: expected SGD(...) or Adam(...)")
-        prefix = name.replace("optimizer", "lr")
-        if not (_is_number(optimizer.lr) and optimizer.lr > 0):
-            raise UserError(f"{prefix}={optimizer.lr!r}: expected a finite number > 0")
-        momentum = getattr(optimizer, "momentum", 0.0)
-        if not (_is_number(momentum) and 0 <= momentum < 1):
-            raise UserError(f"momentum={momentum!r}: expected a number >= 0 and < 1")
-
-    def total_steps(self, steps_per_pass):
-        """Return the largest number of clustering steps."""
-        return self.maxiter
-
     def to_dict(self):
-        """Return plain data that JSON can hold; the inverse of `from_dict`.
-
-        The precision is left out where it is float32: runs from before there was a choice keep
-        their hash.
-        """
-        data = dataclasses.asdict(self)
-        if self.precision == "float32":
-            del data["precision"]
-        return data
+        """Return plain data that JSON can hold; the inverse of `from_dict`."""
+        return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, data):
@@ -152,6 +84,74 @@ class Config:
         return cls(**data)
 
     def pretrain_dict(self):
+        """Return the settings that decide the pretrained weights: without any, none."""
+        return {}
+
+
+@dataclass(frozen=True)
+class PretrainConfig(Settings):
+    """The auto-encoder, its pretraining, and k-means on its codes."""
+
+    network: str = "fc"  # "fc": D-500-500-2000-10, "conv": 32-64-128-10
+    latent_dim: int = 10
+    batch_size: int = 256
+    aug_pretrain: bool = False  # augment in pretraining (stage 1)
+    shift: float = 0.1  # fraction of the side, either way
+    shift_pixels: float | None = None  # pixels, in place of `shift`
+    rotation: float = 10.0  # degrees, either way
+    center: str = "original"  # centre of rotation: "original" or "true", see augment.py
+    pretrain_optimizer: SGD | Adam = SGD(1.0, 0.9)
+    pretrain_epochs: int = 500
+    n_init: int = 20  # restarts of k-means
+    # Of the layers' arithmetic. With "bfloat16" weights, embedding, output, losses and the
+    # optimizer stay float32.
+    precision: str = "float32"
+
+    def __post_init__(self):
+        self._choice("network", ("fc", "conv"))
+        self._choice("center", ("original", "true"))
+        self._choice("precision", ("float32", "bfloat16"))
+        for name in ("latent_dim", "batch_size", "n_init"):
+            self._number(name, 1, integer=True)
+        self._number("pretrain_epochs", 0, integer=True)
+        self._number("shift", 0, below=1)
+        self._number("shift_pixels", 0, optional=True)
+        self._number("rotation", 0, most=180)
+        self._flag("aug_pretrain")
+        self._check_optimizer("pretrain_optimizer")
+
+    def _check_optimizer(self, name):
+        optimizer = getattr(self, name)
+        if not isinstance(optimizer, (SGD, Adam)):
+            raise UserError(f"{name}={optimizer!r}: expected SGD(...) or Adam(...)")
+        prefix = name.replace("optimizer", "lr")
+        if not (_is_number(optimizer.lr) and optimizer.lr > 0):
+            raise UserError(f"{prefix}={optimizer.lr!r}: expected a finite number > 0")
+        momentum = getattr(optimizer, "momentum", 0.0)
+        if not (_is_number(momentum) and 0 <= momentum < 1):
+            raise UserError(f"momentum={momentum!r}: expected a number >= 0 and < 1")
+
+    @property
+    def needs_images(self):
+        """Whether samples must have, or be given, the shape of images."""
+        return self.network == "conv" or self.aug_pretrain
+
+    def total_steps(self, steps_per_pass):
+        """Return the largest number of clustering steps."""
+        return 0
+
+    def to_dict(self):
+        """Return plain data that JSON can hold; the inverse of `from_dict`.
+
+        The precision is left out where it is float32: runs from before there was a choice keep
+        their hash.
+        """
+        data = super().to_dict()
+        if self.precision == "float32":
+            del data["precision"]
+        return data
+
+    def pretrain_dict(self):
         """Return the settings that decide the pretrained weights, and no others."""
         names = ["network", "latent_dim", "batch_size", "pretrain_optimizer", "pretrain_epochs"]
         if self.aug_pretrain:
@@ -160,6 +160,59 @@ class Config:
             names.append("precision")
         data = self.to_dict()
         return {name: data[name] for name in ["aug_pretrain", *names]}
+
+
+@dataclass(frozen=True)
+class AEConfig(PretrainConfig):
+    """k-means on the codes of an auto-encoder, which may be a denoising one."""
+
+    noise: float = 0.0  # share of the inputs set to 0, a draw a batch; the clean ones are rebuilt
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._number("noise", 0, below=1)
+
+    def pretrain_dict(self):
+        noise = {"noise": self.noise} if self.noise else {}  # without: shared with all others
+        return super().pretrain_dict() | noise
+
+
+@dataclass(frozen=True)
+class Config(PretrainConfig):
+    """Everything that decides a run's result besides method, data, K and seed.
+
+    L = alpha * Lr + beta * Lc (DEC-DA sec. 3); Lr is the reconstruction error, a mean over inputs
+    and batch, Lc the clustering loss, summed over clusters (KL) or latent dimensions (distance)
+    and averaged over the batch.
+    """
+
+    aug_cluster: bool = False  # augment in clustering (stage 2)
+    optimizer: SGD | Adam = SGD(0.01, 0.9)
+    alpha: float = 0.0  # weight of Lr in clustering
+    beta: float = 1.0  # weight of Lc
+    maxiter: int | None = 20000  # clustering steps (mini-batches) at most; None: see `epochs`
+    update_interval: int | None = 140  # steps between refreshes of the targets; None: one pass
+    tol: float = 1e-3  # stop when a smaller share of labels changes between two refreshes
+
+    epoch_limit = False  # whether a method is limited by passes over the data, not by steps
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._number("update_interval", 1, integer=True, optional=True)
+        self._number("maxiter", 0, integer=True, optional=self.epoch_limit)
+        for name in ("alpha", "beta", "tol"):
+            self._number(name, 0)
+        self._flag("aug_cluster")
+        self._check_optimizer("optimizer")
+
+    @property
+    def needs_images(self):
+        """Whether samples must have, or be given, the shape of images."""
+        return super().needs_images or self.aug_cluster
+
+    def total_steps(self, steps_per_pass):
+        """Return the largest number of clustering steps."""
+        return self.maxiter
 
 
 @dataclass(frozen=True)
@@ -186,6 +239,104 @@ class ASPCConfig(Config):
     def total_steps(self, steps_per_pass):
         steps = self.epochs * steps_per_pass
         return steps if self.maxiter is None else min(steps, self.maxiter)
+
+
+@dataclass(frozen=True)
+class KMeansConfig(Settings):
+    """k-means on the input."""
+
+    n_init: int = 20  # restarts [DEC, DEC-DA]
+
+    def __post_init__(self):
+        self._number("n_init", 1, integer=True)
+
+
+@dataclass(frozen=True)
+class NMFConfig(Settings):
+    """Non-negative matrix factorisation."""
+
+    maxiter: int = 400  # ours; scikit-learn's 200 end before its tolerance is met
+
+    def __post_init__(self):
+        self._number("maxiter", 1, integer=True)
+
+
+@dataclass(frozen=True)
+class NcutConfig(Settings):
+    """Normalised cuts on a graph of nearest neighbours; the papers do not give their graph."""
+
+    n_neighbors: int = 10  # scikit-learn's default, the sample itself among them
+    n_init: int = 20  # restarts of k-means on the eigenvectors
+
+    def __post_init__(self):
+        self._number("n_neighbors", 2, integer=True)
+        self._number("n_init", 1, integer=True)
+
+
+@dataclass(frozen=True)
+class LandmarkConfig(Settings):
+    """Landmark-based spectral clustering, LSC-K: the numbers of the authors' released code."""
+
+    landmarks: int = 1000  # p
+    n_neighbors: int = 5  # r, the nearest landmarks of each sample
+    sigma: float | None = None  # of the kernel; None: the mean squared distance to all landmarks
+    n_init: int = 10  # restarts of k-means on the singular vectors
+
+    def __post_init__(self):
+        for name in ("landmarks", "n_neighbors", "n_init"):
+            self._number(name, 1, integer=True)
+        self._number("sigma", 1e-6, optional=True)
+
+
+@dataclass(frozen=True)
+class WardConfig(Settings):
+    """Agglomerative clustering: there is nothing to set."""
+
+
+@dataclass(frozen=True)
+class GDLConfig(Settings):
+    """Graph degree linkage: the numbers of the authors' released code."""
+
+    n_neighbors: int = 20  # K of the graph
+    scale: float = 1.0  # a: sigma^2 = a * mean squared distance to the neighbours
+
+    def __post_init__(self):
+        self._number("n_neighbors", 1, integer=True)
+        self._number("scale", 1e-6)
+
+
+@dataclass(frozen=True)
+class GMMConfig(Settings):
+    """A mixture of Gaussians, started from k-means; the papers do not give their covariances."""
+
+    covariance: str = "full"  # or "diag"
+    reg_covar: float = 1e-6  # added to the diagonal, squared units of the input [scikit-learn]
+    n_init: int = 1
+    maxiter: int = 100  # steps of expectation and maximisation at most [scikit-learn]
+
+    def __post_init__(self):
+        self._choice("covariance", ("full", "diag"))
+        self._number("reg_covar", 0)
+        for name in ("n_init", "maxiter"):
+            self._number(name, 1, integer=True)
+
+
+@dataclass(frozen=True)
+class UMAPConfig(Settings):
+    """UMAP, then HDBSCAN: the numbers of UMAP's documentation on clustering MNIST."""
+
+    n_neighbors: int = 30
+    min_dist: float = 0.0
+    components: int = 2
+    min_samples: int = 10
+    min_share: float = 500 / 70000  # smallest cluster, share of the samples
+
+    def __post_init__(self):
+        self._number("n_neighbors", 2, integer=True)
+        for name in ("components", "min_samples"):
+            self._number(name, 1, integer=True)
+        self._number("min_dist", 0, below=1)
+        self._number("min_share", 0, below=1)
 
 
 def digest(data, length=12):

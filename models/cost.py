@@ -45,3 +45,23 @@ def step_flops(network, shape, batch_size, latent_dim=10, decoder=True):
     encode, decode = layer_products(network, shape, latent_dim)
     products = 3 * sum(encode) - encode[0] + (3 * sum(decode) if decoder else 0)
     return 2 * batch_size * products
+
+
+def baseline_flops(config, n, d, k):
+    """Return about how many floating-point operations a baseline takes on n samples of d values.
+
+    An order of magnitude: how many iterations it takes is the data's.
+    """
+    distances = 2 * n * d  # to one point
+    eigenvectors = 500 * n * 20 * k
+    return {
+        "KMeansConfig": lambda c: 60 * c.n_init * k * distances,
+        "NMFConfig": lambda c: 8 * k * c.maxiter * distances,
+        "NcutConfig": lambda c: n * distances + eigenvectors,
+        "LandmarkConfig": lambda c: 6 * c.landmarks * distances + eigenvectors,
+        "WardConfig": lambda c: 4 * n * distances,
+        "GDLConfig": lambda c: n * distances + (n / 5) ** 2 * 100,
+        "GMMConfig": lambda c: 2 * k * c.n_init * c.maxiter * distances
+        * (d if c.covariance == "full" else 4),
+        "UMAPConfig": lambda c: n * (5000 * d + 100_000_000),
+    }[type(config).__name__](config)  # fmt: skip

@@ -6,9 +6,11 @@ import pytest
 
 from errors import UserError
 from models import METHODS, build
-from models.config import SGD, Adam, ASPCConfig, Config, digest
-from models.presets import CONFIGS, preset
+from models.config import SGD, Adam, AEConfig, ASPCConfig, Config, PretrainConfig, digest
+from models.presets import CONFIGS as EVERY
+from models.presets import preset
 
+CONFIGS = {name: c for name, c in EVERY.items() if isinstance(c, Config)}
 FC_PRETRAIN, CONV_PRETRAIN = SGD(1.0, 0.9), Adam(1e-3)
 # PAPERS.md 3.2-3.4: method, network, augmented, pretraining, clustering, alpha, beta.
 TABLE = [
@@ -34,6 +36,16 @@ ASPC_TABLE = [
     ("ConvASPC", "conv", False, True, "k-means"),
     ("ConvASPC-DA", "conv", True, True, "k-means"),
 ]
+# PAPERS.md 7.3, Table 5: method -> (augmented, noise).
+AE_TABLE = {"AE+k-means": (False, 0), "DAE+k-means": (False, 0.2), "AE+k-means-DA": (True, 0)}
+# What the papers or the authors' code say of the baselines.
+BASELINES = {
+    "k-means": {"n_init": 20}, "NMF": {}, "SC-Ncut": {}, "AC": {}, "GMM": {},
+    "SC-LS": {"landmarks": 1000, "n_neighbors": 5, "sigma": None, "n_init": 10},
+    "AC-GDL": {"n_neighbors": 20, "scale": 1.0},
+    "UMAP+HDBSCAN": {"n_neighbors": 30, "min_dist": 0.0, "components": 2, "min_samples": 10,
+                     "min_share": 500 / 70000},
+}  # fmt: skip
 # PAPERS.md 3.4: data set, samples, update interval of the DEC and IDEC methods.
 INTERVALS = [("mnist", 70000, 140), ("fmnist", 70000, 140), ("mnist-test", 10000, 30),
              ("usps", 9298, 30)]  # fmt: skip
@@ -43,7 +55,9 @@ INTERVALS = [("mnist", 70000, 140), ("fmnist", 70000, 140), ("mnist-test", 10000
 
 
 def test_the_methods():
-    assert sorted(METHODS) == sorted(row[0] for row in TABLE + ASPC_TABLE)
+    assert list(METHODS) == list(EVERY)
+    assert sorted(CONFIGS) == sorted(row[0] for row in TABLE + ASPC_TABLE)
+    assert set(EVERY) - set(CONFIGS) == {*AE_TABLE, *BASELINES}
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row[0])
@@ -72,6 +86,21 @@ def test_ASPC_preset_is_the_papers(row):
     for dataset, n, _ in INTERVALS:
         assert preset(method, dataset, n).epochs == (10 if dataset == "fmnist" else 100)
         assert preset(method, dataset, n).update_interval is None
+
+
+@pytest.mark.parametrize("method", AE_TABLE)
+def test_AE_preset_is_the_papers(method):
+    c = preset(method, "usps", 9298)
+    assert (c.network, c.latent_dim, c.batch_size, c.n_init) == ("fc", 10, 256, 20)
+    assert (c.pretrain_optimizer, c.pretrain_epochs) == (FC_PRETRAIN, 500)
+    assert (c.aug_pretrain, c.noise) == AE_TABLE[method]
+
+
+@pytest.mark.parametrize("method", BASELINES)
+def test_baseline_preset_is_its_authors(method):
+    c = preset(method, "mnist", 70000)
+    assert {name: getattr(c, name) for name in BASELINES[method]} == BASELINES[method]
+    assert not isinstance(c, PretrainConfig) and not c.needs_images and c.pretrain_dict() == {}
 
 
 @pytest.mark.parametrize("method", [row[0] for row in TABLE])
@@ -151,6 +180,32 @@ def test_bad_value_of_ASPC_is_named(name, value):
     assert name in str(caught.value) and repr(value) in str(caught.value)
 
 
+BAD_BASELINES = [
+    (method, name, value)
+    for method, name, values in [
+        ("AE+k-means", "noise", (-0.1, 1, "0.2", None)),
+        ("k-means", "n_init", (0, 2.0, None)),
+        ("NMF", "maxiter", (0, 1.5)),
+        ("SC-Ncut", "n_neighbors", (1, 2.5)),
+        ("SC-LS", "landmarks", (0, 1e3)),
+        ("SC-LS", "sigma", (0, -1, math.nan)),
+        ("AC-GDL", "scale", (0, math.inf)),
+        ("GMM", "covariance", ("tied", None)),
+        ("GMM", "reg_covar", (-1e-6, "0")),
+        ("UMAP+HDBSCAN", "min_share", (-0.1, 1)),
+        ("UMAP+HDBSCAN", "components", (0, True)),
+    ]
+    for value in values
+]
+
+
+@pytest.mark.parametrize(("method", "name", "value"), BAD_BASELINES, ids=str)
+def test_bad_value_of_a_baseline_is_named(method, name, value):
+    with pytest.raises(UserError) as caught:
+        dataclasses.replace(EVERY[method], **{name: value})
+    assert name in str(caught.value) and repr(value) in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["optimizer", "pretrain_optimizer"])
 @pytest.mark.parametrize("make", [SGD, Adam])
 @pytest.mark.parametrize("lr", [0, -0.01, math.nan, math.inf, True, "0.1", None])
@@ -206,6 +261,12 @@ def test_round_trip_through_json(method):
     assert type(back.optimizer) is type(config.optimizer)
     assert there["maxiter"] == 7  # from_dict leaves its argument as it was
     assert isinstance(there["optimizer"], dict) and "name" in there["optimizer"]
+
+
+@pytest.mark.parametrize("method", [*AE_TABLE, *BASELINES])
+def test_round_trip_of_a_baseline_through_json(method):
+    config = EVERY[method]
+    assert type(config).from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 def test_from_dict_names_unknown_settings():
@@ -264,6 +325,14 @@ def test_methods_share_pretraining_by_network_and_augmentation():
         ["ConvASPC", "ConvDEC", "ConvIDEC"],
         ["ConvASPC-DA", "ConvDEC-DA", "ConvIDEC-DA"],
     ]  # fmt: skip
+
+
+def test_AE_shares_the_pretraining_of_the_deep_methods_but_for_noise():
+    assert key(EVERY["AE+k-means"]) == key(CONFIGS["FcDEC"])
+    assert key(EVERY["AE+k-means-DA"]) == key(CONFIGS["FcDEC-DA"])
+    assert key(AEConfig(network="conv", pretrain_optimizer=Adam(1e-3))) == key(CONFIGS["ConvDEC"])
+    assert key(EVERY["DAE+k-means"]) not in {key(config) for config in CONFIGS.values()}
+    assert key(AEConfig(noise=0.1)) != key(AEConfig(noise=0.2))
 
 
 CLUSTERING = {"n_init": 3, "optimizer": Adam(0.5), "alpha": 0.3, "beta": 0.4, "maxiter": 5,

@@ -23,6 +23,8 @@ MAY = {
     "augment": {"errors", "shapes"},
     "models.config": {"errors"},
     "models.presets": {"errors", "models.config"},
+    "models.samples": {"errors"},
+    "models.baselines": {"errors", "models.monitor", "models.samples", "models.storage"},
     "models.monitor": {"errors"},
     "models.cost": {"errors"},
     "models.storage": {"errors"},
@@ -95,6 +97,13 @@ def test_names_and_settings_need_no_tensorflow():
     )
     assert "models.presets" in loaded
     assert not loaded & (HEAVY | {"sklearn", "augment", "models.base", "models.training"})
+
+
+def test_baselines_need_no_tensorflow():
+    loaded = modules_after(
+        "import models; models.build('k-means', 2, n_init=1).fit([[0.0], [0.1], [1.0]])"
+    )
+    assert "models.baselines" in loaded and not loaded & HEAVY
 
 
 def test_scores_and_data_sets_need_no_tensorflow():

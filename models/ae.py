@@ -1,0 +1,45 @@
+"""k-means on the codes of an auto-encoder (DEC-DA, Table 5): plain, denoising or augmented."""
+
+import tensorflow as tf
+
+from models.base import DeepClusterer
+from models.functional import mean_squared_error
+
+
+class AEKMeans(DeepClusterer):
+    """Pretraining as in all methods on the same network, then k-means; no clustering steps.
+
+    The denoising auto-encoder sets a share `noise` of each batch's inputs to 0 (the others are
+    not scaled up) and rebuilds the clean ones.
+    """
+
+    def _augment(self, wanted):
+        """Return (x (b, ...), seed) -> the noisy and the clean batch (2, b, ...), if noisy."""
+        augment = super()._augment(wanted)
+        if not self.config.noise:
+            return augment
+
+        def corrupt(x, seed):
+            if augment is not None:
+                x = augment(x, seed)
+            draw = tf.random.stateless_uniform(
+                tf.shape(x), tf.random.experimental.stateless_fold_in(seed, 1)
+            )
+            return tf.stack([tf.where(draw < self.config.noise, 0.0, x), x])
+
+        return corrupt
+
+    def pretrain_loss(self, x, targets):
+        if not self.config.noise:
+            return super().pretrain_loss(x, targets)
+        noisy, clean = tf.unstack(x)
+        return {"reconstruction": mean_squared_error(clean, self.decoder(self.encoder(noisy)))}
+
+    def _cluster(self, data):
+        self._monitor.begin("cluster", 0, 0)
+        centers, labels, self.seconds_["initialize"] = self._start(data)
+        self.centers.assign(centers)
+        self.initial_labels_ = self.refresh_labels_ = labels
+        self.n_iter_, self.converged_ = 0, True
+        self.seconds_["cluster"] = self.step_seconds_["cluster"] = 0.0
+        self._monitor.row("final", 0, {"seconds": 0.0}, labels)
