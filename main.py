@@ -13,7 +13,7 @@ import tempfile
 import time
 
 import datasets
-from errors import TrainingFailed, UserError, unknown
+from errors import DISK_STATUS, TrainingFailed, UserError, disk_line, unknown
 from models import METHODS, preset
 from models.config import OPTIMIZERS, Adam, digest
 from models.cost import step_flops
@@ -33,6 +33,7 @@ def parser():
     """Return the command line's parser."""
     p = Parser(
         description=__doc__,
+        allow_abbrev=False,
         epilog="Without arguments: ConvDEC-DA on the digits that come with scikit-learn.",
     )
     add = p.add_argument
@@ -337,6 +338,11 @@ def main():
     except TrainingFailed as error:
         print(f"main.py: training failed: {error}", file=sys.stderr)
         return error.status
+    except OSError as error:
+        if (line := disk_line(error)) is None:
+            raise
+        print(f"main.py: error: {line}", file=sys.stderr)
+        return DISK_STATUS
     except KeyboardInterrupt:
         print("main.py: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130

@@ -18,6 +18,7 @@ import pytest
 import ledger
 import main as single
 import run_exp
+import sweep as engine
 from datasets import DATASETS, Dataset
 from errors import FolderInUse, UserError
 from models import METHODS
@@ -78,6 +79,8 @@ README = f"Ours\n\n{ledger.BEGIN}\nold\n{ledger.END}\n\nBelow\n"
 def folders(tmp_path, monkeypatch):
     """A project folder of our own."""
     monkeypatch.setattr(run_exp, "ROOT", str(tmp_path))
+    monkeypatch.setattr(engine, "ROOT", str(tmp_path))
+    monkeypatch.setattr(engine, "PAUSE", 0.1)
     monkeypatch.setattr(run_exp, "RESULTS", str(tmp_path / "results"))
     monkeypatch.setattr(single, "ROOT", str(tmp_path))
     (tmp_path / "README.md").write_text(README)
@@ -179,7 +182,7 @@ def trials_of(words):
     ],
 )
 def test_a_mistake_is_one_line_before_anything_starts(sweep, home, monkeypatch, words, told):
-    monkeypatch.setattr(run_exp, "start", None)
+    monkeypatch.setattr(engine, "Process", None)
     done = sweep(words)
     assert done.status == 2
     (line,) = done.lines
@@ -209,7 +212,7 @@ def test_the_default_plan(sweep, home):
     assert named == {f"{method} {name}" for method in methods for name in sets}
     for seed in range(5):
         assert sum(f" seed {seed} " in line for line in lines) == 20
-    assert last.startswith("100 trials, 100 to do: at most 5.0 hours")
+    assert last.startswith("100 trials, 100 to do: at most 4.0 hours")  # 40 pretrainings
     assert not (home / "results").exists() and calls(home) == []
 
 
@@ -228,7 +231,7 @@ def test_how_many_trials(home, words, count):
     trials = trials_of(words)
     assert len(trials) == count
     assert len({trial.folder for trial in trials}) == count  # each in a folder of its own
-    assert len({tuple(trial.words) for trial in trials}) == count
+    assert len({tuple(trial.command()) for trial in trials}) == count
 
 
 def test_seeds(home):
@@ -241,7 +244,7 @@ def test_settings_reach_every_trial(home):
     for trial in trials_of("--datasets usps --trials 1 --maxiter 150 --pretrain-epochs=1"):
         config = trial.record["config"]
         assert (config["maxiter"], config["pretrain_epochs"]) == (150, 1)
-        again = single.parser().parse_args(trial.words)
+        again = single.parser().parse_args(trial.command())
         assert (again.maxiter, again.pretrain_epochs, again.save_dir) == (150, 1, trial.folder)
         assert again.quiet
 
@@ -302,7 +305,7 @@ def test_same_pretraining_is_known_as_such(home):
     words = "--methods FcDEC FcIDEC FcDCN ConvDEC FcDEC-DA --datasets usps mnist-test --trials 2"
     shared = {}
     for trial in trials_of(words):
-        shared.setdefault(trial.pretraining, set()).add(trial.name)
+        shared.setdefault(trial.weights, set()).add(trial.name)
     assert {"FcDEC usps seed 0", "FcIDEC usps seed 0", "FcDCN usps seed 0"} in shared.values()
     assert len(shared) == 3 * 2 * 2  # plain fc, conv, augmented fc; data sets; seeds
 
@@ -419,13 +422,8 @@ def test_timeout(sweep, home):
     assert sweep("--methods FcDEC --datasets digits --trials 1 --timeout 5").status == 0
 
 
-def test_a_folder_in_use_is_waited_for(sweep, home, monkeypatch):
+def test_a_folder_in_use_is_waited_for(sweep, home):
     order(home, "FcDEC", "busy")
-    fast = SimpleNamespace(
-        **{name: getattr(time, name) for name in ("strftime", "gmtime", "sleep")}
-    )
-    fast.monotonic = lambda: 20 * time.monotonic()
-    monkeypatch.setattr(run_exp, "time", fast)
     done = sweep(TWO)
     assert (done.status, done.err) == (0, "")
     assert [call[0] for call in calls(home)] == ["FcDEC", "ConvDEC", "FcDEC"]
@@ -442,14 +440,14 @@ def test_an_interrupt_stops_the_trials(sweep, home, monkeypatch):
         if calls(home):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_exp, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
+    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
     done = sweep("--methods FcDEC --datasets digits --trials 1")
     assert done.status == 130
     assert done.err == "run_exp.py: interrupted; the same command goes on where it stopped\n"
     ((_, _, pid, *_),) = calls(home)
     assert gone(pid)
     assert not list(home.rglob("result.json"))
-    monkeypatch.setattr(run_exp, "time", time)
+    monkeypatch.setattr(engine, "time", time)
     assert sweep("--methods FcDEC --datasets digits --trials 1").status == 0
 
 
@@ -507,7 +505,7 @@ def test_a_real_sweep(folders, sweep, monkeypatch):
     two = f"--methods FcDEC FcDCN --jobs 2 {tiny}"
     for trial in trials_of(two):  # as an earlier sweep left it
         Path(trial.folder).mkdir(parents=True)
-        run_exp.fail(trial, "the lights went out")
+        engine.fail(trial, "the lights went out")
     run_exp.publish()
     assert list(results(folders).reason) == ["the lights went out"] * 2
     done = sweep(two)
@@ -522,7 +520,7 @@ def test_a_real_sweep(folders, sweep, monkeypatch):
     assert {path.name for path in pretrained.iterdir()} - {"lock"} == {"ae_weights.h5"}
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_exp, "start", None)  # nothing is started
+        patch.setattr(engine, "Process", None)  # nothing is started
         done = sweep(two)
     assert (done.status, done.err) == (0, "")
     assert done.out.startswith("2 trials are done, 0 to do")
