@@ -1,5 +1,7 @@
 """Cluster a data set with one method: `python main.py --method ConvDEC-DA --dataset usps`."""
 
+import early  # isort: split
+
 import argparse
 import contextlib
 import dataclasses
@@ -202,7 +204,7 @@ def set_up(threads, device):
     """Prepare TensorFlow: threads, device, repeatable operations. Return what was found."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    with quiet_stderr():
+    with early.importing(), quiet_stderr():
         import keras  # noqa: F401
         import tensorflow as tf
 
@@ -329,6 +331,7 @@ def run(args):
 
 def main():
     """Run the command line; a user's mistake is one line and exit status 2."""
+    early.over()
     args = parser().parse_args()
     try:
         run(args)

@@ -5,6 +5,8 @@ main.py given here (--maxiter 150, --pretrain-epochs 1, ...) hold for every tria
 done is not run again; one that was killed goes on where it stopped.
 """
 
+import early  # isort: split
+
 import argparse
 import json
 import math
@@ -337,6 +339,7 @@ def run(argv):
 
 def main():
     """Run the command line; a user's mistake is one line and exit status 2."""
+    early.over()
     try:
         return run(sys.argv[1:])
     except UserError as error:
