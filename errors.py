@@ -45,5 +45,5 @@ def disk_line(error):
         return None
     where = f"cannot write {error.filename!r}" if error.filename else "cannot write"
     return (
-        f"{where}: {error.strerror}; what is there is whole, and the same command goes on from it"
+        f"{where}: {error.strerror}; nothing is lost, the same command goes on where it stopped"
     )

@@ -192,7 +192,7 @@ def demonstrate(folder, words, kills, rng):
         seconds = time.monotonic() - begin
         print(f"undisturbed: {seconds:.0f} s, {progress(reference)}", flush=True)
         project = copy_project(folder / "killed")
-        longest = 2.5 * seconds / kills  # so that the kills reach the end, and not much more
+        longest = 1.2 * seconds / kills  # so that the last kill, too, meets a sweep at work
         count = killed(project, words, [rng.uniform(0, longest) for _ in range(kills)], log)
         finish(project, words, log)
         print(f"killed {count} times and finished: {len(fits(project))} fits", flush=True)
@@ -222,7 +222,7 @@ def main():
         "methods": ["FcDEC", "FcIDEC", "ConvDEC-DA"],
         "datasets": ["digits", str(folder / "shapes.npz")],
         "seeds": [0, 1],
-        "settings": {"pretrain_epochs": 4, "maxiter": 60, "update_interval": 20, "tol": 0,
+        "settings": {"pretrain_epochs": 2, "maxiter": 30, "update_interval": 10, "tol": 0,
                      "n_init": 2},
     }  # fmt: skip
     (folder / "sweep.json").write_text(json.dumps(sweep, indent=1))

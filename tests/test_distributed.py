@@ -6,6 +6,7 @@ The nodes run a stand-in for main.py that does as its method's name says; one tr
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -204,21 +205,29 @@ def test_a_trial_whose_node_is_lost_is_started_again(sweep, home, base, cluster,
     """A worker is killed, then a node; the trials end on what is left."""
     order(base, "FcDEC", "sleep")
     order(base, "ConvDEC", "sleep")
-    killed, real = [], engine.Sweep.choose
+    killed, real = [], distributed.Cluster.poll
 
-    def choose(self):
+    def parent(pid):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+    def poll(self, trial):
         begun = [call for call in calls(base) if call["pid"] not in killed]
         if not killed and len(begun) == 2:  # the workers of both nodes are at it
-            victim = begun[0]["pid"]
-            parent = int(Path(f"/proc/{victim}/stat").read_text().rpartition(")")[2].split()[1])
-            killed.append(victim)
-            os.kill(parent, 9)
-        elif len(killed) == 1 and len(begun) == 2:  # and begun again
             killed.append(begun[0]["pid"])
-            cluster.remove_node(cluster.nodes.pop(), allow_graceful=False)
-        return real(self)
+            os.kill(parent(killed[0]), signal.SIGKILL)
+        elif len(killed) == 1 and len(begun) == 2:  # the killed one has begun again
+            killed.append(begun[0]["pid"])
+            raylet = parent(parent(killed[1]))
+            (node,) = (
+                node
+                for node in cluster.nodes
+                if node.all_processes["raylet"][0].process.pid == raylet
+            )
+            cluster.nodes.remove(node)
+            cluster.remove_node(node, allow_graceful=False)
+        return real(self, trial)
 
-    monkeypatch.setattr(engine.Sweep, "choose", choose)
+    monkeypatch.setattr(distributed.Cluster, "poll", poll)
     done = sweep("--methods FcDEC ConvDEC --datasets digits --seeds 5")
     cluster.nodes.append(cluster.add_node(num_cpus=1, num_gpus=1))
     assert (done.status, done.err) == (0, "")

@@ -209,6 +209,13 @@ def test_a_mistake_is_one_line_before_anything_starts(sweep, home, monkeypatch, 
     assert not (home / "results").exists()
 
 
+def test_a_cluster_without_ray_is_refused(sweep, home, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    done = sweep("--methods FcDEC --datasets digits --ray auto")
+    assert done.status == 2 and len(done.lines) == 1
+    assert "pip install -r requirements-ray.txt" in done.err
+
+
 def test_a_table_that_none_of_our_methods_is_in(sweep):
     """It exists, so it is not an unknown one that is a choice all the same."""
     done = sweep("--table idec-2 --dry-run")
@@ -230,7 +237,7 @@ def test_the_default_plan(sweep, home):
     assert named == {f"{method} {name}" for method in methods for name in sets}
     for seed in range(5):
         assert sum(f" seed {seed} " in line for line in lines) == 20
-    assert last.startswith("100 trials, 100 to do: at most 4.0 hours")  # 40 pretrainings
+    assert last.startswith("100 trials, 100 to do: at most 3.8 hours")  # 30 pretrainings
     assert not (home / "results").exists() and calls(home) == []
 
 
@@ -569,19 +576,16 @@ def test_an_interrupt_stops_the_trials(sweep, home, monkeypatch):
 
 # ---- two sweeps, kills and damage -------------------------------------------------------------
 
-# run_exp.py in a process of its own, in a project's copy, without pauses and with light trials.
+# In place of main.py in a copy of the project: main.py with light trials. In place of what takes
+# long to import there are stubs.
 LIGHT = """
-import sys
-import types
-
-for name in ("tensorflow", "keras"):  # only asked for their version
-    sys.modules[name] = types.SimpleNamespace(__version__="0")
 import os
+import sys
 import time
 
 import numpy as np
 
-import main
+import real_main as main
 import report
 import runs
 from models.config import pretrain_key
@@ -642,53 +646,81 @@ sys.exit(main.main())
 """
 
 
+STUBS = {
+    "tensorflow.py": "__version__ = '0'",
+    "keras.py": "__version__ = '0'",
+    "sklearn/__init__.py": "__version__ = '0'",
+    "sklearn/datasets.py": "load_digits = load_svmlight_file = None",
+    "sklearn/metrics/__init__.py": """
+def normalized_mutual_info_score(y, labels, average_method="arithmetic"):
+    return float(len(set(labels)) / 10)
+
+adjusted_rand_score = normalized_mutual_info_score
+""",
+    "sklearn/metrics/cluster.py": """
+import numpy as np
+
+def contingency_matrix(y, labels):
+    return np.array([[sum((y == i) & (labels == j)) for j in range(10)] for i in range(10)])
+""",
+}
+
+
 def light_project(folder):
     """A copy of the project with light trials."""
     kill_sweep.copy_project(folder)
     (folder / "main.py").rename(folder / "real_main.py")
-    text = LIGHT.replace("import main\n", "import real_main as main\n")
     (folder / "main.py").write_text(
-        f"if __name__ == '__main__':\n{textwrap.indent(text, '    ')}\nelse:\n"
-        f"    import sys, real_main\n    sys.modules['main'] = real_main\n"
+        f"if __name__ == '__main__':\n{textwrap.indent(LIGHT, '    ')}\n"
+        "else:  # run_exp.py\n    import sys, real_main\n    sys.modules['main'] = real_main\n"
     )
+    for name, text in STUBS.items():
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_text(text)
     return folder
 
 
-LIGHT_WORDS = ["--methods", "FcDEC", "--datasets", "digits", "--trials", "2", "--jobs", "2",
-               "--maxiter", "15"]  # fmt: skip
+@pytest.fixture(scope="module")
+def light_words(tmp_path_factory):
+    """A sweep of 1 method x 1 set x 2 seeds."""
+    path = tmp_path_factory.mktemp("light") / "light.npz"
+    rng = np.random.default_rng(0)
+    np.savez(path, x=rng.random((50, 8, 8)), y=np.arange(50) % 10)
+    return ["--methods", "FcDEC", "--datasets", str(path), "--trials", "2", "--jobs", "2",
+            "--maxiter", "15"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def undisturbed(tmp_path_factory, light_words):
     project = light_project(tmp_path_factory.mktemp("undisturbed") / "project")
     with open(project / "output", "w") as log:
-        kill_sweep.finish(project, LIGHT_WORDS, log)
+        kill_sweep.finish(project, light_words, log)
     assert len(kill_sweep.rows(project)) == 2
     return project
 
 
-def test_a_killed_sweep_ends_like_one_that_was_not(undisturbed, tmp_path):
+def test_a_killed_sweep_ends_like_one_that_was_not(undisturbed, light_words, tmp_path):
     """At any moment; benchmarks/kill_sweep.py does it with real trials."""
     project = light_project(tmp_path / "project")
     runs, moments = project / "results" / "runs", []
     with open(project / "output", "w") as log:
         for sign in ("*/config.json", "*/checkpoint.h5", "*/labels.npy"):
-            process = kill_sweep.start(project, LIGHT_WORDS, log)
+            process = kill_sweep.start(project, light_words, log)
             while process.poll() is None and not list(runs.glob(sign)):
                 time.sleep(0.005)
             moments.append(process.poll() is None)
             (os.killpg if len(moments) == 1 else os.kill)(process.pid, signal.SIGKILL)
             process.wait()
             assert kill_sweep.ended(project)
-        kill_sweep.finish(project, LIGHT_WORDS, log)
+        kill_sweep.finish(project, light_words, log)
     assert moments[:2] == [True, True]
     assert kill_sweep.differences(project, undisturbed) == []
 
 
-def test_two_sweeps_at_once_share_the_work(undisturbed, tmp_path):
+def test_two_sweeps_at_once_share_the_work(undisturbed, light_words, tmp_path):
     project = light_project(tmp_path / "project")
     with open(project / "output", "w") as log:
-        assert kill_sweep.together(project, LIGHT_WORDS, log) == (2, 2)
+        assert kill_sweep.together(project, light_words, log) == (2, 2)
     assert kill_sweep.differences(project, undisturbed) == []
 
 
@@ -725,14 +757,15 @@ def test_a_failure_is_not_noted_over_another_sweeps_work(home):
 
 def test_a_trial_waits_where_another_process_pretrains(sweep, home, monkeypatch):
     """Another trial is taken meanwhile."""
-    (waits, _) = trials_of(TWO)
+    (waits, other) = trials_of(TWO)
     os.makedirs(os.path.dirname(waits.weights))
     lock = try_lock(os.path.join(os.path.dirname(waits.weights), "lock"))
-    real = time.sleep
+    real, left = time.sleep, [3]  # rounds after the other trial until the lock is free
 
     def sleep(seconds):
         real(seconds)
-        if finished(trials_of(TWO)[1].folder) is not None:
+        left[0] -= finished(other.folder) is not None
+        if left[0] == 0:
             lock.close()
 
     monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
