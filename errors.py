@@ -44,6 +44,4 @@ def disk_line(error):
     if error.errno not in DISK:
         return None
     where = f"cannot write {error.filename!r}" if error.filename else "cannot write"
-    return (
-        f"{where}: {error.strerror}; nothing is lost, the same command goes on where it stopped"
-    )
+    return f"{where}: {error.strerror}; nothing is lost, the same command goes on where it stopped"
