@@ -1,6 +1,7 @@
 """The one exception that stands for a user's mistake, and the wording of the commonest one."""
 
 import difflib
+import errno
 
 
 class UserError(ValueError):
@@ -31,3 +32,16 @@ class TrainingFailed(RuntimeError):
     """A run cannot go on through no fault of its input's form: the loss is NaN or infinite."""
 
     status = 3
+
+
+# Conditions of the disk that no program can mend: no bug of ours, nor a mistake in the words.
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+DISK_STATUS = 74
+
+
+def disk_line(error):
+    """Return one line on an OSError of a full or failing disk; None for any other."""
+    if error.errno not in DISK:
+        return None
+    where = f"cannot write {error.filename!r}" if error.filename else "cannot write"
+    return f"{where}: {error.strerror}; nothing is lost, the same command goes on where it stopped"

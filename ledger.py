@@ -20,7 +20,7 @@ import pandas as pd
 from datasets import DATASETS
 from errors import UserError, unknown
 from models import METHODS
-from models.storage import locked, replacing
+from models.storage import locked, remove_leftovers, replacing
 
 PAPER = Path(__file__).resolve().parent / "results" / "paper.csv"
 COLUMNS = [
@@ -222,6 +222,7 @@ def update(path, runs_dir):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_name(f".{path.name}.lock")):
+            remove_leftovers(path.parent, path.name)
             rows = merge(read_rows(path), found)
             _write(path, _csv_text(rows))
     except OSError as error:

@@ -1,5 +1,7 @@
 """Cluster a data set with one method: `python main.py --method ConvDEC-DA --dataset usps`."""
 
+import early  # isort: split
+
 import argparse
 import contextlib
 import dataclasses
@@ -13,7 +15,7 @@ import tempfile
 import time
 
 import datasets
-from errors import TrainingFailed, UserError, unknown
+from errors import DISK_STATUS, TrainingFailed, UserError, disk_line, unknown
 from models import METHODS, preset
 from models.config import OPTIMIZERS, Adam, PretrainConfig, digest
 from models.cost import baseline_flops, step_flops
@@ -33,6 +35,7 @@ def parser():
     """Return the command line's parser."""
     p = Parser(
         description=__doc__,
+        allow_abbrev=False,
         epilog="Without arguments: ConvDEC-DA on the digits that come with scikit-learn.",
     )
     add = p.add_argument
@@ -230,7 +233,7 @@ def set_up(threads, device):
     """Prepare TensorFlow: threads, device, repeatable operations. Return what was found."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    with quiet_stderr():
+    with early.importing(), quiet_stderr():
         import keras  # noqa: F401
         import tensorflow as tf
 
@@ -374,6 +377,7 @@ def run(args):
 
 def main():
     """Run the command line; a user's mistake is one line and exit status 2."""
+    early.over()
     args = parser().parse_args()
     try:
         run(args)
@@ -383,6 +387,11 @@ def main():
     except TrainingFailed as error:
         print(f"main.py: training failed: {error}", file=sys.stderr)
         return error.status
+    except OSError as error:
+        if (line := disk_line(error)) is None:
+            raise
+        print(f"main.py: error: {line}", file=sys.stderr)
+        return DISK_STATUS
     except KeyboardInterrupt:
         print("main.py: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130

@@ -5,91 +5,163 @@ main.py given here (--maxiter 150, --pretrain-epochs 1, ...) hold for every tria
 done is not run again; one that was killed goes on where it stopped.
 """
 
-import contextlib
+import early  # isort: split
+
+import argparse
+import json
+import math
 import os
-import shlex
-import signal
-import subprocess
+import shutil
 import sys
-import time
-from dataclasses import dataclass
 
 import datasets
+import distributed
 import ledger
 import main as single
-from errors import FolderInUse, UserError, unknown
+from errors import DISK_STATUS, UserError, disk_line, unknown
 from models import METHODS
-from models.config import digest
-from models.storage import save_json
-from runs import about, finished, identity, now
+from models.config import PretrainConfig, pretrain_key
+from models.cost import weight_count
+from models.samples import hash_array
+from runs import finished, identity
+from shapes import image_shape
+from sweep import Cores, Sweep, Trial
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
 RESULTS = os.path.join(ROOT, "results")
 DEFAULT_METHODS = ("FcDEC-DA", "FcIDEC-DA", "FcDCN-DA", "ConvDEC-DA", "ConvIDEC-DA")
 DEFAULT_DATASETS = ("mnist", "mnist-test", "usps", "fmnist")
-
-
-@dataclass
-class Trial:
-    """One run of the sweep: its words for main.py, its folder, and whom it shares weights with."""
-
-    name: str
-    words: list
-    folder: str
-    pretraining: str
-    record: dict  # the run's identity
-    minutes: float
-    tries: int = 0
-    after: float = 0.0  # not to be started before this time
+FOR_MAIN = ("--seed", "--save-dir", "--dataset", "--method", "--data", "-t", "--test", "--weights",
+            "--overwrite")  # fmt: skip
 
 
 def parser():
     """Return the command line's parser."""
-    p = single.Parser(description=__doc__, epilog="Other options: see python main.py -h.")
+    p = single.Parser(
+        description=__doc__, epilog="Other options: see python main.py -h.", allow_abbrev=False
+    )
     add = p.add_argument
     add("--methods", nargs="+", metavar="NAME", help="default: the five -DA methods")
-    add("--datasets", nargs="+", metavar="NAME", help="default: mnist mnist-test usps fmnist")
+    add("--datasets", nargs="+", metavar="NAME",
+        help="names or files of your own; default: mnist mnist-test usps fmnist")  # fmt: skip
     seeds = p.add_mutually_exclusive_group()
-    seeds.add_argument("--trials", type=int, default=5, metavar="N", help="seeds 0 to N-1 (5)")
+    seeds.add_argument("--trials", type=int, metavar="N", help="seeds 0 to N-1 (default 5)")
     seeds.add_argument("--seeds", type=int, nargs="+", metavar="S")
     add("--table", metavar="ID", help="the runs that a published table needs, e.g. decda-3")
-    add("--jobs", type=int, default=1, metavar="N",
-        help="trials side by side, each on its share of the cores (default 1)")  # fmt: skip
-    add("--threads", type=int, metavar="N", help="threads a trial (default: cores / jobs)")
+    add("--file", nargs="+", metavar="FILE", help="sweeps described in JSON files, see README")
+    add("--jobs", type=int, metavar="N", help="trials side by side, each on its share of the cores "
+        "(default 1; with --ray as many as the cluster holds)")  # fmt: skip
+    add("--threads", type=int, metavar="N",
+        help="threads a trial (default: cores / jobs; with --ray 1)")  # fmt: skip
     add("--timeout", type=float, metavar="MINUTES", help="stop a trial that takes longer")
     add("--retries", type=int, default=0, metavar="N", help="times to retry a failed trial")
+    add(
+        "--ray", metavar="ADDRESS", help="run on this Ray cluster: auto, HOST:PORT, ray://HOST:PORT"
+    )
+    add("--gpus", type=float, metavar="X", help="GPUs a trial, with --ray (default: 1 if the "
+        "cluster has any; 0.5 puts two trials on one)")  # fmt: skip
     add("--dry-run", action="store_true", help="print the plan and stop")
     add("--tables", action="store_true",
         help="run nothing: rebuild results.csv, the tables and README's")  # fmt: skip
     return p
 
 
+OPTIMIZER = [
+    f"{stage}{name}" for stage in ("", "pretrain_") for name in ("optimizer", "lr", "momentum")
+]
+SETTINGS = (*single.PLAIN, *OPTIMIZER, "n_clusters")
+KEYS = ("methods", "datasets", "seeds", "trials", "table", "settings")  # of a sweep's file
+
+
+def described(args, rest):
+    """Return [(args, further words)] of the sweeps that the command line or its files ask for."""
+    if args.file is None:
+        return [(args, rest)]
+    for name in KEYS[:-1]:
+        if getattr(args, name) is not None:
+            raise UserError(f"--file and --{name}: expected only one")
+    return [read_sweep(path, args, rest) for path in args.file]
+
+
+def read_sweep(path, args, rest):
+    """Return (args, further words) of a sweep described in a JSON file.
+
+    Raises
+    ------
+    UserError
+        If the file is no JSON object of KEYS, or a value is not of the form that README tells.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            sweep = json.load(file)
+    except OSError as error:
+        raise UserError(f"cannot read {path!r}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path!r} is not JSON: {error}") from error
+    if not isinstance(sweep, dict):
+        raise UserError(f"{path!r}: expected a JSON object with {', '.join(KEYS)}")
+    forms = {
+        "methods": ("a list of names", _is_list_of(str)), "seeds": ("a list of integers",
+        _is_list_of(int)), "datasets": ("a list of names", _is_list_of(str)),
+        "trials": ("an integer", lambda v: type(v) is int), "table": ("a table's id",
+        lambda v: isinstance(v, str)), "settings": ("an object", lambda v: isinstance(v, dict)),
+    }  # fmt: skip
+    for key, value in sweep.items():
+        if key not in KEYS:
+            raise UserError(f"{path!r}: {unknown('key', key, KEYS)}")
+        form, fits = forms[key]
+        if not fits(value):
+            raise UserError(f"{path!r}: {key}={value!r}: expected {form}")
+    if "seeds" in sweep and "trials" in sweep:
+        raise UserError(f"{path!r}: seeds and trials: expected only one")
+    words = []
+    for name, value in sweep.get("settings", {}).items():
+        words += _setting(path, name, value)
+    told = {key: sweep.get(key) for key in KEYS[:-1]}
+    return argparse.Namespace(**vars(args) | told), [*words, *rest]
+
+
+def _is_list_of(kind):
+    return lambda value: isinstance(value, list) and value and all(type(v) is kind for v in value)
+
+
+def _setting(path, name, value):
+    """Return main.py's words for a setting, e.g. {"tol": 0.01} or {"aug_pretrain": false}."""
+    flag = name.replace("_", "-")
+    if name not in SETTINGS:
+        raise UserError(f"{path!r}: {unknown('setting', name, SETTINGS)}")
+    if isinstance(value, bool):
+        return [f"--{flag}" if value else f"--no-{flag}"]
+    if not isinstance(value, (int, float, str)):
+        raise UserError(f"{path!r}: {name}={value!r}: expected a number, a name, true or false")
+    return [f"--{flag}={value}"]
+
+
 def wanted(args):
     """Return the (method, data set, further words) that the command line asks for."""
-    for kind, given, known in (
-        ("method", args.methods, METHODS), ("dataset", args.datasets, datasets.DATASETS)
-    ):  # fmt: skip
-        for name in given or ():
-            if name not in known:
-                raise UserError(unknown(kind, name, known))
+    for name in args.methods or ():
+        if name not in METHODS:
+            raise UserError(unknown("method", name, METHODS))
+    for name in args.datasets or ():
+        if name not in datasets.DATASETS and not os.path.exists(name):
+            raise UserError(unknown("dataset", name, datasets.DATASETS))
     if args.table is None:
         methods, names = args.methods or DEFAULT_METHODS, args.datasets or DEFAULT_DATASETS
-        pairs = [(m, d, []) for d in names for m in methods]
-    else:
-        paper = ledger.read_paper()
-        cells = paper[(paper.table == args.table) & paper.method.isin(list(METHODS))]
-        if args.table not in set(paper.table):
-            raise UserError(unknown("table", args.table, paper.table.unique()))
-        if not len(cells):
-            raise UserError(f"table {args.table!r} holds no method of this project's")
-        pairs = []
-        for cell in cells.itertuples():
-            here = cell.dataset in datasets.DATASETS
-            chosen = args.datasets is None or cell.dataset in args.datasets
-            chosen = chosen and (args.methods is None or cell.method in args.methods)
-            pair = (cell.method, cell.dataset, _stages(cell.variant))
-            if here and chosen and pair not in pairs:
-                pairs.append(pair)
+        return [(m, d, []) for d in names for m in methods]
+    paper = ledger.read_paper()
+    cells = paper[(paper.table == args.table) & paper.method.isin(list(METHODS))]
+    if args.table not in set(paper.table):
+        raise UserError(unknown("table", args.table, paper.table.unique()))
+    if not len(cells):
+        raise UserError(f"table {args.table!r} holds no method of this project's")
+    pairs = []
+    for cell in cells.itertuples():
+        here = cell.dataset in datasets.DATASETS
+        chosen = args.datasets is None or cell.dataset in args.datasets
+        chosen = chosen and (args.methods is None or cell.method in args.methods)
+        pair = (cell.method, cell.dataset, _stages(cell.variant))
+        if here and chosen and pair not in pairs:
+            pairs.append(pair)
     return pairs
 
 
@@ -106,147 +178,125 @@ def _stages(variant):
 def plan(args, rest):
     """Return (trials, complaints about data sets that cannot be had).
 
-    Every trial's settings are checked here, before the first one starts.
+    Every trial's settings are checked here, before the first one starts; none is there twice.
     """
-    if args.jobs < 1:
+    _check(args, rest)
+    if args.threads is not None:
+        threads = args.threads
+    else:
+        threads = 1 if args.ray else max(1, len(os.sched_getaffinity(0)) // (args.jobs or 1))
+    trials, complaints = {}, {}
+    for one, words in described(args, rest):
+        if one.seeds is None and one.trials is not None and one.trials < 1:
+            raise UserError(f"trials={one.trials}: expected an integer >= 1")
+        seeds = one.seeds or range(5 if one.trials is None else one.trials)
+        pairs = wanted(one)
+        for name in dict.fromkeys(name for _, name, _ in pairs):
+            kind = "--dataset" if name in datasets.DATASETS else "--data"
+            options = [kind, name, "--threads", str(threads), *words]
+            try:
+                data = single.load_data(single.parser().parse_args(options))
+            except UserError as error:
+                complaints[str(error)] = None
+                continue
+            hashes = {}
+            for seed in seeds:
+                for method, _, extra in (pair for pair in pairs if pair[1] == name):
+                    more = ["--method", method, *options, "--seed", str(seed), *extra]
+                    trial = _trial(more, data, hashes)
+                    trials.setdefault(trial.folder, trial)
+    return list(trials.values()), list(complaints)
+
+
+def _check(args, rest):
+    """Refuse options that no sweep can have."""
+    for word in rest:
+        if word.partition("=")[0] in FOR_MAIN:
+            word = word.partition("=")[0]
+            raise UserError(f"{word} is for main.py; expected --seeds, --datasets or --methods")
+    if args.jobs is not None and args.jobs < 1:
         raise UserError(f"jobs={args.jobs}: expected an integer >= 1")
-    if args.seeds is None and args.trials < 1:
-        raise UserError(f"trials={args.trials}: expected an integer >= 1")
+    if args.retries < 0:
+        raise UserError(f"retries={args.retries}: expected an integer >= 0")
     if args.timeout is not None and not args.timeout > 0:
         raise UserError(f"timeout={args.timeout}: expected minutes > 0")
-    seeds = args.seeds or range(args.trials)
-    cores = len(os.sched_getaffinity(0))
-    threads = max(1, cores // args.jobs) if args.threads is None else args.threads
-    pairs = wanted(args)
-    trials, complaints = [], []
-    for name in dict.fromkeys(name for _, name, _ in pairs):
-        options = ["--dataset", name, "--threads", str(threads), *rest]
-        try:
-            data = single.load_data(single.parser().parse_args(options))
-        except UserError as error:
-            complaints.append(str(error))
-            continue
-        for seed in seeds:
-            for method, _, extra in (pair for pair in pairs if pair[1] == name):
-                words = ["--method", method, *options, "--seed", str(seed), *extra]
-                trials.append(_trial(words, data))
-    return trials, complaints
+    if args.gpus is not None and args.ray is None:
+        raise UserError(f"gpus={args.gpus:g}: expected it with --ray")
+    if args.gpus is not None and not 0 <= args.gpus < math.inf:
+        raise UserError(f"gpus={args.gpus}: expected a number >= 0")
 
 
-def _trial(words, data):
-    """Return the trial of main.py's words on loaded data."""
+def _trial(words, data, hashes):
+    """Return the trial of main.py's words on loaded data; `hashes` keeps those of its samples."""
     args = single.parser().parse_args(words)
     single.check(args)
     config = single.resolve(args, data)
     single.check_shapes(config, data)
-    folder = single.folder_of(args, data, config)
-    shared = digest([config.pretrain_dict(), data.name, args.seed])
+    weights, size, width = None, 0.0, data.n_clusters
+    if isinstance(config, PretrainConfig):
+        shape, width = data.x.shape[1:], config.latent_dim
+        shape = image_shape(shape) if config.network == "conv" else shape
+        size = 4e-6 * weight_count(config.network, shape, width)
+        if args.pretrained_weights is None:
+            if shape not in hashes:
+                hashes[shape] = hash_array(data.x.reshape(-1, *shape))
+            key, _ = pretrain_key(config, shape, hashes[shape], args.seed)
+            weights = os.path.join(args.cache_dir, key, "ae_weights.h5")
+    arrays = 1e-6 * data.n * (8 + 4 * width)  # labels and embedding
     return Trial(
         name=f"{args.method} {data.name} seed {args.seed}",
-        words=[*words, "--save-dir", folder, "--quiet"],
-        folder=folder,
-        pretraining=shared,
+        words=words,
+        folder=single.folder_of(args, data, config),
+        cache_dir=args.cache_dir,
+        weights=weights,
         record=identity(args.method, data, args.seed, config, args.pretrained_weights),
-        minutes=sum(single.estimate(config, data, args.threads)),
+        minutes=tuple(single.estimate(config, data, args.threads)),
+        megabytes=(2 * size + arrays, size),
     )
 
 
-def show(trials):
-    """Print the plan: what is done, what is left, and the longest it can take."""
-    todo = []
+def show(trials, jobs):
+    """Print the plan: what is done, what is left, and how long and how large that is at most."""
+    todo, minutes, megabytes, trained = [], 0.0, 0.0, {None}
     for trial in trials:
         done = finished(trial.folder) is not None
         print(f"{'done' if done else 'to do':6} {trial.name:36} {trial.folder}")
-        todo += [] if done else [trial]
-    hours = sum(trial.minutes for trial in todo) / 60
-    print(f"{len(trials)} trials, {len(todo)} to do: at most {hours:.1f} hours of this machine if "
-          f"no pretraining were shared; about {30 * len(todo)} MB of disk")  # fmt: skip
+        if done:
+            continue
+        todo.append(trial)
+        minutes += trial.minutes[1]
+        megabytes += trial.megabytes[0]
+        if trial.weights is None or trial.weights in trained:
+            continue
+        trained.add(trial.weights)
+        if trial.waits_for_weights():
+            minutes += trial.minutes[0]
+            megabytes += trial.megabytes[1]
+    kept = RESULTS if os.path.exists(RESULTS) else ROOT
+    free = shutil.disk_usage(kept).free / 1e6
+    hours = minutes / jobs / 60
+    print(f"{len(trials)} trials, {len(todo)} to do: at most {hours:.1f} hours of this machine, "
+          f"{jobs} at a time; about {megabytes:.0f} MB of disk, {free:.0f} are free")  # fmt: skip
 
 
-def start(trial, cpus):
-    """Start a trial's process, pinned to its cores; its messages go to a file in its folder."""
-    os.makedirs(trial.folder, exist_ok=True)
-    with open(os.path.join(trial.folder, "stderr.txt"), "w") as errors:
-        return subprocess.Popen(
-            [sys.executable, os.path.join(ROOT, "main.py"), *trial.words],
-            stdout=subprocess.DEVNULL, stderr=errors, stdin=subprocess.DEVNULL,
-            preexec_fn=lambda: os.sched_setaffinity(0, cpus),
-        )  # fmt: skip
+def place_of(args, rest):
+    """Return where trials are to run: on this machine's cores or on a cluster."""
+    if args.ray is None:
+        return Cores(args.jobs or 1, args.timeout)
+    gpus = args.gpus
+    if gpus is None and single.parser().parse_known_args(rest)[0].device == "cpu":
+        gpus = 0
+    return distributed.Cluster(
+        args.ray, RESULTS, cpus=args.threads or 1, gpus=gpus, jobs=args.jobs, timeout=args.timeout
+    )
 
 
-def reason(trial, code, late):
-    """Return one line on why a trial failed."""
-    if late:
-        return f"stopped after {late:g} minutes"
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    with open(os.path.join(trial.folder, "stderr.txt"), encoding="utf-8", errors="replace") as file:
-        lines = [line.strip() for line in file if line.strip()]
-    return lines[-1][:200] if lines else f"exit status {code}"
-
-
-def fail(trial, why):
-    """Leave a result that says why a trial failed; a later sweep tries it again."""
-    command = "python main.py " + shlex.join(trial.words)
-    failure = {"status": "failed", "reason": why, "command": command, "finished": now()}
-    with contextlib.suppress(OSError):
-        save_json(os.path.join(trial.folder, "result.json"), about(trial.record) | failure)
-
-
-def sweep(trials, args):
-    """Run the trials that are not done; return the names of those that failed."""
-    cores = sorted(os.sched_getaffinity(0))
-    share = max(1, len(cores) // args.jobs)
-    slots = [set(cores[(i * share) % len(cores) :][:share]) for i in range(args.jobs)]
-    pending = [t for t in trials if finished(t.folder) is None]
-    total, failed, running = len(pending), [], {}
-    print(f"{len(trials) - total} trials are done, {total} to do", flush=True)
-
-    def settle(slot):
-        trial, process, begin = running[slot]
-        late = args.timeout and (time.monotonic() - begin) / 60 > args.timeout
-        if process.poll() is None and not late:
-            return
-        if late:
-            process.kill()
-        code = process.wait()
-        del running[slot]
-        if code == FolderInUse.status:  # another sweep is at it
-            trial.after = time.monotonic() + 10
-            pending.append(trial)
-        elif code == 0 and (result := finished(trial.folder)) is not None:
-            scores = f"acc {result['acc']:.4f} nmi {result['nmi']:.4f}" if "acc" in result else ""
-            print(f"done   {trial.name:36} {scores} {result['seconds_total']:.0f} s", flush=True)
-        else:
-            why = reason(trial, code, late and args.timeout)
-            print(f"failed {trial.name:36} {why}", flush=True)
-            trial.tries += 1
-            if trial.tries <= args.retries:
-                pending.append(trial)
-            else:
-                failed.append(trial.name)
-                fail(trial, why)
-        if code != FolderInUse.status:
-            ledger.update(os.path.join(RESULTS, "results.csv"), os.path.join(RESULTS, "runs"))
-
+def settled():
+    """Bring results.csv up to date; a sweep goes on where that is impossible, and tells why."""
     try:
-        while pending or running:
-            for slot in list(running):
-                settle(slot)
-            for slot in set(range(args.jobs)) - set(running):
-                ready = [t for t in pending if t.after <= time.monotonic()]
-                busy = {trial.pretraining for trial, _, _ in running.values()}
-                ready.sort(key=lambda t: t.pretraining in busy)  # stable: else in order
-                while ready and finished(ready[0].folder) is not None:  # by another sweep
-                    pending.remove(ready.pop(0))
-                if ready:
-                    pending.remove(ready[0])
-                    running[slot] = (ready[0], start(ready[0], slots[slot]), time.monotonic())
-            time.sleep(0.2)
-    finally:
-        for _, process, _ in running.values():
-            process.terminate()
-    return failed
+        ledger.update(os.path.join(RESULTS, "results.csv"), os.path.join(RESULTS, "runs"))
+    except UserError as error:
+        print(f"warning: {error}", file=sys.stderr)
 
 
 def publish():
@@ -270,18 +320,19 @@ def run(argv):
         os.makedirs(os.path.join(RESULTS, "runs"), exist_ok=True)
         publish()
         return 0
-    for word in ("--seed", "--save-dir", "--dataset", "--method", "--data", "-t", "--test"):
-        if any(given.partition("=")[0] == word for given in rest):
-            raise UserError(f"{word} is for main.py; expected --seeds, --datasets or --methods")
     trials, complaints = plan(args, rest)
     for complaint in complaints:
         print(f"run_exp.py: {complaint}", file=sys.stderr)
     if args.dry_run:
-        show(trials)
+        show(trials, args.jobs or 1)
         return 2 if complaints else 0
-    failed = sweep(trials, args)
-    if trials:
-        publish()
+    if not trials:
+        print("0 trials")
+        return 2 if complaints else 0
+    os.makedirs(os.path.join(RESULTS, "runs"), exist_ok=True)
+    ledger.update(os.path.join(RESULTS, "results.csv"), os.path.join(RESULTS, "runs"))  # or refuse
+    failed = Sweep(trials, place_of(args, rest), args.retries, settled).run()
+    publish()
     if failed:
         print(f"{len(failed)} failed: {'; '.join(failed)}", file=sys.stderr)
     return 2 if complaints else 1 if failed else 0
@@ -289,11 +340,17 @@ def run(argv):
 
 def main():
     """Run the command line; a user's mistake is one line and exit status 2."""
+    early.over()
     try:
         return run(sys.argv[1:])
     except UserError as error:
         print(f"run_exp.py: error: {error}", file=sys.stderr)
         return error.status
+    except OSError as error:
+        if (line := disk_line(error)) is None:
+            raise
+        print(f"run_exp.py: error: {line}", file=sys.stderr)
+        return DISK_STATUS
     except KeyboardInterrupt:
         print("run_exp.py: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130

@@ -17,6 +17,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 
@@ -28,7 +29,7 @@ from models import build
 from models.config import PretrainConfig, Settings, digest
 from models.monitor import Monitor
 from models.presets import preset
-from models.storage import locked, replacing, save_json
+from models.storage import locked, remove_leftovers, replacing, save_json
 
 LOG_COLUMNS = (
     "phase", "step", "seconds", "loss", "reconstruction", "kl", "distance",
@@ -173,6 +174,9 @@ class RunMonitor(Monitor):
         if self.show:
             print(text, file=sys.stderr)
 
+    def warn(self, text):
+        print(f"warning: {text}", file=sys.stderr)
+
     def close(self):
         """Finish the progress bar."""
         if self._bar is not None:
@@ -189,14 +193,20 @@ def read_log(path):
     return [r for r in rows if None not in r.values() and None not in r and r["step"].isdigit()]
 
 
-def finished(folder):
-    """Return the result of the run in a folder, or None if it is not done or has failed."""
+def read_result(folder):
+    """Return the result of the run in a folder, of a failed one too; {} if there is none."""
     try:
         with open(os.path.join(folder, "result.json"), encoding="utf-8") as file:
             result = json.load(file)
     except (OSError, ValueError):
-        return None
-    return result if isinstance(result, dict) and result.get("status") == "ok" else None
+        return {}
+    return result if isinstance(result, dict) else {}
+
+
+def finished(folder):
+    """Return the result of the run in a folder, or None if it is not done or has failed."""
+    result = read_result(folder)
+    return result if result.get("status") == "ok" else None
 
 
 def _claim(run, overwrite):
@@ -233,6 +243,7 @@ def _claim(run, overwrite):
 RUN_FILES = (
     "config.json", "log.csv", "labels.npy", "embedding.npy", "clusters.png", "ae_weights.h5",
     "model_final.h5", "result.json", "checkpoint.h5", "checkpoint.h5.damaged",
+    "stderr.txt",
 )  # fmt: skip
 
 
@@ -240,10 +251,8 @@ def make_folder(path):
     """Create a folder that can be written to; UserError if that is impossible."""
     try:
         os.makedirs(path, exist_ok=True)
-        probe = os.path.join(path, ".probe")
-        with open(probe, "w"):
+        with tempfile.TemporaryFile(dir=path):  # has no name: two processes may try at once
             pass
-        os.remove(probe)
     except OSError as error:
         raise UserError(f"cannot write to the folder {path!r}: {error.strerror}") from error
 
@@ -279,6 +288,7 @@ def execute(run, show=True, overwrite=False, command=""):
         raise FolderInUse(f"{run.folder!r} is in use by another process")
 
     with locked(os.path.join(run.folder, "lock"), in_use):
+        remove_leftovers(run.folder)
         _claim(run, overwrite)
         done = finished(run.folder)
         if done is not None:

@@ -13,13 +13,13 @@ from threadpoolctl import threadpool_limits
 
 from augment import RandomShiftRotate
 from errors import TrainingFailed, UserError
-from models.config import digest
+from models.config import digest, pretrain_key
 from models.functional import mean_squared_error, soft_assignment, squared_distances
 from models.monitor import Monitor
 from models.networks import AUTOENCODERS
 from models.optimizers import make as make_optimizer
 from models.samples import as_samples, check_estimator, hash_array
-from models.storage import load_arrays, locked, save_arrays
+from models.storage import load_arrays, locked, remove_leftovers, save_arrays
 from models.training import Trainer, derive_seed
 from shapes import image_shape
 
@@ -199,10 +199,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
 
     def pretrain_key(self):
         """Return the name under which this run's pretraining is shared, and what it stands for."""
-        about = self.config.pretrain_dict() | {
-            "shape": list(self._shape), "data": self._data_hash, "seed": int(self.random_state),
-        }  # fmt: skip
-        return digest(about), about
+        return pretrain_key(self.config, self._shape, self._data_hash, self.random_state)
 
     def _identity(self):
         """Return a digest of what decides the clustering phase, pretrained weights included."""
@@ -239,10 +236,15 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
             self._monitor.note(f"waiting for another process that pretrains {folder}")
 
         with locked(os.path.join(folder, "lock"), waiting):
+            remove_leftovers(folder)
             if os.path.exists(weights):
-                self._monitor.note(f"pretrained weights found: {weights}")
-                self._load_autoencoder(weights)
-                return
+                try:
+                    self._load_autoencoder(weights)
+                    self._monitor.note(f"pretrained weights found: {weights}")
+                    return
+                except UserError as error:
+                    os.replace(weights, f"{weights}.damaged")
+                    self._monitor.warn(f"{error}; put aside as {weights}.damaged, trained again")
             self._train_autoencoder(data, checkpoint)
             self.save_autoencoder(weights, about)
             if os.path.exists(checkpoint):
@@ -258,7 +260,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
             seed=derive_seed(self.random_state, PRETRAIN), augment=self._augment(c.aug_pretrain),
         )  # fmt: skip
         if checkpoint is not None:
-            trainer.restore(checkpoint)
+            trainer.restore(checkpoint, self._monitor.warn)
         total = c.pretrain_epochs * trainer.steps_per_pass
 
         def report(step):
@@ -300,7 +302,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
             identity=self._identity(),
         )  # fmt: skip
         checkpoint = None if self.run_dir is None else os.path.join(self.run_dir, "checkpoint.h5")
-        if checkpoint is None or not trainer.restore(checkpoint):
+        if checkpoint is None or not trainer.restore(checkpoint, self._monitor.warn):
             centers, labels, seconds = self._start(data)
             self.centers.assign(centers)
             trainer.carry = {
@@ -435,7 +437,8 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         self.step_seconds_["pretrain"] = float(about.get("step_seconds", np.nan))
 
     def _assign_arrays(self, path, arrays):
-        """Copy a file's arrays into the networks; UserError names the first that differs."""
+        """Copy a file's arrays into the networks, all or none; UserError names what differs."""
+        pairs = []
         for name, model in {"encoder": self.encoder, "decoder": self.decoder}.items():
             there = sum(key.startswith(f"{name}/") for key in arrays)
             if there != len(model.variables):
@@ -444,14 +447,18 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
                     f"for the {self.config.network!r} network"
                 )
             for i, v in enumerate(model.variables):
-                array = arrays[f"{name}/{i:02d}"]
+                array = arrays.get(f"{name}/{i:02d}")
+                if array is None:
+                    raise UserError(f"{str(path)!r} holds no array {name}/{i:02d}: damaged")
                 if array.shape != tuple(v.shape):
                     raise UserError(
                         f"{str(path)!r} holds {name} weights of shape {array.shape} where the "
                         f"{self.config.network!r} network for samples {self._shape} has "
                         f"{tuple(v.shape)}"
                     )
-                v.assign(array)
+                pairs.append((v, array))
+        for v, array in pairs:
+            v.assign(array)
 
     def save(self, path):
         """Write the fitted model, for `models.load`."""

@@ -339,6 +339,22 @@ class UMAPConfig(Settings):
         self._number("min_share", 0, below=1)
 
 
+def pretrain_key(config, shape, data_hash, seed):
+    """Return the name under which a pretraining is shared, and what it stands for.
+
+    Parameters
+    ----------
+    config : Config
+    shape : tuple
+        A sample's shape, as the network takes it.
+    data_hash : str
+        `models.samples.hash_array` of the samples.
+    seed : int
+    """
+    about = config.pretrain_dict() | {"shape": list(shape), "data": data_hash, "seed": int(seed)}
+    return digest(about), about
+
+
 def digest(data, length=12):
     """Return the first `length` hex digits of the SHA-256 of plain data, key order aside."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"))

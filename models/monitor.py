@@ -15,3 +15,6 @@ class Monitor:
 
     def note(self, text):
         """Something to tell the user."""
+
+    def warn(self, text):
+        """Something that went wrong and was survived."""

@@ -2,6 +2,9 @@
 
 import contextlib
 import fcntl
+import glob
+import hashlib
+import io
 import json
 import os
 import tempfile
@@ -18,30 +21,63 @@ FORMAT = "deep-clustering-1"
 def replacing(path):
     """Yield a temporary name beside `path`; move it over `path` if the block ends well.
 
-    Whoever reads `path` sees the old content or the new, also after a power cut.
+    Whoever reads `path` sees the old content or the new, also after a power cut. An OSError, of a
+    full disk for example, names `path`.
     """
-    folder = os.path.dirname(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
-    os.close(handle)
+    folder, name = os.path.split(os.path.abspath(path))
     try:
-        yield temporary
-        with open(temporary, "rb") as f:
-            os.fsync(f.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(temporary)
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.", suffix=".tmp")
+        os.close(handle)
+        try:
+            yield temporary
+            with open(temporary, "rb") as f:
+                os.fsync(f.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(temporary)
+            raise
+    except OSError as error:
+        error.filename = str(path)
         raise
 
 
+def remove_leftovers(folder, name="*"):
+    """Remove the temporary files that killed writers of a folder's file `name` left behind.
+
+    Only for the holder of the lock under which that file is written.
+    """
+    for path in glob.glob(os.path.join(glob.escape(str(folder)), f".{name}*.tmp")):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
+
+
 def save_arrays(path, arrays, about):
-    """Write {name: array} and the plain data `about`; names may hold "/"."""
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    """Write {name: array} and the plain data `about`; names may hold "/".
+
+    HDF5 writes to memory: of a full disk it makes errors at odd moments, of which some end the
+    process.
+    """
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
         file.attrs["format"] = FORMAT
         file.attrs["about"] = json.dumps(about, sort_keys=True)
         for name, array in arrays.items():
             file[name] = np.asarray(array)
+        file.attrs["sha256"] = _checksum(arrays, about)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(image.getbuffer())
+
+
+def _checksum(arrays, about):
+    """Return the SHA-256 of arrays and their description: HDF5 itself misses changed bits."""
+    h = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(arrays, key=str):
+        array = np.asarray(arrays[name])
+        h.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        h.update(array.tobytes())
+    return h.hexdigest()
 
 
 def load_arrays(path):
@@ -66,6 +102,7 @@ def load_arrays(path):
                     f"{str(path)!r} is not a weights file of this project: expected one that "
                     "main.py wrote (ae_weights.h5, model_final.h5)"
                 )
+            checksum = file.attrs.get("sha256")
             about = json.loads(file.attrs["about"])
             if not isinstance(about, dict):
                 raise KeyError("about")
@@ -75,6 +112,8 @@ def load_arrays(path):
                     arrays[name] = item[()]
 
             file.visititems(read)
+        if checksum is not None and checksum != _checksum(arrays, about):
+            raise KeyError("wrong checksum")
     except (OSError, KeyError, RuntimeError, json.JSONDecodeError) as error:
         raise UserError(
             f"cannot read {str(path)!r} as an HDF5 weights file: damaged, truncated or another "
@@ -90,17 +129,44 @@ def save_json(path, data):
         file.write("\n")
 
 
+def try_lock(path):
+    """Return an open file that holds an exclusive lock on `path` until it is closed.
+
+    None if another process holds it. The kernel frees the lock when its holder dies.
+    """
+    file = open(path, "a")  # noqa: SIM115
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def is_locked(path):
+    """Return whether a process holds the lock on `path`."""
+    if not os.path.exists(path):
+        return False
+    file = try_lock(path)
+    if file is not None:
+        file.close()
+    return file is None
+
+
 @contextlib.contextmanager
 def locked(path, waiting=None):
     """Hold an exclusive lock on the file `path`; the kernel frees it when its holder dies.
 
     `waiting` is called once, without arguments, if another process holds the lock.
     """
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if waiting is not None:
-                waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
+    file = try_lock(path)
+    if file is None:
+        if waiting is not None:
+            waiting()
+        file = open(path, "a")  # noqa: SIM115
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -180,11 +180,11 @@ class Trainer:
         arrays |= {f"carry/{name}": array for name, array in self.carry.items()}
         save_arrays(path, arrays, about)
 
-    def restore(self, path):
+    def restore(self, path, warn=None):
         """Take up a checkpoint if there is a usable one; return whether there was.
 
         A checkpoint that is damaged or another run's is put aside as `path`.damaged and the run
-        starts over.
+        starts over; `warn` is called with a line that says so.
         """
         if not os.path.exists(path):
             return False
@@ -197,9 +197,12 @@ class Trainer:
             ]
             shapes = all(tuple(v.shape) == array.shape for v, array in pairs)
             if not shapes or about.get("identity", "") != self.identity:
-                raise UserError("the checkpoint of another run")
-        except (UserError, KeyError):
+                raise UserError(f"{str(path)!r} is the checkpoint of another run")
+        except (UserError, KeyError) as error:
             os.replace(path, f"{path}.damaged")
+            if warn is not None:
+                what = f"no array {error}" if isinstance(error, KeyError) else error
+                warn(f"{what}; put aside as {path}.damaged, this phase starts over")
             return False
         for v, array in pairs:
             v.assign(array)

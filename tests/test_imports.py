@@ -34,6 +34,7 @@ MAY = {
     "models.training": {"errors", "models.storage"},
 }
 OUTSIDE = {"datasets", "metrics", "runs", "report", "ledger", "main", "run_exp",
+           "sweep", "distributed",
            "sklearn.datasets", "sklearn.metrics"}  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -96,24 +97,25 @@ def real(*words, cwd, options=()):
     return outcome(done.returncode, done.stdout, done.stderr)
 
 
-def work(words, folder, stem):
-    """Be `python main.py WORDS` in a folder, with output to files."""
+def work(words, folder, stem, largest):
+    """Be `python main.py WORDS` in a folder, with output to files; no file may grow larger."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(folder)
     for number, suffix in ((1, ".out"), (2, ".err")):
         os.dup2(os.open(stem + suffix, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
     sys.argv = ["main.py", *words]
     report.POINTS = 40  # t-SNE would take longer than all the rest
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     sys.exit(main.main())
 
 
 class Command:
     """A process at work on main.py's words."""
 
-    def __init__(self, context, words, folder, stem):
+    def __init__(self, context, words, folder, stem, largest):
         self.stem = str(stem)
         words = [str(word) for word in words]
-        self.process = context.Process(target=work, args=(words, str(folder), self.stem))
+        self.process = context.Process(target=work, args=(words, str(folder), self.stem, largest))
         self.process.daemon = True
         self.process.start()
 
@@ -139,13 +141,17 @@ def start(tmp_path_factory):
         patch.setenv("OMP_NUM_THREADS", "1")  # k-means and t-SNE of small data wait for each other
         patch.setenv("OPENBLAS_NUM_THREADS", "1")
         multiprocessing.forkserver.ensure_running()
-    return lambda *words, cwd: Command(context, words, cwd, next(stems))
+
+    def command(*words, cwd, largest=resource.RLIM_INFINITY):
+        return Command(context, words, cwd, next(stems), largest)
+
+    return command
 
 
 @pytest.fixture(scope="module")
 def fresh(start):
     """Run main.py's words in a folder, in a process of their own."""
-    return lambda *words, cwd: start(*words, cwd=cwd).end()
+    return lambda *words, **others: start(*words, **others).end()
 
 
 # ---- data -------------------------------------------------------------------------------------
@@ -807,3 +813,65 @@ def test_a_stopped_run_ends_like_one_that_was_not(whole, start, small, tmp_path)
     assert not (folder / "checkpoint.h5").exists()
     assert not list((tmp_path / "cache").glob("*/checkpoint.h5"))
     assert FILES.issubset(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("sign", ["_multiarray_umath", "libtensorflow"])
+def test_an_interrupt_while_modules_are_imported(sign, small, tmp_path):
+    """Of NumPy, before main.py's first line, and of TensorFlow, inside a run."""
+    line = [sys.executable, str(ROOT / "main.py"), "--data", str(small), "--method", "FcDEC", *TINY,
+            "--save-dir", "run", "--cache-dir", "cache"]  # fmt: skip
+    process = subprocess.Popen(
+        line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    maps = Path(f"/proc/{process.pid}/maps")
+    while sign not in maps.read_text():
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (130, "")
+    assert err == "main.py: interrupted; the same command goes on where it stopped\n"
+
+
+# ---- full disks and damaged files -------------------------------------------------------------
+
+
+def test_a_full_disk_and_damaged_files_are_survived(fresh, small, tmp_path):
+    """A limit on the size of files stands for the disk: both are an OSError at any write."""
+
+    def run(folder, **others):
+        words = ("--data", small, "--method", "FcDEC", *TINY, "--checkpoint-seconds", 0)
+        return fresh(
+            *words, "--save-dir", folder, "--cache-dir", "cache", cwd=tmp_path, **others
+        )  # fmt: skip
+
+    full = run("one", largest=200_000)
+    assert (full.status, full.out, len(full.lines)) == (74, "", 1)
+    assert full.err.startswith("main.py: error: cannot write 'cache/")
+    assert "File too large; nothing is lost, the same command goes on" in full.err
+    assert not list(tmp_path.rglob("*.tmp")) and not list(tmp_path.rglob("*.h5"))
+    whole = run("one")
+    assert (whole.status, whole.err) == (0, "")
+
+    (weights,) = (tmp_path / "cache").glob("*/ae_weights.h5")
+    good = weights.read_bytes()
+    bad = bytearray(good)
+    bad[len(bad) // 2] ^= 0xFF  # a weight: HDF5 does not notice
+    weights.write_bytes(bad)
+    other = tmp_path / "two"
+    other.mkdir()
+    (other / "checkpoint.h5").write_bytes(good[:5000])
+    left = [other / ".labels.npy.abc.tmp", other / ".old.tmp", weights.parent / ".a.h5.b.tmp"]
+    for path in left:
+        path.write_text("")
+    again = run("two")
+    assert again.status == 0
+    first, second = again.lines
+    assert first.startswith("warning: ") and second.startswith("warning: ")
+    assert f"put aside as cache/{weights.parent.name}/ae_weights.h5.damaged, trained" in first
+    assert "put aside as two/checkpoint.h5.damaged, this phase starts over" in second
+    assert not any(path.exists() for path in left)
+    assert Path(f"{weights}.damaged").read_bytes() == bad
+    for name in ("labels.npy", "embedding.npy"):
+        assert np.array_equal(np.load(other / name), np.load(tmp_path / "one" / name))
+    assert result_of(other)["acc"] == result_of(tmp_path / "one")["acc"]

@@ -4,9 +4,12 @@ Folders are temporary. Most sweeps start a stand-in for main.py that does as its
 says; one sweep starts the real thing.
 """
 
+import errno
 import json
 import os
+import signal
 import sys
+import textwrap
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,9 +21,12 @@ import pytest
 import ledger
 import main as single
 import run_exp
+import sweep as engine
+from benchmarks import kill_sweep
 from datasets import DATASETS, Dataset
 from errors import FolderInUse, UserError
 from models import METHODS
+from models.storage import locked, save_json, try_lock
 from runs import finished
 
 ROOT = Path(run_exp.__file__).resolve().parent
@@ -53,6 +59,8 @@ if order == "busy":
 if order == "fails":
     sys.stderr.write("some warning\\nmain.py: training failed: the loss is not finite\\n\\n")
     sys.exit(3)
+if order == "warns":
+    sys.stderr.write("warning: the checkpoint was put aside\\n")
 if order == "lies":
     sys.exit(0)
 result = {"method": method, "dataset": words[words.index("--dataset") + 1], "seed": int(seed),
@@ -78,6 +86,8 @@ README = f"Ours\n\n{ledger.BEGIN}\nold\n{ledger.END}\n\nBelow\n"
 def folders(tmp_path, monkeypatch):
     """A project folder of our own."""
     monkeypatch.setattr(run_exp, "ROOT", str(tmp_path))
+    monkeypatch.setattr(engine, "ROOT", str(tmp_path))
+    monkeypatch.setattr(engine, "PAUSE", 0.1)
     monkeypatch.setattr(run_exp, "RESULTS", str(tmp_path / "results"))
     monkeypatch.setattr(single, "ROOT", str(tmp_path))
     (tmp_path / "README.md").write_text(README)
@@ -88,9 +98,9 @@ def folders(tmp_path, monkeypatch):
 def home(folders, monkeypatch):
     """The project folder with a stand-in for main.py; no real data set is read."""
     monkeypatch.setattr(single, "estimate", lambda config, data, threads: [1.0, 2.0])
-    rng = np.random.default_rng(0)
 
     def load(name, data_dir=None, download=True):
+        rng = np.random.default_rng(0)
         side = {"digits": 8, "usps": 16}.get(name, 28)
         n = 20000 if name in ("mnist", "fmnist") else 30
         x = np.broadcast_to(rng.random((1, side, side, 1), np.float32), (n, side, side, 1))
@@ -165,6 +175,17 @@ def trials_of(words):
         ("--threads 0", ["threads=0", "an integer >= 1"]),
         ("--threads -1", ["threads=-1", "an integer >= 1"]),
         ("--timeout -1", ["timeout=-1"]),
+        ("--retries -1", ["retries=-1", "an integer >= 0"]),
+        ("--gpus 1", ["gpus=1", "--ray"]),
+        ("--gpus nan --ray auto", ["gpus=nan", ">= 0"]),
+        ("--data digits", ["--data is for main.py", "--datasets"]),
+        ("--method FcDEC", ["--method is for main.py"]),
+        ("--overwrite", ["--overwrite is for main.py"]),
+        ("--maxit 3", ["unrecognized arguments", "--maxit"]),
+        ("--datasets missing.npz", ["'missing.npz'"]),
+        ("--file missing.json", ["'missing.json'", "No such file"]),
+        ("--file a.json --methods FcDEC", ["--file and --methods"]),
+        ("--file a.json --seeds 0", ["--file and --seeds"]),
         ("--timeout nan", ["timeout=nan"]),
         ("--lr -1", ["lr=-1.0", "> 0"]),
         ("--tol abc", ["--tol", "'abc'"]),
@@ -179,13 +200,20 @@ def trials_of(words):
     ],
 )
 def test_a_mistake_is_one_line_before_anything_starts(sweep, home, monkeypatch, words, told):
-    monkeypatch.setattr(run_exp, "start", None)
+    monkeypatch.setattr(engine, "Process", None)
     done = sweep(words)
     assert done.status == 2
     (line,) = done.lines
     for part in told:
         assert part in line
     assert not (home / "results").exists()
+
+
+def test_a_cluster_without_ray_is_refused(sweep, home, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    done = sweep("--methods FcDEC --datasets digits --ray auto")
+    assert done.status == 2 and len(done.lines) == 1
+    assert "pip install -r requirements-ray.txt" in done.err
 
 
 def test_a_table_that_none_of_our_methods_is_in(sweep):
@@ -209,7 +237,7 @@ def test_the_default_plan(sweep, home):
     assert named == {f"{method} {name}" for method in methods for name in sets}
     for seed in range(5):
         assert sum(f" seed {seed} " in line for line in lines) == 20
-    assert last.startswith("100 trials, 100 to do: at most 5.0 hours")
+    assert last.startswith("100 trials, 100 to do: at most 3.8 hours")  # 30 pretrainings
     assert not (home / "results").exists() and calls(home) == []
 
 
@@ -228,7 +256,7 @@ def test_how_many_trials(home, words, count):
     trials = trials_of(words)
     assert len(trials) == count
     assert len({trial.folder for trial in trials}) == count  # each in a folder of its own
-    assert len({tuple(trial.words) for trial in trials}) == count
+    assert len({tuple(trial.command()) for trial in trials}) == count
 
 
 def test_seeds(home):
@@ -237,11 +265,109 @@ def test_seeds(home):
     assert [t.words[t.words.index("--seed") + 1] for t in trials] == ["3", "7"]
 
 
+# ---- sweeps in files --------------------------------------------------------------------------
+
+
+def described(home, content, name="sweep.json"):
+    text = content if isinstance(content, str) else json.dumps(content)
+    (home / name).write_text(text)
+    return str(home / name)
+
+
+def test_a_sweep_in_a_file(home):
+    path = described(home, {
+        "methods": ["FcDEC", "ConvDEC-DA"], "datasets": ["digits"], "seeds": [3, 7],
+        "settings": {"maxiter": 150, "tol": 0.5, "aug_cluster": False, "optimizer": "sgd",
+                     "lr": 0.25},
+    })  # fmt: skip
+    trials = trials_of(f"--file {path} --threads 1")
+    words = "--methods FcDEC ConvDEC-DA --datasets digits --seeds 3 7 --threads 1"
+    words += " --maxiter 150 --tol 0.5 --no-aug-cluster --optimizer sgd --lr 0.25"
+    same = trials_of(words)
+    assert [trial.folder for trial in trials] == [trial.folder for trial in same]
+    config = trials[0].record["config"]
+    assert (config["maxiter"], config["tol"], config["optimizer"]["lr"]) == (150, 0.5, 0.25)
+    changed = trials_of(f"--file {path} --maxiter 9")  # the command line's word is the last
+    assert {trial.record["config"]["maxiter"] for trial in changed} == {9}
+
+
+def test_several_files_and_tables_in_files(home):
+    one = described(home, {"table": "decda-2", "datasets": ["usps"], "trials": 1})
+    other = described(home, {"methods": ["FcDEC"], "datasets": ["usps"], "trials": 2}, "b.json")
+    trials = trials_of(f"--file {one} {other}")
+    assert len(trials) == 20 + 1  # FcDEC usps seed 0 is in both
+    assert len(trials_of(f"--file {described(home, {}, 'c.json')}")) == 100
+
+
+@pytest.mark.parametrize(
+    "content, told",
+    [
+        ("{", ["is not JSON"]),
+        ("[]", ["a JSON object with methods, datasets"]),
+        ({"method": ["FcDEC"]}, ["unknown key 'method'", "did you mean 'methods'?"]),
+        ({"methods": "FcDEC"}, ["methods='FcDEC'", "a list of names"]),
+        ({"methods": []}, ["methods=[]", "a list of names"]),
+        ({"methods": ["FcDECC"]}, ["'FcDECC'", "did you mean 'FcDEC'?"]),
+        ({"seeds": [0, True]}, ["seeds=[0, True]", "a list of integers"]),
+        ({"seeds": [-1]}, ["seed=-1"]),
+        ({"trials": 0}, ["trials=0"]),
+        ({"trials": 2.0}, ["trials=2.0", "an integer"]),
+        ({"trials": 1, "seeds": [0]}, ["seeds and trials", "only one"]),
+        ({"table": 3}, ["table=3"]),
+        ({"settings": [1]}, ["settings=[1]", "an object"]),
+        ({"settings": {"tolerance": 1}}, ["unknown setting 'tolerance'"]),
+        ({"settings": {"tol": [1]}}, ["tol=[1]", "a number, a name"]),
+        ({"settings": {"tol": "x"}}, ["--tol", "'x'"]),
+        ({"settings": {"tol": True}}, ["--tol"]),
+        ({"settings": {"tol": -1}}, ["tol=-1"]),
+        ({"settings": {"save_dir": "x"}}, ["unknown setting 'save_dir'"]),
+    ],
+)
+def test_a_file_that_describes_no_sweep(sweep, home, content, told):
+    path = described(home, content)
+    done = sweep("--file", path)
+    assert done.status == 2 and calls(home) == []
+    (line,) = done.lines
+    for part in told:
+        assert part in line
+
+
+def test_data_of_ones_own(sweep, home):
+    rng = np.random.default_rng(0)
+    np.savez(home / "mine.npz", x=rng.random((30, 8, 8)), y=np.arange(30) % 3)
+    done = sweep(f"--methods FcDEC --datasets digits {home / 'mine.npz'} --trials 1 --dry-run")
+    assert (done.status, done.err) == (0, "")
+    names = [line.partition(" seed")[0].split()[-2:] for line in done.out.splitlines()[:2]]
+    assert names == [["FcDEC", "digits"], ["FcDEC", "mine"]]
+
+
+def test_a_trial_is_planned_once(home):
+    words = "--methods FcDEC FcDEC FcDEC-DA --datasets digits digits --seeds 1 1"
+    assert [trial.name for trial in trials_of(words)] == [
+        "FcDEC digits seed 1", "FcDEC-DA digits seed 1"
+    ]  # fmt: skip
+
+
+def test_the_plan_counts_what_is_shared_once(sweep, home):
+    """Minutes: 1 of pretraining, 2 of clustering; megabytes of the weights and the arrays."""
+    one = sweep("--methods FcDEC --datasets digits --trials 1 --dry-run").out
+    two = sweep("--methods FcDEC FcIDEC --datasets digits --trials 1 --dry-run").out
+    assert "1 to do: at most 0.1 hours of this machine, 1 at a time; about 31 MB" in one
+    assert "2 to do: at most 0.1 hours" in two and "about 52 MB" in two
+    many = "--methods FcDEC FcIDEC --datasets digits --trials 60 --dry-run"
+    assert "120 to do: at most 5.0 hours" in sweep(many).out  # (60 * 1 + 120 * 2) / 60
+    assert "at most 2.5 hours of this machine, 2 at a time" in sweep(many, "--jobs 2").out
+    for trial in trials_of("--methods FcDEC --datasets digits --trials 60"):
+        Path(trial.weights).parent.mkdir(parents=True)
+        Path(trial.weights).write_text("")
+    assert "120 to do: at most 4.0 hours" in sweep(many).out
+
+
 def test_settings_reach_every_trial(home):
     for trial in trials_of("--datasets usps --trials 1 --maxiter 150 --pretrain-epochs=1"):
         config = trial.record["config"]
         assert (config["maxiter"], config["pretrain_epochs"]) == (150, 1)
-        again = single.parser().parse_args(trial.words)
+        again = single.parser().parse_args(trial.command())
         assert (again.maxiter, again.pretrain_epochs, again.save_dir) == (150, 1, trial.folder)
         assert again.quiet
 
@@ -303,7 +429,7 @@ def test_same_pretraining_is_known_as_such(home):
     words = "--methods FcDEC FcIDEC FcDCN ConvDEC FcDEC-DA --datasets usps mnist-test --trials 2"
     shared = {}
     for trial in trials_of(words):
-        shared.setdefault(trial.pretraining, set()).add(trial.name)
+        shared.setdefault(trial.weights, set()).add(trial.name)
     assert {"FcDEC usps seed 0", "FcIDEC usps seed 0", "FcDCN usps seed 0"} in shared.values()
     assert len(shared) == 3 * 2 * 2  # plain fc, conv, augmented fc; data sets; seeds
 
@@ -420,13 +546,8 @@ def test_timeout(sweep, home):
     assert sweep("--methods FcDEC --datasets digits --trials 1 --timeout 5").status == 0
 
 
-def test_a_folder_in_use_is_waited_for(sweep, home, monkeypatch):
+def test_a_folder_in_use_is_waited_for(sweep, home):
     order(home, "FcDEC", "busy")
-    fast = SimpleNamespace(
-        **{name: getattr(time, name) for name in ("strftime", "gmtime", "sleep")}
-    )
-    fast.monotonic = lambda: 20 * time.monotonic()
-    monkeypatch.setattr(run_exp, "time", fast)
     done = sweep(TWO)
     assert (done.status, done.err) == (0, "")
     assert [call[0] for call in calls(home)] == ["FcDEC", "ConvDEC", "FcDEC"]
@@ -443,15 +564,273 @@ def test_an_interrupt_stops_the_trials(sweep, home, monkeypatch):
         if calls(home):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_exp, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
+    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
     done = sweep("--methods FcDEC --datasets digits --trials 1")
     assert done.status == 130
     assert done.err == "run_exp.py: interrupted; the same command goes on where it stopped\n"
     ((_, _, pid, *_),) = calls(home)
     assert gone(pid)
     assert not list(home.rglob("result.json"))
-    monkeypatch.setattr(run_exp, "time", time)
+    monkeypatch.setattr(engine, "time", time)
     assert sweep("--methods FcDEC --datasets digits --trials 1").status == 0
+
+
+# ---- two sweeps, kills and damage -------------------------------------------------------------
+
+# In place of main.py in a copy of the project: main.py with light trials. In place of what takes
+# long to import there are stubs.
+LIGHT = """
+import os
+import sys
+import time
+
+import numpy as np
+
+import real_main as main
+import report
+import runs
+from models.config import pretrain_key
+from models.samples import hash_array
+from models.storage import load_arrays, locked, save_arrays
+
+
+class Light:
+    \"\"\"Stands in for a method: counts to 15 twice, with a checkpoint at each step.\"\"\"
+
+    def __init__(self, method, k, config, random_state, run_dir, cache_dir, monitor, **others):
+        self.k, self.config, self.seed, self.run_dir = k, config, random_state, run_dir
+        self.cache_dir, self.monitor = cache_dir, monitor
+
+    def phase(self, name, folder, value):
+        path, step = os.path.join(folder, "checkpoint.h5"), 0
+        if os.path.exists(path):
+            arrays, about = load_arrays(path)
+            value, step = arrays["value"], about["step"]
+        self.monitor.begin(name, 15, step)
+        while step < 15:
+            if step % 5 == 0:
+                self.monitor.row(name, step, {"loss": float(value.sum())})
+            time.sleep(0.02)
+            value, step = np.cos(value + step), step + 1
+            save_arrays(path, {"value": value}, {"step": step})
+        return value
+
+    def fit(self, x):
+        key, about = pretrain_key(self.config, x.shape[1:], hash_array(x), self.seed)
+        folder = os.path.join(self.cache_dir, key)
+        os.makedirs(folder, exist_ok=True)
+        weights = os.path.join(folder, "ae_weights.h5")
+        with locked(os.path.join(folder, "lock")):
+            if not os.path.exists(weights):
+                value = self.phase("pretrain", folder, np.full((64, self.k), float(self.seed)))
+                save_arrays(weights, {"value": value}, {})
+                os.remove(os.path.join(folder, "checkpoint.h5"))
+        self.value = self.phase("cluster", self.run_dir, load_arrays(weights)[0]["value"])
+        self.labels_ = self.refresh_labels_ = self.initial_labels_ = self.transform(x).argmax(1)
+        self.n_iter_, self.converged_, self.seconds_ = 15, False, {"cluster": 1.0}
+
+    def transform(self, x):
+        rng = np.random.default_rng(self.seed)
+        return x.reshape(len(x), -1) @ (self.value + rng.random((64, self.k)))
+
+    def memberships(self, x):
+        return np.full((len(x), self.k), 1 / self.k)
+
+    def save(self, path):
+        save_arrays(path, {"value": self.value}, {})
+
+
+runs.build = Light
+report.cluster_figure = lambda path, *others, **more: open(path, "w").close()
+main.set_up = lambda threads, device: {"device": "", "threads": threads}
+sys.exit(main.main())
+"""
+
+
+STUBS = {
+    "tensorflow.py": "__version__ = '0'",
+    "keras.py": "__version__ = '0'",
+    "sklearn/__init__.py": "__version__ = '0'",
+    "sklearn/datasets.py": "load_digits = load_svmlight_file = None",
+    "sklearn/metrics/__init__.py": """
+def normalized_mutual_info_score(y, labels, average_method="arithmetic"):
+    return float(len(set(labels)) / 10)
+
+adjusted_rand_score = normalized_mutual_info_score
+""",
+    "sklearn/metrics/cluster.py": """
+import numpy as np
+
+def contingency_matrix(y, labels):
+    return np.array([[sum((y == i) & (labels == j)) for j in range(10)] for i in range(10)])
+""",
+}
+
+
+def light_project(folder):
+    """A copy of the project with light trials."""
+    kill_sweep.copy_project(folder)
+    (folder / "main.py").rename(folder / "real_main.py")
+    (folder / "main.py").write_text(
+        f"if __name__ == '__main__':\n{textwrap.indent(LIGHT, '    ')}\n"
+        "else:  # run_exp.py\n    import sys, real_main\n    sys.modules['main'] = real_main\n"
+    )
+    for name, text in STUBS.items():
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def light_words(tmp_path_factory):
+    """A sweep of 1 method x 1 set x 2 seeds."""
+    path = tmp_path_factory.mktemp("light") / "light.npz"
+    rng = np.random.default_rng(0)
+    np.savez(path, x=rng.random((50, 8, 8)), y=np.arange(50) % 10)
+    return ["--methods", "FcDEC", "--datasets", str(path), "--trials", "2", "--jobs", "2",
+            "--maxiter", "15"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, light_words):
+    project = light_project(tmp_path_factory.mktemp("undisturbed") / "project")
+    with open(project / "output", "w") as log:
+        kill_sweep.finish(project, light_words, log)
+    assert len(kill_sweep.rows(project)) == 2
+    return project
+
+
+def test_a_killed_sweep_ends_like_one_that_was_not(undisturbed, light_words, tmp_path):
+    """At any moment; benchmarks/kill_sweep.py does it with real trials."""
+    project = light_project(tmp_path / "project")
+    runs, moments = project / "results" / "runs", []
+    with open(project / "output", "w") as log:
+        for sign in ("*/config.json", "*/checkpoint.h5", "*/labels.npy"):
+            process = kill_sweep.start(project, light_words, log)
+            while process.poll() is None and not list(runs.glob(sign)):
+                time.sleep(0.005)
+            moments.append(process.poll() is None)
+            (os.killpg if len(moments) == 1 else os.kill)(process.pid, signal.SIGKILL)
+            process.wait()
+            assert kill_sweep.ended(project)
+        kill_sweep.finish(project, light_words, log)
+    assert moments[:2] == [True, True]
+    assert kill_sweep.differences(project, undisturbed) == []
+
+
+def test_two_sweeps_at_once_share_the_work(undisturbed, light_words, tmp_path):
+    project = light_project(tmp_path / "project")
+    with open(project / "output", "w") as log:
+        assert kill_sweep.together(project, light_words, log) == (2, 2)
+    assert kill_sweep.differences(project, undisturbed) == []
+
+
+def test_a_trial_that_failed_in_another_sweep_meanwhile(sweep, home, monkeypatch):
+    """It is not tried again here; one that failed before this sweep began is."""
+    (one, other) = trials_of(TWO)
+    real = engine.Sweep.choose
+
+    def choose(self):
+        self.begun = "2026-01-01T00:00:00+00:00"
+        return real(self)
+
+    monkeypatch.setattr(engine.Sweep, "choose", choose)
+    engine.fail(one, "theirs")
+    Path(other.folder).mkdir()
+    record = {"status": "failed", "reason": "old", "finished": "2025-12-31T23:59:59+00:00"}
+    (Path(other.folder) / "result.json").write_text(json.dumps(record))
+    done = sweep(TWO)
+    assert (done.status, done.err) == (1, f"1 failed: {one.name}\n")
+    assert f"failed {one.name:36} in another sweep: theirs" in done.out
+    assert [call[0] for call in calls(home)] == ["ConvDEC"]
+
+
+def test_a_failure_is_not_noted_over_another_sweeps_work(home):
+    (trial, _) = trials_of(TWO)
+    os.makedirs(trial.folder)
+    with locked(os.path.join(trial.folder, "lock")):
+        engine.fail(trial, "late")
+    assert not (Path(trial.folder) / "result.json").exists()
+    save_json(os.path.join(trial.folder, "result.json"), {"status": "ok"})
+    engine.fail(trial, "late")
+    assert finished(trial.folder) == {"status": "ok"}
+
+
+def test_a_trial_waits_where_another_process_pretrains(sweep, home, monkeypatch):
+    """Another trial is taken meanwhile."""
+    (waits, other) = trials_of(TWO)
+    os.makedirs(os.path.dirname(waits.weights))
+    lock = try_lock(os.path.join(os.path.dirname(waits.weights), "lock"))
+    real, left = time.sleep, [3]  # rounds after the other trial until the lock is free
+
+    def sleep(seconds):
+        real(seconds)
+        left[0] -= finished(other.folder) is not None
+        if left[0] == 0:
+            lock.close()
+
+    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
+    done = sweep(TWO)
+    assert (done.status, done.err) == (0, "")
+    assert [call[0] for call in calls(home)] == ["ConvDEC", "FcDEC"]
+    assert "waiting for another process: 1 trials" in done.out
+
+
+def test_trials_of_one_pretraining_do_not_wait_side_by_side(sweep, home):
+    """The first one trains, the others start when its weights are there."""
+    words = "--methods FcDEC FcIDEC ConvDEC --datasets digits --trials 1 --jobs 2"
+    assert sweep(words).status == 0
+    assert [call[0] for call in calls(home)][:2] in (["FcDEC", "ConvDEC"], ["ConvDEC", "FcDEC"])
+
+
+def test_a_trial_that_cannot_be_started_is_a_row(sweep, home, monkeypatch):
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(engine.tempfile, "TemporaryFile", full)
+    done = sweep(TWO)
+    assert done.status == 1 and len(done.lines) == 1
+    assert done.out.count("cannot start: [Errno 28] No space left on device") == 2
+    assert list(results(home).status) == ["failed"] * 2
+
+
+def test_warnings_of_a_trial_are_passed_on(sweep, home):
+    order(home, "FcDEC", "warns")
+    done = sweep(TWO)
+    assert f"note   {'FcDEC digits seed 0':36} the checkpoint was put aside" in done.out
+    assert done.status == 0
+
+
+def test_results_that_cannot_be_written_stop_no_trial(sweep, home, monkeypatch):
+    """The disk is full, or the file was damaged meanwhile: the rows are in the run folders."""
+    real, count = ledger.update, []
+
+    def update(*args):
+        count.append(1)
+        if len(count) > 1:
+            raise UserError("cannot write results.csv: No space left on device")
+        return real(*args)
+
+    monkeypatch.setattr(ledger, "update", update)
+    done = sweep(TWO)
+    assert done.status == 2
+    assert [call[0] for call in calls(home)] == ["FcDEC", "ConvDEC"]
+    assert all("No space left on device" in line for line in done.lines)
+    monkeypatch.undo()
+
+
+def test_truncated_results_are_refused_and_come_back(sweep, home):
+    assert sweep(TWO).status == 0
+    path = home / "results" / "results.csv"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-40])
+    done = sweep("--methods FcDEC --datasets digits --seeds 1")
+    assert done.status == 2 and len(done.lines) == 1
+    assert "results.csv, line 3" in done.err and "mend or remove the file" in done.err
+    assert len(calls(home)) == 2  # before anything is started
+    path.unlink()
+    assert sweep("--tables").status == 0
+    assert path.read_bytes() == whole
 
 
 def test_a_data_set_that_is_missing_keeps_no_other_from_running(sweep, home, monkeypatch):
@@ -508,7 +887,7 @@ def test_a_real_sweep(folders, sweep, monkeypatch):
     two = f"--methods FcDEC FcDCN --jobs 2 {tiny}"
     for trial in trials_of(two):  # as an earlier sweep left it
         Path(trial.folder).mkdir(parents=True)
-        run_exp.fail(trial, "the lights went out")
+        engine.fail(trial, "the lights went out")
     run_exp.publish()
     assert list(results(folders).reason) == ["the lights went out"] * 2
     done = sweep(two)
@@ -523,7 +902,7 @@ def test_a_real_sweep(folders, sweep, monkeypatch):
     assert {path.name for path in pretrained.iterdir()} - {"lock"} == {"ae_weights.h5"}
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_exp, "start", None)  # nothing is started
+        patch.setattr(engine, "Process", None)  # nothing is started
         done = sweep(two)
     assert (done.status, done.err) == (0, "")
     assert done.out.startswith("2 trials are done, 0 to do")

@@ -22,7 +22,7 @@ import runs
 from errors import FolderInUse, UserError
 from models import METHODS
 from models.config import SGD, Adam
-from models.cost import layer_products, step_flops
+from models.cost import layer_products, step_flops, weight_count
 from models.networks import conv_autoencoder, dense_autoencoder
 from models.presets import preset
 from models.storage import locked, save_json
@@ -510,6 +510,15 @@ def test_step_flops_by_hand(network, shape, with_decoder, without):
 def test_flat_or_not_costs_the_same():
     assert step_flops("fc", (784,), 8) == step_flops("fc", (28, 28, 1), 8)
     assert step_flops("fc", (784,), 8, latent_dim=3) < step_flops("fc", (784,), 8)
+
+
+@pytest.mark.parametrize(
+    "network, shape", [("fc", (8, 8, 1)), ("conv", (28, 28, 1)), ("conv", (16, 16, 3))]
+)
+def test_weights_of_the_networks_that_are_built(network, shape):
+    make = {"fc": dense_autoencoder, "conv": conv_autoencoder}[network]
+    built = sum(model.count_params() for model in make(shape))
+    assert 0.98 * built < weight_count(network, shape) < built
 
 
 def products_of(model):

@@ -1,5 +1,7 @@
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -7,8 +9,17 @@ import h5py
 import numpy as np
 import pytest
 
-from errors import UserError
-from models.storage import load_arrays, locked, replacing, save_arrays, save_json
+from errors import UserError, disk_line
+from models import storage
+from models.storage import (
+    is_locked,
+    load_arrays,
+    locked,
+    remove_leftovers,
+    replacing,
+    save_arrays,
+    save_json,
+)
 
 ARRAYS = {
     "plain": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -129,7 +140,7 @@ def test_foreign_hdf5(tmp_path, attributes):
 
 
 def test_one_flipped_byte_is_never_a_traceback(file):
-    """A damaged file is refused or, where only a number's bits changed, read."""
+    """A damaged file is refused or, where nothing of use changed, read as it was."""
     data = file.read_bytes()
     rng = np.random.default_rng(0)
     outcomes = set()
@@ -138,12 +149,53 @@ def test_one_flipped_byte_is_never_a_traceback(file):
         damaged[place] ^= 0xFF
         file.write_bytes(damaged)
         try:
-            load_arrays(file)
+            arrays, about = load_arrays(file)
             outcomes.add("read")
         except UserError as error:
             assert "\n" not in str(error)
             outcomes.add("refused")
+        else:
+            assert about == ABOUT and set(arrays) == set(ARRAYS)
+            assert all(np.array_equal(arrays[name], ARRAYS[name]) for name in ARRAYS)
     assert "refused" in outcomes
+
+
+def test_leftovers_of_killed_writers_are_removed(tmp_path):
+    keep = ["a.json", ".hidden", ".b.tmp.json", ".a.json.lock"]
+    for name in [*keep, ".a.json.x1.tmp", ".b.json.x2.tmp"]:
+        (tmp_path / name).write_text("")
+    remove_leftovers(tmp_path, "a.json")
+    assert sorted(os.listdir(tmp_path)) == sorted([*keep, ".b.json.x2.tmp"])
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "c.json") as temporary:
+        shutil.copy(temporary, f"{temporary[:-4]}left.tmp")  # as a kill leaves it
+        raise ZeroDivisionError
+    assert len(os.listdir(tmp_path)) == len(keep) + 2
+    remove_leftovers(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted(keep)
+
+
+@pytest.mark.parametrize("moment", ["write", "sync", "create"])
+def test_a_full_disk_leaves_the_old_file_and_names_it(file, monkeypatch, moment):
+    before = os.listdir(file.parent)
+
+    def full(*args, **others):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    place = {"write": (storage, "open"), "sync": (os, "fsync"),
+             "create": (storage.tempfile, "mkstemp")}[moment]  # fmt: skip
+    monkeypatch.setattr(*place, full, raising=False)
+    with pytest.raises(OSError) as info:
+        save_arrays(file, {"other": np.ones(3)}, {})
+    monkeypatch.undo()
+    assert disk_line(info.value).startswith(f"cannot write {str(file)!r}: No space left on device")
+    assert load_arrays(file)[1] == ABOUT and os.listdir(file.parent) == before
+
+
+def test_a_file_without_a_checksum_is_read(file):
+    """As earlier versions wrote it."""
+    with h5py.File(file, "a") as f:
+        del f.attrs["sha256"]
+    assert load_arrays(file)[1] == ABOUT
 
 
 HOLDER = """
@@ -166,6 +218,7 @@ def test_lock_excludes_another_process(tmp_path, root, end):
     events = []
 
     def waiting():
+        assert is_locked(path)
         events.append(("waiting", holder.poll()))  # None: the holder still lives
         if end == "kill":
             holder.kill()
@@ -186,6 +239,7 @@ def test_lock_excludes_another_process(tmp_path, root, end):
 
 def test_free_lock_does_not_wait(tmp_path):
     calls = []
+    assert not is_locked(tmp_path / "lock") and not (tmp_path / "lock").exists()
     for _ in range(2):
         with locked(tmp_path / "lock", lambda: calls.append("waiting")):
             pass
