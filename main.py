@@ -36,10 +36,10 @@ def parser():
     p = Parser(
         description=__doc__,
         allow_abbrev=False,
-        epilog="Without arguments: ConvDEC-DA on the digits that come with scikit-learn.",
+        epilog="Without arguments: ASPC-DA on the digits that come with scikit-learn.",
     )
     add = p.add_argument
-    add("--method", default="ConvDEC-DA", metavar="NAME", help=f"one of {', '.join(METHODS)}")
+    add("--method", default="ASPC-DA", metavar="NAME", help=f"one of {', '.join(METHODS)}")
     add("--dataset", default=None, metavar="NAME",
         help=f"one of {', '.join(datasets.DATASETS)} (default digits)")  # fmt: skip
     add("--data", metavar="FILE", help="your own .npz, .npy, .csv, .h5 or folder of images")

@@ -32,6 +32,7 @@ from models.config import (
     LandmarkConfig,
     NcutConfig,
     NMFConfig,
+    PretrainConfig,
     UMAPConfig,
     WardConfig,
 )
@@ -88,6 +89,7 @@ CONFIGS |= {
 }
 
 INTERVALS = {"mnist": 140, "fmnist": 140, "mnist-test": 30, "usps": 30}  # steps [C run_exp]
+DIGITS_EPOCHS = 250  # ours: a first run of a minute or two; no paper has this set
 LARGE = 20000  # samples from which the update interval is 140 steps; 30 below [C run_exp]
 
 
@@ -117,4 +119,6 @@ def preset(method, dataset=None, n=None):
         config = replace(config, update_interval=INTERVALS[dataset] if n is None else by_size)
     if isinstance(config, ASPCConfig) and dataset == "fmnist":
         config = replace(config, epochs=10)  # [C]; the paper says 100 on every set
+    if isinstance(config, PretrainConfig) and dataset == "digits":
+        config = replace(config, pretrain_epochs=DIGITS_EPOCHS)
     return config

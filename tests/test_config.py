@@ -307,6 +307,12 @@ def test_build_overrides_and_names_unknown_settings():
         build("FcDEC", 4, tol=-1)
 
 
+def test_digits_are_pretrained_for_half_as_long():
+    assert preset("FcDEC-DA", "digits", 1797).pretrain_epochs == 250
+    assert preset("FcDEC-DA", "usps", 9298).pretrain_epochs == 500
+    assert preset("k-means", "digits", 1797) == EVERY["k-means"]
+
+
 # -- what pretraining depends on ------------------------------------------------------------------
 
 

@@ -460,7 +460,7 @@ def test_the_update_interval_grows_with_the_data(settled, put):
 
 def test_defaults(command):
     told, (pretrain, cluster) = dry(command)
-    assert (told["method"], told["dataset"], told["seed"]) == ("ConvDEC-DA", "digits", 0)
+    assert (told["method"], told["dataset"], told["seed"]) == ("ASPC-DA", "digits", 0)
     assert pretrain > 0 and cluster > 0
 
 
