@@ -116,6 +116,7 @@ class Cluster:
         self._ray = ray
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
+            _knock(address)
             ray.init(
                 address=address, log_to_driver=False, logging_level="ERROR",
                 runtime_env={"working_dir": ROOT, "excludes": EXCLUDED},
@@ -213,6 +214,13 @@ class Cluster:
             locks.close()
         with contextlib.suppress(Exception):
             self._ray.shutdown()
+
+
+def _knock(address):
+    """Raise OSError or ValueError if nobody listens there: Ray itself tries for minutes."""
+    host, colon, port = address.rpartition("://")[2].partition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=20).close()
 
 
 def _write(path, content):

@@ -219,7 +219,7 @@ def main():
     folder.mkdir(exist_ok=True, parents=True)
     small_set(folder / "shapes.npz")
     sweep = {
-        "methods": ["FcDEC", "FcIDEC", "ConvDEC-DA"],
+        "methods": ["FcDEC", "ConvDEC", "ConvIDEC"],
         "datasets": ["digits", str(folder / "shapes.npz")],
         "seeds": [0, 1],
         "settings": {"pretrain_epochs": 2, "maxiter": 30, "update_interval": 10, "tol": 0,
@@ -227,7 +227,7 @@ def main():
     }  # fmt: skip
     (folder / "sweep.json").write_text(json.dumps(sweep, indent=1))
     words = ["--file", str(folder / "sweep.json"), "--jobs", str(args.jobs), "--threads", "1",
-             "--checkpoint-seconds", "0.5"]  # fmt: skip
+             "--checkpoint-seconds", "2"]  # fmt: skip
     told = demonstrate(folder, words, args.kills, random.Random(args.seed))
     print("\n".join(told) or "rows, scores, labels, embeddings and logs are equal")
     if args.keep is None and not told:

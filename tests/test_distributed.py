@@ -258,6 +258,15 @@ def test_what_no_node_has_is_refused(sweep, words, told):
     assert told in done.err and done.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:x"])
+def test_an_address_without_a_cluster_is_refused(home, monkeypatch, capsys, address):
+    words = ["--methods", "FcDEC", "--datasets", "digits", "--trials", "1", "--ray", address]
+    monkeypatch.setattr(sys, "argv", ["run_exp.py", *words])
+    assert run_exp.main() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"no Ray cluster at {address!r}: " in line
+
+
 def test_the_real_thing(sweep, home, base, monkeypatch):
     """On a node as here: the same labels."""
     fewer = "import report\nreport.POINTS = 40\n"
