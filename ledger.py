@@ -175,7 +175,7 @@ def _csv_text(rows):
     return text.getvalue()
 
 
-def _write(path, text):
+def write_text(path, text):
     """Write a text file, whole or not at all, if that changes it; return whether it did."""
     path, data = Path(path).resolve(), text.encode()
     try:
@@ -190,12 +190,12 @@ def _write(path, text):
     return True
 
 
-def collect(runs_dir):
-    """Return (rows, warnings) of every result.json in a folder and below.
+def folders(runs_dir):
+    """Return ({run folder: its row}, warnings) of every result.json in a folder and below.
 
     A damaged file is left out, with a warning that names it.
     """
-    rows, warnings = [], []
+    rows, warnings = {}, []
     if not Path(runs_dir).is_dir():
         warnings.append(f"no folder of runs at {str(runs_dir)!r}")
     for path in sorted(Path(runs_dir).rglob("result.json")):
@@ -203,10 +203,16 @@ def collect(runs_dir):
             record = json.loads(path.read_bytes())
             if not isinstance(record, dict):
                 raise ValueError("not a JSON object")
-            rows.append(as_row(record))
+            rows[path.parent] = as_row(record)
         except (OSError, ValueError, RecursionError) as error:
             warnings.append(f"left out {path}: {error}")
     return rows, warnings
+
+
+def collect(runs_dir):
+    """Return (rows, warnings) of every result.json in a folder and below, as `folders`."""
+    rows, warnings = folders(runs_dir)
+    return list(rows.values()), warnings
 
 
 def update(path, runs_dir):
@@ -224,7 +230,7 @@ def update(path, runs_dir):
         with locked(path.with_name(f".{path.name}.lock")):
             remove_leftovers(path.parent, path.name)
             rows = merge(read_rows(path), found)
-            _write(path, _csv_text(rows))
+            write_text(path, _csv_text(rows))
     except OSError as error:
         raise UserError(f"cannot update {path}: {error.strerror or error}") from error
     return rows, warnings
@@ -304,12 +310,12 @@ def _scores(rows):
     return scores
 
 
-def _mean_std(values):
+def mean_std(values):
     """Return the mean and, over n - 1, the standard deviation: NaN of a single value."""
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
 
 
-def _spread_text(mean, std, digits=4):
+def spread_text(mean, std, digits=4):
     return f"{mean:.{digits}f}" + ("" if math.isnan(std) else f" ± {std:.{digits}f}")
 
 
@@ -349,6 +355,12 @@ def tables(rows, paper, table_id):
         If there is no such table.
     """
     return _table(_scores(rows), paper, table_id)
+
+
+def every_table(rows, paper):
+    """Return {table_id: table} of all published tables, as `tables`, in the paper file's order."""
+    scores = _scores(rows)
+    return {name: _table(scores, paper, name) for name in paper.table.unique()}
 
 
 def _table(scores, paper, table_id):
@@ -399,16 +411,16 @@ def _runs(scores, cell):
 
 def _compare(values, cell):
     """Return the fields of a published cell for which we have values, one a seed."""
-    mean, std = _mean_std(values)
+    mean, std = mean_std(values)
     digits = 1 if cell.metric == "seconds" else 4
     return {
-        "ours": f"{_spread_text(mean, std, digits)} ({len(values)})",
+        "ours": f"{spread_text(mean, std, digits)} ({len(values)})",
         "difference": f"{round(mean - cell.value, 9):+.{digits}f}",
         "verdict": "" if digits == 1 else verdict(mean, std, cell.value, cell.spread),
     }
 
 
-def _notes(table):
+def notes(table):
     """Return the lines below a table: how much of it there is, whose, and how to make it."""
     about = table.attrs
     seeds = ", ".join(map(str, about["seeds"])) or "none yet"
@@ -441,7 +453,7 @@ def _markdown(head, *lines):
 
 def to_markdown(table):
     """Return a table of `tables` as Markdown: ours, paper and difference on a line each."""
-    covered, ours, command = _notes(table)
+    covered, ours, command = notes(table)
     return f"{_markdown(*_lines(table))}\n{covered} {ours} Made by `{command}`.\n"
 
 
@@ -457,10 +469,10 @@ def to_latex(table):
     head, *lines = (
         " & ".join(cell.translate(_TEX) for cell in line) + r" \\" for line in _lines(table)
     )
-    notes = [f"% {note}" for note in _notes(table)]
+    comments = [f"% {note}" for note in notes(table)]
     columns = "ll" + "r" * (head.count(" & ") - 1)
     begin, rule, end = f"\\begin{{tabular}}{{{columns}}}", r"\hline", r"\end{tabular}"
-    return "\n".join([*notes, begin, rule, head, rule, *lines, rule, end, ""])
+    return "\n".join([*comments, begin, rule, head, rule, *lines, rule, end, ""])
 
 
 def to_csv(table):
@@ -475,18 +487,17 @@ def write_tables(results_dir, paper=None):
     """
     folder = Path(results_dir)
     paper = read_paper() if paper is None else paper
-    scores = _scores(read_rows(folder / "results.csv"))
-    every = {name: _table(scores, paper, name) for name in paper.table.unique()}
+    every = every_table(read_rows(folder / "results.csv"), paper)
     filled = {name: table for name, table in every.items() if table.attrs["covered"]}
     for name in every:
         for suffix, render in ((".csv", to_csv), (".tex", to_latex)):
             path = folder / "tables" / f"{name}{suffix}"
             if name in filled:
-                _write(path, render(filled[name]))
+                write_text(path, render(filled[name]))
             else:
                 path.unlink(missing_ok=True)
     parts = [HEAD, *(f"## {name}\n\n{to_markdown(table)}" for name, table in filled.items())]
-    _write(folder / "tables.md", "\n".join(parts))
+    write_text(folder / "tables.md", "\n".join(parts))
     return list(filled)
 
 
@@ -522,7 +533,7 @@ def readme_block(rows, paper):
         runs, cells = scores[place].values(), []
         for metric in ("acc", "nmi"):
             values = [run[metric] for run in runs if metric in run]
-            cells.append(_spread_text(*_mean_std(values)) if values else "–")
+            cells.append(spread_text(*mean_std(values)) if values else "–")
             cells.append(printed.get((*place, metric), "–"))
         seconds = [run["seconds"] for run in runs if "seconds" in run]
         time = f"{statistics.fmean(seconds) / 60:.1f}" if seconds else "–"
@@ -553,4 +564,4 @@ def update_readme(path, rows, paper):
         text = with_block(text, readme_block(rows, paper))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    return _write(path, text)
+    return write_text(path, text)

@@ -63,6 +63,8 @@ def parser():
     add("--dry-run", action="store_true", help="print the plan and stop")
     add("--tables", action="store_true",
         help="run nothing: rebuild results.csv, the tables and README's")  # fmt: skip
+    add("--report", action="store_true",
+        help="run nothing: write results/report.html, all results on one page")  # fmt: skip
     return p
 
 
@@ -311,14 +313,29 @@ def publish():
     print(f"{len(rows)} rows in results/results.csv; results/tables.md and README.md rewritten")
 
 
+def write_report():
+    """Rebuild results.csv and write the report; print warnings."""
+    import html_report
+
+    ledger.update(os.path.join(RESULTS, "results.csv"), os.path.join(RESULTS, "runs"))
+    path, warnings = html_report.write(RESULTS)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"{os.path.relpath(path)}: {os.path.getsize(path) / 1e6:.1f} MB")
+
+
 def run(argv):
     """Do what the command line asks for; return the exit status."""
     args, rest = parser().parse_known_args(argv)
-    if args.tables:
+    if args.tables or args.report:
         if rest:
-            raise UserError(f"{rest[0]!r}: --tables takes no further options")
+            flag = "--tables" if args.tables else "--report"
+            raise UserError(f"{rest[0]!r}: {flag} takes no further options")
         os.makedirs(os.path.join(RESULTS, "runs"), exist_ok=True)
-        publish()
+        if args.tables:
+            publish()
+        if args.report:
+            write_report()
         return 0
     trials, complaints = plan(args, rest)
     for complaint in complaints:
