@@ -9,7 +9,7 @@ from html import escape
 
 import numpy as np
 
-SMALL, LARGE = (340, 210), (440, 290)  # width, height
+SMALL, LARGE = (310, 200), (360, 270)  # width, height
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 36  # margins
 POINTS = 200  # of a curve, at most
 COLOURS = 10
@@ -145,7 +145,7 @@ def curves(series, label, log=False, reference=None, unit=False):
     label : str
         What the chart shows, for those who cannot see it.
     log : bool
-        A logarithmic y axis.
+        A logarithmic y axis, if the numbers are far enough apart.
     reference : (value, text), optional
         A dashed horizontal line.
     unit : bool
@@ -161,6 +161,7 @@ def curves(series, label, log=False, reference=None, unit=False):
         lows.append(reference[0])
         highs.append(reference[0])
     low, high = min(lows), max(highs)
+    log = log and high > 8 * low
     if log:
         low, high = low / 1.1, high * 1.1
         y_ticks = [(t, f"{t:g}") for t in log_ticks(low, high)]

@@ -202,11 +202,11 @@ class Clusters:
     @property
     def data(self):
         """The data set, if it is the one that was clustered."""
-        data = _data(self.row["dataset"])
+        n, data = len(self.labels), _data(self.row["dataset"])
         if not data.sha256.startswith(self.row["data_hash"]):
             raise Absent(f"the {data.name} found on this machine is not the data of the run")
-        if data.n != len(self.labels):
-            raise Damaged(f"{self.folder}/labels.npy has {len(self.labels)}: expected n={data.n}")
+        if data.n != n:
+            raise Damaged(f"{self.folder}/labels.npy has {n} labels: expected {data.n}")
         return data
 
     def certainty(self):

@@ -86,8 +86,8 @@ def confusion(run):
             for j, count in enumerate(counts[i].tolist())
         )
         body.append(tag("tr", tag("th", str(name), scope="row"), *cells))
-    corner = tag("th", "class \\ cluster", scope="col")
-    table = tag("table", tag("thead", tag("tr", corner, head)), tag("tbody", *body))
+    rows = tag("thead", tag("tr", "<td></td>", head)), tag("tbody", *body)
+    table = tag("table", *rows, style=f"--columns:{len(clusters) + 1}")
     matched = int(np.trace(counts))
     caption = (f"{tag('b', 'Confusion matrix')} after Hungarian matching: classes in rows, "
                f"clusters in columns, samples in cells; {matched:,} of {counts.sum():,} on the "
@@ -120,7 +120,7 @@ def embedding(run):
 
 
 def _strip(x, rows, label):
-    """Return images side by side, with means of pixels for large ones, as an <img>."""
+    """Return images side by side as an <img>; large ones are averaged, small ones repeated."""
     if not len(rows):
         return ""
     from PIL import Image
@@ -128,6 +128,8 @@ def _strip(x, rows, label):
     (h, a), (w, b) = ((side, -(-side // IMAGE_SIDE)) for side in x.shape[1:3])
     images = x[rows][:, : h // a * a, : w // b * b]
     images = images.reshape(len(rows), h // a, a, w // b, b, -1).mean(axis=(2, 4))
+    times = max(1, IMAGE_SIDE // max(h, w))  # so that the column between two stays thin
+    images = images.repeat(times, axis=1).repeat(times, axis=2)
     pixels = (report.tile(images) * 255).round().astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
