@@ -93,16 +93,26 @@ def progress(project):
     return f"{done} trials done, {begun} begun, {checkpoints} checkpoints"
 
 
+def news(project):
+    """Return what changes whenever a trial logs something."""
+    logs = (project / "results" / "runs").glob("*/log.csv")
+    return {path.parent.name: path.stat().st_size for path in logs}
+
+
 def killed(project, words, delays, log):
     """Start a sweep and kill it after each delay, in seconds; return the number of kills.
 
-    By turns the whole process group and run_exp.py alone are killed. RuntimeError if a process
-    outlives it.
+    The clock starts when a trial has logged something, but every third time at once: the start of
+    the processes takes longer than all the rest. By turns the whole process group and run_exp.py
+    alone are killed. RuntimeError if a process outlives it.
     """
     count = 0
     for number, delay in enumerate(delays):
+        before = news(project)
         process = start(project, words, log)
         try:
+            while number % 3 < 2 and process.poll() is None and news(project) == before:
+                time.sleep(0.01)
             process.wait(delay)
             print(f"  ended by itself within {delay:.1f} s: {progress(project)}", flush=True)
             continue
@@ -192,7 +202,8 @@ def demonstrate(folder, words, kills, rng):
         seconds = time.monotonic() - begin
         print(f"undisturbed: {seconds:.0f} s, {progress(reference)}", flush=True)
         project = copy_project(folder / "killed")
-        longest = 1.2 * seconds / kills  # so that the last kill, too, meets a sweep at work
+        work = sum(pd.read_csv(reference / "results" / "results.csv").seconds_total)
+        longest = work / kills  # so that the last kill, too, meets a sweep at work
         count = killed(project, words, [rng.uniform(0, longest) for _ in range(kills)], log)
         finish(project, words, log)
         print(f"killed {count} times and finished: {len(fits(project))} fits", flush=True)

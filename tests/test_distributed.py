@@ -82,6 +82,20 @@ def base(tmp_path_factory):
     return folder
 
 
+def patiently(start, tries=5):
+    """Start a part of the cluster: Ray gives up after 30 s, too few on a busy machine."""
+    for left in reversed(range(tries)):
+        try:
+            return start()
+        except Exception:
+            if not left:
+                raise
+
+
+def add_node(cluster):
+    return patiently(lambda: cluster.add_node(num_cpus=1, num_gpus=1))
+
+
 @pytest.fixture(scope="module")
 def cluster(base):
     """A head without CPUs of its own and two nodes of one CPU and one (pretended) GPU each."""
@@ -91,11 +105,13 @@ def cluster(base):
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("HOME_OF_TEST", str(base))
         patch.setenv("PYTHONWARNINGS", "ignore")
-        head = {"num_cpus": 0, "include_dashboard": False}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
-        cluster.nodes = [cluster.add_node(num_cpus=1, num_gpus=1) for _ in range(2)]
-        yield cluster
-        cluster.shutdown()
+        cluster = Cluster()
+        try:
+            patiently(lambda: cluster.add_node(num_cpus=0, include_dashboard=False))
+            cluster.nodes = [add_node(cluster) for _ in range(2)]
+            yield cluster
+        finally:
+            cluster.shutdown()
 
 
 @pytest.fixture
@@ -229,7 +245,7 @@ def test_a_trial_whose_node_is_lost_is_started_again(sweep, home, base, cluster,
 
     monkeypatch.setattr(distributed.Cluster, "poll", poll)
     done = sweep("--methods FcDEC ConvDEC --datasets digits --seeds 5")
-    cluster.nodes.append(cluster.add_node(num_cpus=1, num_gpus=1))
+    cluster.nodes.append(add_node(cluster))
     assert (done.status, done.err) == (0, "")
     assert done.out.count("it is started again") >= 2
     assert "WorkerCrashedError" in done.out and "NodeDiedError" in done.out
