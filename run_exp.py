@@ -315,10 +315,10 @@ def publish():
 
 def write_report():
     """Rebuild results.csv and write the report; print warnings."""
-    import html_report
+    from reporting import page
 
     ledger.update(os.path.join(RESULTS, "results.csv"), os.path.join(RESULTS, "runs"))
-    path, warnings = html_report.write(RESULTS)
+    path, warnings = page.write(RESULTS)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(f"{os.path.relpath(path)}: {os.path.getsize(path) / 1e6:.1f} MB")

@@ -1,4 +1,4 @@
-"""The HTML report: charts.py, evidence.py, html_tables.py, html_figures.py, html_report.py.
+"""The HTML report: the package reporting.
 
 A run's own figure, report.cluster_figure, is tested with the runs that draw it.
 """
@@ -20,18 +20,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-import charts
 import datasets
-import evidence
-import html_figures
-import html_report
 import ledger
 import metrics
 import report
 import run_exp
-from evidence import Absent, Damaged, confusion, history, spread
 from ledger import as_row
 from models.storage import save_arrays
+from reporting import charts, evidence, figures
+from reporting import page as html_page
+from reporting.evidence import Absent, Damaged, confusion, history, spread
 
 HASH = datasets.load("digits").sha256[:16]
 VOID = {"meta", "link", "img", "br"}
@@ -132,7 +130,7 @@ def results(tmp_path, digits_run, monkeypatch):
 
 def written(results):
     """Write a folder's report; return (page, warnings)."""
-    path, warnings = html_report.write(results)
+    path, warnings = html_page.write(results)
     return Page(path.read_text(encoding="utf-8")), warnings
 
 
@@ -163,8 +161,8 @@ def test_a_page_with_everything(results):
 
 
 def test_the_same_input_gives_the_same_bytes(results):
-    first = html_report.write(results)[0].read_bytes()
-    assert html_report.write(results)[0].read_bytes() == first
+    first = html_page.write(results)[0].read_bytes()
+    assert html_page.write(results)[0].read_bytes() == first
 
 
 def test_ids_are_unique_and_links_lead_somewhere(results):
@@ -273,8 +271,10 @@ def test_hostile_names_are_text(results):
 
 def test_settings_beyond_the_first_are_left_out_by_name(results):
     """No score decides which: the papers' settings, then the fewest changes."""
-    rows = [row(acc=a, overrides=o, config_hash=o or "a") for a, o in
-            ((0.1, ""), (0.9, "tol=0.1 lr=1"), (0.8, "tol=0.2"), (0.7, "n_init=5 tol=1"))]  # fmt: skip
+    rows = [
+        row(acc=a, overrides=o, config_hash=o or "a")
+        for a, o in ((0.1, ""), (0.9, "tol=0.1 lr=1"), (0.8, "tol=0.2"), (0.7, "n_init=5 tol=1"))
+    ]
     groups, left_out = evidence.groups(rows, {})
     assert [group.overrides for group in groups] == ["", "tol=0.2"]
     assert left_out == [f"ConvDEC-DA, {o} on digits" for o in ("n_init=5 tol=1", "tol=0.1 lr=1")]
@@ -283,7 +283,7 @@ def test_settings_beyond_the_first_are_left_out_by_name(results):
 
 
 def test_a_full_file_leaves_clusters_out(results, monkeypatch):
-    monkeypatch.setattr(html_report, "LIMIT", 1000)
+    monkeypatch.setattr(html_page, "LIMIT", 1000)
     page, warnings = written(results)
     said = [e.text for e in page.all("p", class_="absent")]
     assert said == [
@@ -361,8 +361,10 @@ def test_data_that_cannot_be_had(results, monkeypatch):
         monkeypatch.setattr(datasets, "_places", lambda data_dir: iter(()))
         page, warnings = written(results)
         said = [e.text for e in page.all("p", class_="absent")]
-        why = {"usps": "the data set usps was not found on this machine",
-               "mine.npz": "the data is a user's own file, which the run folder does not hold"}[name]  # fmt: skip
+        why = {
+            "usps": "the data set usps was not found on this machine",
+            "mine.npz": "the data is a user's own file, which the run folder does not hold",
+        }[name]
         assert said == [f"No confusion matrix, no image sheet: {why}."] and warnings == []
         assert page.all("svg", class_="map")
 
@@ -414,8 +416,9 @@ def test_spread_over_seeds_by_hand():
 
 
 def test_spread_of_other_steps_and_of_one():
-    steps, mean, std = spread([(np.array([0, 4]), np.array([1.0, 2])), (np.array([2, 6]),
-                                                                        np.array([5.0, 7]))])  # fmt: skip
+    steps, mean, std = spread(
+        [(np.array([0, 4]), np.array([1.0, 2])), (np.array([2, 6]), np.array([5.0, 7]))]
+    )
     assert steps.tolist() == [2, 4, 6]  # from where all have begun
     assert mean.tolist() == [3, 3.5, 4.5]
     _, mean, std = spread([(np.array([0, 4]), np.array([1.0, 2]))])
@@ -514,12 +517,12 @@ def test_the_sheet_shows_these_members(results, digits_run):
 def test_large_and_coloured_images_are_shrunk():
     x = np.zeros((2, 100, 100, 3), np.float32)
     x[..., 0] = 1
-    html = html_figures._strip(x, np.array([0, 1]), 'a "label"')
+    html = figures._strip(x, np.array([0, 1]), 'a "label"')
     image = Page(f"<html>{html}</html>").all("img")[0]
     with Image.open(io.BytesIO(base64.b64decode(image.at["src"].split(",")[1]))) as found:
         assert found.size == (33 * 2 + 1, 33) and found.mode == "RGB"
         assert found.getpixel((5, 5)) == (255, 0, 0)
-    assert image.at["alt"] == 'a "label"' and html_figures._strip(x, np.array([], int), "") == ""
+    assert image.at["alt"] == 'a "label"' and figures._strip(x, np.array([], int), "") == ""
 
 
 def test_umap_where_it_is_installed(results, monkeypatch):
@@ -679,13 +682,15 @@ def test_the_command_takes_nothing_else(here):
         run_exp.run(["--report", "--maxiter", "3"])
 
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)  # fmt: skip
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 def test_a_browser_opens_it_without_an_error(results, tmp_path):
     """Its policy forbids all that is not in the file: a violation would be told on the console."""
-    path, _ = html_report.write(results)
+    path, _ = html_page.write(results)
     flags = [
         "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync",

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-import charts
-import evidence
 import ledger
-from evidence import Absent, Damaged
-from html_figures import confusion, embedding, published_acc, sheet, training
-from html_tables import (
+from reporting import charts, evidence
+from reporting.evidence import Absent, Damaged
+from reporting.figures import confusion, embedding, published_acc, sheet, training
+from reporting.tables import (
     LEGEND,
     coverage,
     every_run,
@@ -28,7 +27,7 @@ from html_tables import (
     tag,
 )
 
-STYLE = Path(__file__).resolve().parent / "report.css"
+STYLE = Path(__file__).resolve().parent / "style.css"
 LIMIT = 15_000_000  # bytes of the file, about: after that clusters are not shown
 FIGURES = {
     "confusion matrix": confusion,

@@ -1,4 +1,4 @@
-"""Charts as inline SVG, by hand: numbers in, text out. Colours and fonts are report.css's.
+"""Charts as inline SVG, by hand: numbers in, text out. Colours and fonts are style.css's.
 
 Series are told apart by class: s0, s1, ... (colour, dash pattern). Coordinates are rounded to a
 tenth of a unit. Everything that is not a number is escaped.

@@ -7,11 +7,10 @@ from html import escape
 
 import numpy as np
 
-import charts
-import evidence
 import report
-from evidence import Absent
-from html_tables import figure, plural, scrolling, tag
+from reporting import charts, evidence
+from reporting.evidence import Absent
+from reporting.tables import figure, plural, scrolling, tag
 
 IMAGE_SIDE, CLASSES = 48, 40  # larger images are shrunk; larger confusion matrices are left out
 
