@@ -18,6 +18,8 @@ HEAVY = {"tensorflow", "keras"}
 MAY = {
     "errors": set(),
     "metrics": {"errors"},
+    "charts": set(),
+    "report": set(),
     "datasets": {"errors"},
     "shapes": {"errors"},
     "augment": {"errors", "shapes"},
@@ -30,7 +32,8 @@ MAY = {
     "models.networks": {"errors"},
     "models.training": {"errors", "models.storage"},
 }
-OUTSIDE = {"datasets", "metrics", "runs", "report", "ledger", "main", "run_exp",
+OUTSIDE = {"datasets", "metrics", "runs", "report", "ledger", "main", "run_exp", "charts",
+           "evidence", "html_figures", "html_report", "html_tables",
            "sklearn.datasets", "sklearn.metrics"}  # fmt: skip
 
 
