@@ -18,6 +18,8 @@ HEAVY = {"tensorflow", "keras"}
 MAY = {
     "errors": set(),
     "metrics": {"errors"},
+    "charts": set(),
+    "report": set(),
     "datasets": {"errors"},
     "shapes": {"errors"},
     "augment": {"errors", "shapes"},
@@ -34,7 +36,7 @@ MAY = {
     "models.training": {"errors", "models.storage"},
 }
 OUTSIDE = {"datasets", "metrics", "runs", "report", "ledger", "main", "run_exp",
-           "sweep", "distributed",
+           "sweep", "distributed", "reporting",
            "sklearn.datasets", "sklearn.metrics"}  # fmt: skip
 
 

@@ -50,6 +50,8 @@ if orders.exists():
     orders.write_text("\\n".join(left))
 if order == "sleep":
     time.sleep(300)
+if order == "slow":
+    time.sleep(3)
 if order == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
 if order == "silent":
@@ -778,6 +780,7 @@ def test_a_trial_waits_where_another_process_pretrains(sweep, home, monkeypatch)
 
 def test_trials_of_one_pretraining_do_not_wait_side_by_side(sweep, home):
     """The first one trains, the others start when its weights are there."""
+    order(home, "FcDEC", "slow")
     words = "--methods FcDEC FcIDEC ConvDEC --datasets digits --trials 1 --jobs 2"
     assert sweep(words).status == 0
     assert [call[0] for call in calls(home)][:2] in (["FcDEC", "ConvDEC"], ["ConvDEC", "FcDEC"])
