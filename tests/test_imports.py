@@ -18,7 +18,7 @@ HEAVY = {"tensorflow", "keras"}
 MAY = {
     "errors": set(),
     "metrics": {"errors"},
-    "charts": set(),
+    "reporting.charts": set(),
     "report": set(),
     "datasets": {"errors"},
     "shapes": {"errors"},
