@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 TOP = {path.stem for path in ROOT.glob("*.py")}
 MODELS = {f"models.{path.stem}" for path in (ROOT / "models").glob("*.py")}
-OURS = TOP | MODELS | {"models"}
+REPORTING = {f"reporting.{path.stem}" for path in (ROOT / "reporting").glob("*.py")}
+OURS = TOP | MODELS | REPORTING | {"models", "reporting"}
 HEAVY = {"tensorflow", "keras"}
 
 # Modules that may import no more of ours than this. All others under models may import any of
