@@ -51,7 +51,7 @@ def time_ticks(low, high):
     if len(inside) > 2:
         return inside
     seconds, unit = next((s, name) for s, name in reversed(UNITS) if high >= 2 * s or s == 1)
-    values, decimals = ticks(low / seconds, high / seconds, 4)
+    values, decimals = ticks(low / seconds, high / seconds, 6)
     return [(t * seconds, f"{t:.{decimals}f} {unit}") for t in values if t > 0]
 
 
