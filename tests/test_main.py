@@ -364,7 +364,7 @@ def test_a_save_dir_that_cannot_be(early, tmp_path, below):
 
 def test_a_cache_dir_that_cannot_be(refused, small, tmp_path):
     (tmp_path / "file").write_text("")
-    line = refused("--data", small, *TINY, "--save-dir", tmp_path / "run",
+    line = refused("--data", small, "--method", "FcDEC", *TINY, "--save-dir", tmp_path / "run",
                    "--cache-dir", tmp_path / "file" / "cache")  # fmt: skip
     assert str(tmp_path / "file" / "cache") in line
 
@@ -372,7 +372,7 @@ def test_a_cache_dir_that_cannot_be(refused, small, tmp_path):
 def test_a_save_dir_in_use(refused, tmp_path, small):
     (tmp_path / "run").mkdir()
     with locked(tmp_path / "run" / "lock"):
-        line = refused("--data", small, *TINY, "--save-dir", "run", status=75)
+        line = refused("--data", small, "--method", "FcDEC", *TINY, "--save-dir", "run", status=75)
     assert "'run' is in use by another process" in line
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["lock"]
 
@@ -446,7 +446,7 @@ def test_presets(
     assert (config["alpha"], config["beta"]) == (alpha, beta)
     assert config["update_interval"] == interval
     assert config["aug_pretrain"] is config["aug_cluster"] is bool(suffix)
-    assert (config["pretrain_epochs"], config["maxiter"], config["tol"]) == (500, 20000, 0.001)
+    assert (config["pretrain_epochs"], config["maxiter"], config["tol"]) == (250, 20000, 0.001)
     assert (config["batch_size"], config["latent_dim"]) == (256, 10)
     assert (config["shift"], config["rotation"]) == (0.1, 10.0)
     assert list(tmp_path.iterdir()) == []  # a dry run leaves nothing behind
@@ -511,10 +511,11 @@ def test_every_setting_has_a_folder_of_its_own(settled, put):
 
 
 def test_the_estimate_counts_what_is_to_be_done(command):
-    _, none = dry(command, "--pretrain-epochs", 0, "--maxiter", 0)
+    words = ("--method", "FcDEC-DA", "--pretrain-epochs")
+    _, none = dry(command, *words, 0, "--maxiter", 0)
     assert none == [0, 0]
-    _, much = dry(command, "--pretrain-epochs", 100000, "--maxiter", 10**9)
-    _, more = dry(command, "--pretrain-epochs", 1000000, "--maxiter", 10**9)
+    _, much = dry(command, *words, 100000, "--maxiter", 10**9)
+    _, more = dry(command, *words, 1000000, "--maxiter", 10**9)
     assert 3 < more[0] / much[0] < 30  # ten times, on a machine that may be busy
     assert more[1] > 100
 
