@@ -6,14 +6,13 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
-from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.cluster import KMeans
-from sklearn.exceptions import NotFittedError
 from threadpoolctl import threadpool_limits
 
 from augment import RandomShiftRotate
 from errors import TrainingFailed, UserError
 from models.config import digest, pretrain_key
+from models.estimator import Estimator
 from models.functional import mean_squared_error, soft_assignment, squared_distances
 from models.monitor import Monitor
 from models.networks import AUTOENCODERS
@@ -27,7 +26,7 @@ NETWORK, PRETRAIN, INITIALIZE, CLUSTER, SELECT = range(5)  # uses of the run's s
 CHUNK = 2048  # samples encoded at a time
 
 
-class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
+class DeepClusterer(Estimator):
     """A clustering method on a deep auto-encoder, in scikit-learn's form. No label is ever used.
 
     Parameters
@@ -73,6 +72,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
     encoder, decoder : keras.Model
     """
 
+    fitted = "centers"
     shuffle = False  # the order of batches in the clustering phase
 
     def __init__(
@@ -365,17 +365,6 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         ]
         return np.concatenate([np.asarray(part) for part in parts])
 
-    def _samples(self, x):
-        """Return samples of the fitted shape; flat ones are reshaped."""
-        self._require_fit()
-        x = as_samples(x)
-        if x.shape[1:] not in (self._shape, (self.n_features_in_,)):
-            raise UserError(
-                f"data of shape {x.shape}: expected (n, {', '.join(map(str, self._shape))}), "
-                "as the model was trained on"
-            )
-        return x.reshape(len(x), *self._shape)
-
     def transform(self, x):
         """Return the embedding of samples.
 
@@ -405,10 +394,6 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         return np.asarray(self.centers).copy()
 
     # -- files -------------------------------------------------------------------------------
-
-    def _require_fit(self):
-        if not hasattr(self, "centers"):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
 
     def _autoencoder_arrays(self):
         models = {"encoder": self.encoder, "decoder": self.decoder}
@@ -462,12 +447,7 @@ class DeepClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
 
     def save(self, path):
         """Write the fitted model, for `models.load`."""
-        self._require_fit()
-        about = {
-            "kind": "model", "method": self.method, "config": self.config.to_dict(),
-            "n_clusters": int(self.n_clusters), "random_state": int(self.random_state),
-            "shape": list(self._shape),
-        }  # fmt: skip
+        about = self._about()
         save_arrays(path, self._autoencoder_arrays() | {"centers": self.cluster_centers_}, about)
 
     def restore(self, path, arrays, about):

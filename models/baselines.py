@@ -33,15 +33,15 @@ import warnings
 import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
-from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.cluster import HDBSCAN, KMeans
 from sklearn.decomposition import NMF, non_negative_factorization
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from errors import UserError
+from models.estimator import Estimator
 from models.monitor import Monitor
 from models.samples import as_samples, check_estimator, hash_array
 from models.storage import save_arrays
@@ -49,7 +49,7 @@ from models.storage import save_arrays
 BLOCK = 2**26  # numbers in a block of distances: 256 MB
 
 
-class Baseline(ClusterMixin, TransformerMixin, BaseEstimator):
+class Baseline(Estimator):
     """A clustering of flat samples, in the form of `DeepClusterer`. No label is ever used.
 
     Parameters
@@ -74,6 +74,8 @@ class Baseline(ClusterMixin, TransformerMixin, BaseEstimator):
     seconds_ : {"cluster": float}
     n_features_in_ : int
     """
+
+    fitted = "_learnt"
 
     def __init__(self, n_clusters, config, *, method=None, random_state=0, monitor=None):
         self.n_clusters = n_clusters
@@ -129,20 +131,9 @@ class Baseline(ClusterMixin, TransformerMixin, BaseEstimator):
         monitor.row("final", self.n_iter_, {"seconds": self.seconds_["cluster"]}, self.labels_)
         return self
 
-    def _require_fit(self):
-        if not hasattr(self, "_learnt"):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
-
     def _samples(self, x):
         """Return samples of the fitted shape, flat."""
-        self._require_fit()
-        x = as_samples(x)
-        if x.shape[1:] not in (self._shape, (self.n_features_in_,)):
-            raise UserError(
-                f"data of shape {x.shape}: expected (n, {', '.join(map(str, self._shape))}), "
-                "as the model was trained on"
-            )
-        return x.reshape(len(x), -1)
+        return super()._samples(x).reshape(len(x), -1)
 
     def transform(self, x):
         """Return the method's representation of samples, float32 (n, z)."""
@@ -162,12 +153,7 @@ class Baseline(ClusterMixin, TransformerMixin, BaseEstimator):
 
     def save(self, path):
         """Write the fitted model, for `models.load`."""
-        self._require_fit()
-        about = {
-            "kind": "model", "method": self.method, "config": self.config.to_dict(),
-            "n_clusters": int(self.n_clusters), "random_state": int(self.random_state),
-            "shape": list(self._shape),
-        }  # fmt: skip
+        about = self._about()
         save_arrays(path, dict(sorted(self._learnt.items())), about)
 
     def restore(self, path, arrays, about):
