@@ -821,9 +821,11 @@ def test_an_interrupt_while_modules_are_imported(sign, small, tmp_path):
     """Of NumPy, before main.py's first line, and of TensorFlow, inside a run."""
     line = [sys.executable, str(ROOT / "main.py"), "--data", str(small), "--method", "FcDEC", *TINY,
             "--save-dir", "run", "--cache-dir", "cache"]  # fmt: skip
+    # What is started in a shell's background is told to ignore SIGINT, and so are its children.
     process = subprocess.Popen(
-        line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     maps = Path(f"/proc/{process.pid}/maps")
     while sign not in maps.read_text():
         assert process.poll() is None
