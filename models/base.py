@@ -241,13 +241,13 @@ class DeepClusterer(Estimator):
                 try:
                     self._load_autoencoder(weights)
                     self._monitor.note(f"pretrained weights found: {weights}")
-                    return
                 except UserError as error:
                     os.replace(weights, f"{weights}.damaged")
                     self._monitor.warn(f"{error}; put aside as {weights}.damaged, trained again")
-            self._train_autoencoder(data, checkpoint)
-            self.save_autoencoder(weights, about)
-            if os.path.exists(checkpoint):
+            if not os.path.exists(weights):
+                self._train_autoencoder(data, checkpoint)
+                self.save_autoencoder(weights, about)
+            if os.path.exists(checkpoint):  # also one that a kill after the last write left
                 os.remove(checkpoint)
 
     def _train_autoencoder(self, data, checkpoint):

@@ -593,7 +593,7 @@ import report
 import runs
 from models.config import pretrain_key
 from models.samples import hash_array
-from models.storage import load_arrays, locked, save_arrays
+from models.storage import load_arrays, locked, remove_leftovers, save_arrays
 
 
 class Light:
@@ -622,11 +622,14 @@ class Light:
         folder = os.path.join(self.cache_dir, key)
         os.makedirs(folder, exist_ok=True)
         weights = os.path.join(folder, "ae_weights.h5")
+        checkpoint = os.path.join(folder, "checkpoint.h5")
         with locked(os.path.join(folder, "lock")):
+            remove_leftovers(folder)
             if not os.path.exists(weights):
                 value = self.phase("pretrain", folder, np.full((64, self.k), float(self.seed)))
                 save_arrays(weights, {"value": value}, {})
-                os.remove(os.path.join(folder, "checkpoint.h5"))
+            if os.path.exists(checkpoint):
+                os.remove(checkpoint)
         self.value = self.phase("cluster", self.run_dir, load_arrays(weights)[0]["value"])
         self.labels_ = self.refresh_labels_ = self.initial_labels_ = self.transform(x).argmax(1)
         self.n_iter_, self.converged_, self.seconds_ = 15, False, {"cluster": 1.0}
