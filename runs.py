@@ -8,6 +8,7 @@ Labels, where there are any, are used here and only here, to score.
 import contextlib
 import csv
 import datetime
+import glob
 import importlib.metadata
 import json
 import math
@@ -242,17 +243,23 @@ def _claim(run, overwrite):
                 "or --overwrite it"
             )
     if overwrite:
-        for name in RUN_FILES:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(os.path.join(run.folder, name))
+        _remove(run.folder, (*RUN_FILES, *CHECKPOINTS))
     save_json(path, mine)
 
 
 RUN_FILES = (
     "config.json", "log.csv", "labels.npy", "embedding.npy", "clusters.png", "ae_weights.h5",
-    "model_final.h5", "result.json", "checkpoint.h5", "checkpoint.h5.damaged",
-    "stderr.txt",
+    "model_final.h5", "result.json", "checkpoint*.h5.damaged", "stderr.txt",
 )  # fmt: skip
+CHECKPOINTS = ("checkpoint*.h5",)
+
+
+def _remove(folder, patterns):
+    """Remove a folder's files of these names."""
+    for pattern in patterns:
+        for path in glob.glob(os.path.join(glob.escape(folder), pattern)):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(path)
 
 
 def make_folder(path):
@@ -309,6 +316,7 @@ def execute(run, show=True, overwrite=False, command=""):
             "run_dir": run.folder, "cache_dir": run.cache_dir,
             "pretrained_weights": run.pretrained_weights,
             "checkpoint_seconds": run.checkpoint_seconds,
+            "workers": run.environment.get("threads", 1),
         }  # fmt: skip
         parameters = signature(class_of(run.method)).parameters
         model = build(
@@ -340,8 +348,7 @@ def _keep(run, model, command, seconds):
     )  # fmt: skip
     result = describe(run, model, command, seconds)
     save_json(place("result.json"), result)
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(place("checkpoint.h5"))
+    _remove(run.folder, CHECKPOINTS)
     return result
 
 

@@ -23,6 +23,8 @@ CLASSES = {  # settings -> (module, class); the others are models.dec's
     "GDLConfig": ("models.baselines", "GraphDegreeLinkage"),
     "GMMConfig": ("models.baselines", "Gaussians"),
     "UMAPConfig": ("models.baselines", "UMAPHDBSCAN"),
+    "KingdraConfig": ("models.kingdra", "Kingdra"),
+    "IMSATConfig": ("models.imsat", "IMSAT"),
 }
 # name -> (module, class): the method is the class; network and augmentation are in its config.
 METHODS = {

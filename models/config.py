@@ -73,14 +73,27 @@ class Settings:
             what = "an integer" if integer else "a number"
             raise UserError(f"{name}={value!r}: expected {what} >= {least}{limit}")
 
-    def _numbers(self, name, least, count):
+    def _check_optimizer(self, name):
+        optimizer = getattr(self, name)
+        if not isinstance(optimizer, (SGD, Adam)):
+            raise UserError(f"{name}={optimizer!r}: expected SGD(...) or Adam(...)")
+        prefix = name.replace("optimizer", "lr")
+        if not (_is_number(optimizer.lr) and optimizer.lr > 0):
+            raise UserError(f"{prefix}={optimizer.lr!r}: expected a finite number > 0")
+        momentum = getattr(optimizer, "momentum", 0.0)
+        if not (_is_number(momentum) and 0 <= momentum < 1):
+            raise UserError(f"momentum={momentum!r}: expected a number >= 0 and < 1")
+
+    def _numbers(self, name, least, count=None, integer=False):
         """Check a sequence of numbers and keep it as a tuple; count None: one or more."""
         values = getattr(self, name)
         good = isinstance(values, (list, tuple)) and len(values) >= 1
         good = good and (count is None or len(values) == count)
-        if not (good and all(_is_number(v) and v >= least for v in values)):
-            what = "" if count is None else f"{count} "
-            raise UserError(f"{name}={values!r}: expected {what}numbers >= {least}")
+        kinds = (int,) if integer else (int, float)
+        good = good and all(_is_number(v) and isinstance(v, kinds) and v >= least for v in values)
+        if not good:
+            what = ("" if count is None else f"{count} ") + ("integers" if integer else "numbers")
+            raise UserError(f"{name}={values!r}: expected {what} >= {least}")
         object.__setattr__(self, name, tuple(values))
 
     def to_dict(self):
@@ -148,17 +161,6 @@ class PretrainConfig(Settings):
         self._number("rotation", 0, most=180)
         self._flag("aug_pretrain")
         self._check_optimizer("pretrain_optimizer")
-
-    def _check_optimizer(self, name):
-        optimizer = getattr(self, name)
-        if not isinstance(optimizer, (SGD, Adam)):
-            raise UserError(f"{name}={optimizer!r}: expected SGD(...) or Adam(...)")
-        prefix = name.replace("optimizer", "lr")
-        if not (_is_number(optimizer.lr) and optimizer.lr > 0):
-            raise UserError(f"{prefix}={optimizer.lr!r}: expected a finite number > 0")
-        momentum = getattr(optimizer, "momentum", 0.0)
-        if not (_is_number(momentum) and 0 <= momentum < 1):
-            raise UserError(f"momentum={momentum!r}: expected a number >= 0 and < 1")
 
     @property
     def needs_images(self):
