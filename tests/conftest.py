@@ -1,11 +1,13 @@
 """What all tests share: the import path, TensorFlow's settings, a small set of images."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -38,3 +40,42 @@ def digits():
     x = (load_digits().images[:200, :, :, None] / 16.0).astype(np.float32)
     x.flags.writeable = False
     return x
+
+
+@contextlib.contextmanager
+def user_error(*words):
+    """Expect a UserError of one line that has all the words."""
+    from errors import UserError
+
+    with pytest.raises(UserError) as caught:
+        yield
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert str(word) in message
+
+
+@pytest.fixture
+def nowhere(request, monkeypatch, tmp_path):
+    """Hide the machine's own data and cache, and the network, from a test."""
+    import datasets
+
+    monkeypatch.delenv("DEEP_CLUSTERING_DATA", raising=False)
+    monkeypatch.setattr(datasets, "__file__", str(tmp_path / "repository" / "datasets.py"))
+    monkeypatch.setattr(datasets, "_cache", lambda: tmp_path / "cache")
+    if "server" not in request.fixturenames:
+
+        def offline(*args, **kwargs):
+            raise requests.ConnectionError("no network in tests")
+
+        monkeypatch.setattr(requests, "get", offline)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real data sets; a test that needs it is skipped where there is none."""
+    shared = ROOT.parent / "shared" / "data"
+    folder = os.environ.get("DEEP_CLUSTERING_DATA") or (shared if shared.is_dir() else None)
+    if folder is None:
+        pytest.skip("real data sets not found: set DEEP_CLUSTERING_DATA")
+    return folder

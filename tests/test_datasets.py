@@ -1,7 +1,6 @@
 """datasets.py: names, units, order, formats, every mistake of a user, finding and fetching."""
 
 import bz2
-import contextlib
 import gzip
 import hashlib
 import http.server
@@ -15,10 +14,11 @@ import h5py
 import numpy as np
 import pooch
 import pytest
-import requests
+from conftest import user_error
 from PIL import Image
 
 import datasets
+import images
 from errors import UserError
 
 ROOT = Path(datasets.__file__).resolve().parent
@@ -30,29 +30,7 @@ real_data = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(autouse=True)
-def nowhere(request, monkeypatch, tmp_path):
-    """Hide the machine's own data and cache, and the network, from every test."""
-    monkeypatch.delenv("DEEP_CLUSTERING_DATA", raising=False)
-    monkeypatch.setattr(datasets, "__file__", str(tmp_path / "repository" / "datasets.py"))
-    monkeypatch.setattr(datasets, "_cache", lambda: tmp_path / "cache")
-    if "server" not in request.fixturenames:
-
-        def offline(*args, **kwargs):
-            raise requests.ConnectionError("no network in tests")
-
-        monkeypatch.setattr(requests, "get", offline)
-
-
-@contextlib.contextmanager
-def user_error(*words):
-    """Expect a UserError of one line that has all the words."""
-    with pytest.raises(UserError) as caught:
-        yield
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert str(word) in message
+pytestmark = pytest.mark.usefixtures("nowhere")
 
 
 # ---- the small sets the tests make up -----------------------------------------------------------
@@ -89,7 +67,7 @@ def put_usps(folder, kind, values=IMAGES, labels=LABELS):
 
 @pytest.fixture
 def small_usps(monkeypatch):
-    monkeypatch.setattr(datasets, "_USPS_ROWS", (3, 2))
+    monkeypatch.setattr(images, "_USPS_ROWS", (3, 2))
 
 
 def idx(array):
@@ -104,14 +82,14 @@ def small_mnist(monkeypatch):
     y = np.array([5, 0, 4, 7, 2], np.uint8)
     arrays = {"x_train": x[:3], "y_train": y[:3], "x_test": x[3:], "y_test": y[3:]}
     pins = {key: hashlib.sha256(array.tobytes()).hexdigest() for key, array in arrays.items()}
-    monkeypatch.setattr(datasets, "_ARRAYS", {"mnist": pins, "fmnist": pins})
+    monkeypatch.setattr(images, "_ARRAYS", {"mnist": pins, "fmnist": pins})
     return arrays
 
 
 def put_idx(folder, arrays):
     folder.mkdir(parents=True, exist_ok=True)
     for key, array in arrays.items():
-        (folder / datasets._IDX[key]).write_bytes(idx(array))
+        (folder / images.IDX[key]).write_bytes(idx(array))
     return folder
 
 
@@ -119,7 +97,9 @@ def put_idx(folder, arrays):
 
 
 def test_names():
-    assert list(datasets.DATASETS) == ["digits", "mnist", "mnist-test", "usps", "fmnist"]
+    assert list(datasets.DATASETS) == [
+        "digits", "mnist", "mnist-test", "usps", "fmnist", "20news",
+    ]  # fmt: skip
 
 
 def test_digits_need_no_file():
@@ -546,7 +526,7 @@ def test_cache_that_cannot_be_written(usps_online, tmp_path):
 
 
 @pytest.mark.parametrize("download", [False, True])
-@pytest.mark.parametrize("name", ["mnist", "mnist-test", "usps", "fmnist"])
+@pytest.mark.parametrize("name", datasets._SOURCES)
 def test_absent_data_says_where_and_what(tmp_path, monkeypatch, name, download):
     given, variable = tmp_path / "given", tmp_path / "variable"
     given.mkdir()
@@ -564,9 +544,9 @@ def test_absent_data_says_where_and_what(tmp_path, monkeypatch, name, download):
 
 
 def test_sources_are_whole():
-    """Each download set is also a layout, so that a finished download is found again."""
+    """What a download ends in is a layout, so that a finished download is found again."""
     for source in datasets._SOURCES.values():
-        assert tuple(source.downloads) in source.layouts
+        assert source.own in source.layouts
         for address, checksum in source.downloads.values():
             assert address.startswith("https://")
             assert re.fullmatch("md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", checksum)
@@ -1006,7 +986,7 @@ def test_real_usps_as_libsvm_has_it(tmp_path):
         table = np.loadtxt(path.read_text().split("\n")[1:201])
         (tmp_path / name).write_bytes(libsvm(table[:, 1:], table[:, 0].astype(int)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets, "_USPS_ROWS", (200, 200))
+        patch.setattr(images, "_USPS_ROWS", (200, 200))
         small = datasets.load("usps", tmp_path, download=False)
     full = datasets.load("usps", DATA, download=False)
     rows = np.r_[:200, 7291:7491]

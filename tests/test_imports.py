@@ -21,7 +21,10 @@ MAY = {
     "metrics": {"errors"},
     "reporting.charts": set(),
     "report": set(),
-    "datasets": {"errors"},
+    "readers": {"errors"},
+    "images": {"errors", "readers"},
+    "corpora": {"errors", "readers"},
+    "datasets": {"errors", "readers", "images", "corpora"},
     "shapes": {"errors"},
     "augment": {"errors", "shapes"},
     "models.config": {"errors"},
@@ -43,7 +46,8 @@ MAY = {
     "models.optimizers": {"models.config"},
     "models.training": {"errors", "models.storage"},
 }
-OUTSIDE = {"datasets", "metrics", "runs", "report", "ledger", "main", "run_exp",
+OUTSIDE = {"datasets", "readers", "images", "corpora",
+           "metrics", "runs", "report", "ledger", "main", "run_exp",
            "sweep", "distributed", "reporting",
            "sklearn.datasets", "sklearn.metrics"}  # fmt: skip
 

@@ -1,0 +1,217 @@
+"""corpora.py: documents by hand, files as scikit-learn caches them, the real ones."""
+
+import io
+import pickle
+import tarfile
+import zlib
+
+import numpy as np
+import pytest
+from conftest import user_error
+from sklearn.utils import Bunch
+
+import corpora
+import datasets
+
+pytestmark = pytest.mark.usefixtures("nowhere")
+
+
+# ---- the vectors --------------------------------------------------------------------------------
+
+TEXTS = [
+    "apple apple apple pear",
+    "Apple pear, the fig",  # a stop word, a capital
+    "computer computer computer computer fig",
+    "kiwi",
+]
+
+
+def test_words_are_the_most_frequent_and_ties_go_by_the_alphabet():
+    """apple 4, fig 2, pear 2, kiwi 1: of the tied fig and pear the first is taken."""
+    x, kept = corpora.tf_idf(TEXTS, n_words=2, least=1)
+    assert kept.tolist() == [True, True, True, False]
+    assert (x > 0).tolist() == [[True, False], [True, True], [False, True]]
+
+
+def test_short_documents_are_left_out():
+    x, kept = corpora.tf_idf(TEXTS, n_words=3, least=3)
+    assert kept.tolist() == [True, True, False, False] and len(x) == 2
+
+
+def test_values_by_hand():
+    """idf = 1 + ln((1 + n) / (1 + documents with the word)), n = 2 after the short ones left."""
+    x, _ = corpora.tf_idf(TEXTS, n_words=3, least=2)
+    idf = 1 + np.log(3 / np.array([3, 2, 3]))  # apple, fig, pear
+    rows = np.array([[3, 0, 1], [1, 1, 1]]) * idf
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    np.testing.assert_allclose(x, rows * np.sqrt(5 / 2), rtol=1e-6)  # 5 entries in 2 rows
+    assert x.dtype == np.float32 and np.isclose((x[x > 0] ** 2).mean(), 1)
+
+
+# ---- 20 Newsgroups: files -----------------------------------------------------------------------
+
+WORDS = [f"word{letter}" for letter in "abcdefghijklmnopqrst"]
+
+
+def post(label):
+    """A document whose header must not count: eleven words, the label's own most often."""
+    return f"Subject: {WORDS[label % 20]} header\nFrom: me\n\n" + " ".join(
+        [WORDS[label % 20]] * 8 + WORDS[:3]
+    )
+
+
+def bunches(labels_train=range(20), labels_test=(3, 1)):
+    parts = {"train": list(labels_train), "test": list(labels_test)}
+    return {
+        part: Bunch(
+            data=[post(label) for label in labels],
+            target=np.array(labels),
+            filenames=np.array([str(i) for i in range(len(labels))]),
+            target_names=WORDS,
+        )
+        for part, labels in parts.items()
+    }
+
+
+def put_news(folder, content=None):
+    folder.mkdir(parents=True, exist_ok=True)
+    content = zlib.compress(pickle.dumps(content or bunches()))
+    (folder / "20news-bydate_py3.pkz").write_bytes(content)
+    return folder
+
+
+@pytest.fixture
+def small_news(monkeypatch):
+    monkeypatch.setattr(corpora, "_NEWS_ROWS", 22)
+
+
+@pytest.mark.parametrize("sub", ["20news", ""])
+def test_newsgroups_units_and_order(tmp_path, small_news, sub):
+    put_news(tmp_path / sub)
+    data = datasets.load("20news", tmp_path, download=False)
+    assert data.x.shape == (22, 20) and data.x.dtype == np.float32 and data.x.flags.c_contiguous
+    assert data.y.tolist() == [*range(20), 3, 1] and data.y.dtype == np.int64
+    assert (data.n_clusters, data.is_image, data.note) == (20, False, "")
+    assert data.x[5:20].argmax(axis=1).tolist() == list(range(5, 20))  # no header counted
+    np.testing.assert_array_equal(data.x[[20, 21]], data.x[[3, 1]])
+
+
+def test_labels_do_not_enter_x(tmp_path, small_news):
+    first = datasets.load("20news", put_news(tmp_path / "a"), download=False)
+    other = bunches()
+    other["train"].target = other["train"].target[::-1].copy()
+    second = datasets.load("20news", put_news(tmp_path / "b", other), download=False)
+    assert first.sha256 == second.sha256 and first.y.tolist() != second.y.tolist()
+
+
+def test_newsgroups_are_looked_for_in_order(tmp_path, small_news, monkeypatch):
+    variable = tmp_path / "variable"
+    places = [tmp_path / "given", variable, tmp_path / "repository" / "data", tmp_path / "cache"]
+    monkeypatch.setenv("DEEP_CLUSTERING_DATA", str(variable))
+    for i, place in enumerate(places):
+        put_news(place / "20news", bunches(labels_test=(i, i)))
+    for i, place in enumerate(places):
+        assert datasets.load("20news", places[0], download=False).y[-1] == i
+        (place / "20news" / "20news-bydate_py3.pkz").unlink()
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"", ["cannot be read as scikit-learn's 20 Newsgroups"]),
+        (b"404: not found", ["cannot be read as", "incorrect header"]),
+        (zlib.compress(pickle.dumps(bunches()))[:-200], ["cannot be read as", "incomplete"]),
+        (zlib.compress(b"text"), ["cannot be read as"]),
+        (zlib.compress(pickle.dumps({"train": 1})), ["cannot be read as"]),
+        (zlib.compress(pickle.dumps(bunches(labels_test=[1]))), ["21 rows found", "22 rows"]),
+        (zlib.compress(pickle.dumps(bunches(labels_test=[1, 20]))), ["labels", "0 to 19"]),
+        (zlib.compress(pickle.dumps(bunches([0] * 20))), ["labels", "0 to 19"]),
+    ],
+    ids=["empty", "text", "cut", "no pickle", "no bunch", "a row less", "class 20", "two classes"],
+)
+def test_newsgroups_damaged(tmp_path, small_news, capsys, content, words):
+    put_news(tmp_path)
+    (tmp_path / "20news-bydate_py3.pkz").write_bytes(content)
+    with user_error("20news-bydate_py3.pkz", *words):
+        datasets.load("20news", tmp_path, download=False)
+    assert capsys.readouterr().out == ""  # scikit-learn prints there
+
+
+def test_documents_that_are_no_text(tmp_path, small_news):
+    wrong = bunches()
+    wrong["train"].data = [None] * 20
+    with user_error("20news-bydate_py3.pkz", "cannot be read"):
+        datasets.load("20news", put_news(tmp_path, wrong), download=False)
+
+
+# ---- 20 Newsgroups: download --------------------------------------------------------------------
+
+
+@pytest.fixture
+def fetched(tmp_path, monkeypatch):
+    """Stand in for the download of a small archive; lists what was asked for."""
+    asked = []
+    archive = tmp_path / "site" / "20news-bydate.tar.gz"
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w:gz") as tar:
+        for part, labels in {"train": range(20), "test": (1, 0)}.items():
+            for i, label in enumerate(labels):
+                name = f"20news-bydate-{part}/{WORDS[label]}/{i}"
+                info, content = tarfile.TarInfo(name), post(label).encode("latin1")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+
+    def fetch(name, address, checksum):
+        asked.append(name)
+        (tmp_path / "cache").mkdir(exist_ok=True)
+        return archive
+
+    monkeypatch.setattr(datasets, "_fetch", fetch)
+    found = "sklearn.datasets._twenty_newsgroups.ARCHIVE"
+    from sklearn.datasets import _base
+    from sklearn.datasets import _twenty_newsgroups as twenty
+
+    remote = twenty.ARCHIVE._replace(checksum=_base._sha256(archive), url="http://127.0.0.1:1/")
+    monkeypatch.setattr(found, remote)
+    return asked
+
+
+def test_newsgroups_download_once(fetched, small_news, tmp_path):
+    data = datasets.load("20news")
+    assert data.n == 22 and np.bincount(data.y)[:3].tolist() == [2, 2, 1]
+    assert fetched == ["20news/20news-bydate.tar.gz"]
+    assert [p.name for p in (tmp_path / "cache").rglob("*")] == ["20news", "20news-bydate_py3.pkz"]
+    assert datasets.load("20news", download=False).sha256 == data.sha256
+    assert len(fetched) == 1
+
+
+def test_damaged_newsgroups_in_the_cache_are_fetched_again(fetched, small_news, tmp_path):
+    put_news(tmp_path / "cache" / "20news")
+    (tmp_path / "cache" / "20news" / "20news-bydate_py3.pkz").write_bytes(b"damaged")
+    with user_error("20news-bydate_py3.pkz", "cannot be read"):
+        datasets.load("20news", download=False)
+    assert datasets.load("20news").n == 22 and len(fetched) == 1
+
+
+def test_scikit_learn_expects_the_archive_that_is_pinned():
+    from sklearn.datasets._twenty_newsgroups import ARCHIVE
+
+    ((name, (address, checksum)),) = datasets._SOURCES["20news"].downloads.items()
+    assert name.endswith("/" + ARCHIVE.filename)
+    assert (address, checksum) == (ARCHIVE.url, "sha256:" + ARCHIVE.checksum)
+
+
+# ---- 20 Newsgroups: the real one ----------------------------------------------------------------
+
+
+def test_real_newsgroups(real_data):
+    data = datasets.load("20news", real_data, download=False)
+    assert data.x.shape == (18040, 2000) and data.x.dtype == np.float32
+    assert data.n_clusters == 20 and np.bincount(data.y).tolist() == [
+        785, 905, 935, 952, 916, 937, 888, 948, 966, 928,
+        957, 977, 934, 941, 954, 957, 891, 907, 760, 602,
+    ]  # fmt: skip
+    assert data.x.flags.c_contiguous and data.x.min() == 0 and np.isfinite(data.x).all()
+    entries = np.count_nonzero(data.x) / data.n
+    np.testing.assert_allclose(np.linalg.norm(data.x, axis=1), np.sqrt(entries), rtol=1e-5)
+    assert 7.1 < np.sqrt(entries) < 7.3
