@@ -215,11 +215,15 @@ def estimate(config, data, threads):
     """Return the minutes of (pretraining, the longest possible clustering) on this machine's CPU.
 
     Counts of operations over the speed of a matrix product timed here and now; networks reach
-    about 0.7 (fc) and 0.55 (conv) of it, baselines 0.3.
+    about 0.7 (fc), 0.55 (conv) and 0.5 (the others) of it, baselines 0.3.
     """
     share = min(1.0, (threads if config.deep else 1) / os.cpu_count())
     network = getattr(config, "network", None)
-    speed = product_speed() * share * {"fc": 0.7, "conv": 0.55}.get(network, 0.3)
+    speed = (
+        product_speed()
+        * share
+        * {"fc": 0.7, "conv": 0.55}.get(network, 0.5 if config.deep else 0.3)
+    )
     if network not in ("fc", "conv"):
         size = (data.n, math.prod(data.x.shape[1:]), data.n_clusters)
         return [flops / speed / 60 for flops in method_flops(config, *size)]

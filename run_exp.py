@@ -2,13 +2,13 @@
 
 Without arguments: DEC-DA's five augmented methods on its four data sets, five seeds. Settings of
 main.py given here (--maxiter 150, --pretrain-epochs 1, ...) hold for every trial. A trial that is
-done is not run again; one that was killed goes on where it stopped.
+done is not run again; one that was killed goes on where it stopped. JSON files may come first:
+`python run_exp.py configs/kingdra_ladder_im_mnist.json`.
 """
 
 import early  # isort: split
 
-import argparse
-import json
+import itertools
 import math
 import os
 import shutil
@@ -21,11 +21,12 @@ import main as single
 from errors import DISK_STATUS, UserError, disk_line, unknown
 from models import METHODS
 from models.config import pretrain_key
-from models.cost import weight_count
+from models.cost import ladder_weight_count, weight_count
 from models.samples import hash_array
 from runs import finished, identity
 from shapes import image_shape
 from sweep import Cores, Sweep, Trial
+from sweepfiles import KEYS, is_authors, read_authors, read_sweep
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
 RESULTS = os.path.join(ROOT, "results")
@@ -68,77 +69,19 @@ def parser():
     return p
 
 
-OPTIMIZER = [
-    f"{stage}{name}" for stage in ("", "pretrain_") for name in ("optimizer", "lr", "momentum")
-]
-SETTINGS = (*single.PLAIN, *OPTIMIZER, "n_clusters")
-KEYS = ("methods", "datasets", "seeds", "trials", "table", "settings")  # of a sweep's file
-
-
 def described(args, rest):
     """Return [(args, further words)] of the sweeps that the command line or its files ask for."""
     if args.file is None:
         return [(args, rest)]
-    for name in KEYS[:-1]:
-        if getattr(args, name) is not None:
-            raise UserError(f"--file and --{name}: expected only one")
-    return [read_sweep(path, args, rest) for path in args.file]
-
-
-def read_sweep(path, args, rest):
-    """Return (args, further words) of a sweep described in a JSON file.
-
-    Raises
-    ------
-    UserError
-        If the file is no JSON object of KEYS, or a value is not of the form that README tells.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            sweep = json.load(file)
-    except OSError as error:
-        raise UserError(f"cannot read {path!r}: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"{path!r} is not JSON: {error}") from error
-    if not isinstance(sweep, dict):
-        raise UserError(f"{path!r}: expected a JSON object with {', '.join(KEYS)}")
-    forms = {
-        "methods": ("a list of names", _is_list_of(str)), "seeds": ("a list of integers",
-        _is_list_of(int)), "datasets": ("a list of names", _is_list_of(str)),
-        "trials": ("an integer", lambda v: type(v) is int), "table": ("a table's id",
-        lambda v: isinstance(v, str)), "settings": ("an object", lambda v: isinstance(v, dict)),
-    }  # fmt: skip
-    for key, value in sweep.items():
-        if key not in KEYS:
-            raise UserError(f"{path!r}: {unknown('key', key, KEYS)}")
-        form, fits = forms[key]
-        if not fits(value):
-            raise UserError(f"{path!r}: {key}={value!r}: expected {form}")
-    if "seeds" in sweep and "trials" in sweep:
-        raise UserError(f"{path!r}: seeds and trials: expected only one")
-    words = []
-    for name, value in sweep.get("settings", {}).items():
-        words += _setting(path, name, value)
-    told = {key: sweep.get(key) for key in KEYS[:-1]}
-    return argparse.Namespace(**vars(args) | told), [*words, *rest]
-
-
-def _is_list_of(kind):
-    return lambda value: isinstance(value, list) and value and all(type(v) is kind for v in value)
-
-
-def _setting(path, name, value):
-    """Return main.py's words for a setting, e.g. {"tol": 0.01} or {"aug_pretrain": false}."""
-    flag = name.replace("_", "-")
-    if name not in SETTINGS:
-        raise UserError(f"{path!r}: {unknown('setting', name, SETTINGS)}")
-    if isinstance(value, bool):
-        return [f"--{flag}" if value else f"--no-{flag}"]
-    if isinstance(value, list) and value and all(isinstance(v, (int, float)) for v in value):
-        return [f"--{flag}", *map(str, value)]
-    if not isinstance(value, (int, float, str)):
-        raise UserError(f"{path!r}: {name}={value!r}: expected a number, a name, true or false")
-    return [f"--{flag}={value}"]
+    sweeps = []
+    for path in args.file:
+        authors = is_authors(path)
+        for name in KEYS[:-1]:
+            told = getattr(args, name) is not None
+            if told and not (authors and name in ("trials", "seeds")):
+                raise UserError(f"--file and --{name}: expected only one")
+        sweeps.append((read_authors if authors else read_sweep)(path, args, rest))
+    return sweeps
 
 
 def wanted(args):
@@ -246,6 +189,9 @@ def _trial(words, data, hashes):
                 hashes[shape] = hash_array(data.x.reshape(-1, *shape))
             key, _ = pretrain_key(config, shape, hashes[shape], args.seed)
             weights = os.path.join(args.cache_dir, key, "ae_weights.h5")
+    elif config.deep:
+        count = ladder_weight_count(config, math.prod(data.x.shape[1:]), data.n_clusters)
+        size = 2e-6 * count  # of the two files that `megabytes` takes a run to keep, there is one
     arrays = 1e-6 * data.n * (8 + 4 * width)  # labels and embedding
     return Trial(
         name=f"{args.method} {data.name} seed {args.seed}",
@@ -328,7 +274,10 @@ def write_report():
 
 def run(argv):
     """Do what the command line asks for; return the exit status."""
-    args, rest = parser().parse_known_args(argv)
+    files = list(itertools.takewhile(lambda word: word.endswith(".json"), argv))
+    args, rest = parser().parse_known_args(argv[len(files) :])
+    if files:
+        args.file = files + (args.file or [])
     if args.tables or args.report:
         if rest:
             flag = "--tables" if args.tables else "--report"

@@ -3,7 +3,8 @@
     python benchmarks/profile_step.py --threads 1
 
 A table a network: milliseconds a step and share of each kind of kernel, as TensorFlow's own
-profiler recorded them in --steps steps; what no kernel accounts for is the executor and Python.
+profiler recorded them in --steps steps; what no kernel accounts for is the executor and Python. The
+augmentation, one kernel compiled by XLA which the profiler does not name, is timed alone.
 Beside the matrix products and convolutions stands how long they would take at the speed of a large
 float32 matrix product timed in the same run: no rearrangement of float32 work gets below it.
 """
@@ -26,7 +27,6 @@ from models.cost import step_flops  # noqa: E402
 
 # The first pattern that a kernel's "name:type" matches gives its kind.
 KINDS = {
-    "augmentation (XLA)": r"Xla",
     "optimizer": r":ResourceApply",
     "matrix products": r":\w*MatMul",
     "gather rows": r":\w*Gather",
@@ -86,6 +86,12 @@ def profile(network, side, steps, precision, details):
     table = collections.Counter()
     for name, seconds in kernels.items():
         table[kind(name)] += seconds
+    batch_of_images = trainer.x[:batch]
+    transform = pretraining.single_augmentation()
+    transform(batch_of_images, tf.constant([0, 0]))
+    table["augmentation"] = pretraining.seconds(
+        lambda: [transform(batch_of_images, tf.constant([0, i])) for i in range(steps)]
+    )
     table["executor, Python"] = wall - sum(table.values())
     floor = step_flops(network, (side, side, 1), batch) / speed
     print(f"\n{network} {side}x{side}, {precision}: {wall / steps * 1e3:.1f} ms a step\n")

@@ -81,10 +81,19 @@ def method_flops(config, n, d, k):
 
 def _ladder_flops(config, n, d, k):
     """Return the operations of all passes of Kingdra's members, or of IMSAT's network."""
-    widths = (d, *config.widths, k)
-    products = 2 * sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    products = 2 * _layers(config, d, k)
     if not hasattr(config, "members"):  # IMSAT: clean, perturbed, and the search
         return 3 * n * config.epochs * products * (2 + 1.5 * config.power_iterations)
     paths = 4 if config.pseudo_labels else 3  # clean, corrupted, decoder, pseudo-labelled
     epochs = config.epochs_first + (config.rounds - 1) * config.epochs
     return 3 * n * epochs * config.members * products * paths
+
+
+def _layers(config, d, k):
+    widths = (d, *config.widths, k)
+    return sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+
+
+def ladder_weight_count(config, d, k):
+    """Return how many weights Kingdra's members, or IMSAT's network, have, but for small ones."""
+    return 2 * _layers(config, d, k) * getattr(config, "members", 1)

@@ -15,7 +15,7 @@ from models.agreement import (
 
 
 def plain_groups(labels, confident, high, low, k):
-    """Word for word: lists of strongly alike and of not strongly unlike samples, pruned in place."""
+    """Word for word: lists of strongly alike and of not strongly unlike samples, pruned."""
     m, n = labels.shape
     agree = (labels[:, :, None] == labels[:, None, :]).sum(axis=0)  # (n, n)
     alike = [list(np.flatnonzero(agree[i] > high)) if confident[i] else [] for i in range(n)]

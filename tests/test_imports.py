@@ -28,7 +28,10 @@ MAY = {
     "shapes": {"errors"},
     "augment": {"errors", "shapes"},
     "models.config": {"errors"},
-    "models.presets": {"errors", "models.config"},
+    "models.presets": {"errors", "models.config", "models.config_kingdra"},
+    "models.config_kingdra": {"errors", "models.config"},
+    "models.agreement": set(),
+    "models.ladder": set(),
     "models.samples": {"errors"},
     "models.baselines": {
         "errors",
