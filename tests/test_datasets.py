@@ -705,6 +705,18 @@ def test_folder_of_classes_in_colour(tmp_path):
 @pytest.mark.parametrize("k", [0, 1, -3, 4, 2.0, "2", True, float("nan")])
 def test_number_of_clusters_out_of_range(tmp_path, k):
     with user_error(f"n_clusters={k!r}", "from 2 to 3"):
+@pytest.mark.parametrize("labels", [[7, 5, 7], [[7], [5], [7]], [7.0, 5.0, 7.0], None])
+def test_folder_of_arrays_as_kingdra_has_it(tmp_path, labels):
+    save(tmp_path / "train_X.npy", x=VECTORS)
+    draw(tmp_path / "picture.png", 0)
+    if labels is not None:
+        save(tmp_path / "train_Y.npy", y=np.array(labels))
+    data = datasets.load_file(tmp_path, None if labels else 2)
+    np.testing.assert_array_equal(data.x, VECTORS.astype(np.float32))
+    assert data.x.dtype == np.float32 and data.name == tmp_path.name and data.n_clusters == 2
+    assert data.y is None if labels is None else data.y.tolist() == [1, 0, 1]
+
+
         datasets.load_file(save(tmp_path / "a.npy", x=VECTORS), k)
 
 
@@ -903,6 +915,24 @@ def test_folder_with_images_on_two_levels(tmp_path):
     draw(tmp_path / "sub" / "0.png", 0)
     with user_error("1 images in it and 1 in its sub-folders", "one of the two"):
         datasets.load_file(tmp_path, 2)
+
+def test_folder_of_arrays_damaged(tmp_path):
+    save(tmp_path / "train_X.npy", x=VECTORS)
+    with user_error(tmp_path, "0 distinct labels", "--n-clusters"):
+        datasets.load_file(tmp_path)
+    save(tmp_path / "train_Y.npy", y=np.array([0, 1]))
+    with user_error(tmp_path, "(2,)", "(3,)"):
+        datasets.load_file(tmp_path)
+    (tmp_path / "train_Y.npy").write_text("text")
+    with user_error("train_Y.npy", "b'text'"):
+        datasets.load_file(tmp_path)
+    save(tmp_path / "train_X.npy", x=VECTORS * np.nan)
+    with user_error(tmp_path, "train_Y.npy"):
+        datasets.load_file(tmp_path)
+    (tmp_path / "train_Y.npy").unlink()
+    with user_error(tmp_path, "6 values", "NaN"):
+        datasets.load_file(tmp_path, 2)
+
 
 
 @pytest.mark.parametrize("other", [{"size": (3, 4)}, {"mode": "RGB", "value": (0, 0, 0)}])
