@@ -98,7 +98,8 @@ def put_idx(folder, arrays):
 
 def test_names():
     assert list(datasets.DATASETS) == [
-        "digits", "mnist", "mnist-test", "usps", "fmnist", "20news",
+        "digits", "mnist", "mnist-test", "usps", "fmnist",
+        "20news", "reuters10k", "cifar10", "stl10", "ytf",
     ]  # fmt: skip
 
 
@@ -429,7 +430,7 @@ def server(tmp_path, monkeypatch):
 def usps_online(server, small_usps, monkeypatch):
     """Serve the small USPS in place of libsvm's, with its checksums."""
     put_usps(server.site, "bz2")
-    source = datasets._SOURCES["usps"]
+    source = datasets.SOURCES["usps"]
     downloads = {
         name: (
             server.address + Path(name).name,
@@ -513,7 +514,7 @@ def test_nobody_answers(usps_online, monkeypatch):
     retrieve = pooch.retrieve
     monkeypatch.setattr(pooch, "retrieve", lambda *a, **k: (tries.append(1), retrieve(*a, **k)))
     closed = ("http://127.0.0.1:1/usps.bz2", "md5:0")
-    monkeypatch.setitem(datasets._SOURCES["usps"].downloads, "usps/usps.bz2", closed)
+    monkeypatch.setitem(datasets.SOURCES["usps"].downloads, "usps/usps.bz2", closed)
     with pytest.raises(UserError, match="downloading failed .*refused"):
         datasets.load("usps")
     assert len(tries) == 1  # never connected: offline, so no second try
@@ -526,7 +527,7 @@ def test_cache_that_cannot_be_written(usps_online, tmp_path):
 
 
 @pytest.mark.parametrize("download", [False, True])
-@pytest.mark.parametrize("name", datasets._SOURCES)
+@pytest.mark.parametrize("name", datasets.SOURCES)
 def test_absent_data_says_where_and_what(tmp_path, monkeypatch, name, download):
     given, variable = tmp_path / "given", tmp_path / "variable"
     given.mkdir()
@@ -537,16 +538,21 @@ def test_absent_data_says_where_and_what(tmp_path, monkeypatch, name, download):
     message = str(caught.value)
     places = (given, variable, tmp_path / "repository" / "data", tmp_path / "cache")
     assert all(f"  {place} (" in message for place in places)
-    assert all(address in message for address, _ in datasets._SOURCES[name].downloads.values())
-    assert all(" + ".join(names) in message for names in datasets._SOURCES[name].layouts)
+    assert all(address in message for address, _ in datasets.SOURCES[name].downloads.values())
+    assert all(" + ".join(names) in message for names in datasets.SOURCES[name].layouts)
     assert "--data-dir" in message and repr(name) in message.split("\n")[0]
-    assert ("no network in tests" if download else "downloading is off") in message
+    source = datasets.SOURCES[name]
+    assert f"licence: {source.licence}" in message and source.origin in message
+    if not source.downloads:
+        assert "it cannot be downloaded" in message or not download
+    else:
+        assert ("no network in tests" if download else "downloading is off") in message
 
 
 def test_sources_are_whole():
     """What a download ends in is a layout, so that a finished download is found again."""
-    for source in datasets._SOURCES.values():
-        assert source.own in source.layouts
+    for source in datasets.SOURCES.values():
+        assert source.own in source.layouts if source.downloads else source.origin
         for address, checksum in source.downloads.values():
             assert address.startswith("https://")
             assert re.fullmatch("md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", checksum)
@@ -699,12 +705,6 @@ def test_folder_of_classes_in_colour(tmp_path):
     np.testing.assert_array_equal(data.x[:, 0, 0], [[1, 0, 0], [1, 0, 0], [0, 1, 0]])
 
 
-# ---- a user's own data: every mistake -----------------------------------------------------------
-
-
-@pytest.mark.parametrize("k", [0, 1, -3, 4, 2.0, "2", True, float("nan")])
-def test_number_of_clusters_out_of_range(tmp_path, k):
-    with user_error(f"n_clusters={k!r}", "from 2 to 3"):
 @pytest.mark.parametrize("labels", [[7, 5, 7], [[7], [5], [7]], [7.0, 5.0, 7.0], None])
 def test_folder_of_arrays_as_kingdra_has_it(tmp_path, labels):
     save(tmp_path / "train_X.npy", x=VECTORS)
@@ -717,6 +717,12 @@ def test_folder_of_arrays_as_kingdra_has_it(tmp_path, labels):
     assert data.y is None if labels is None else data.y.tolist() == [1, 0, 1]
 
 
+# ---- a user's own data: every mistake -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [0, 1, -3, 4, 2.0, "2", True, float("nan")])
+def test_number_of_clusters_out_of_range(tmp_path, k):
+    with user_error(f"n_clusters={k!r}", "from 2 to 3"):
         datasets.load_file(save(tmp_path / "a.npy", x=VECTORS), k)
 
 
@@ -910,12 +916,6 @@ def test_folder_without_images(tmp_path):
         datasets.load_file(tmp_path, 2)
 
 
-def test_folder_with_images_on_two_levels(tmp_path):
-    draw(tmp_path / "0.png", 0)
-    draw(tmp_path / "sub" / "0.png", 0)
-    with user_error("1 images in it and 1 in its sub-folders", "one of the two"):
-        datasets.load_file(tmp_path, 2)
-
 def test_folder_of_arrays_damaged(tmp_path):
     save(tmp_path / "train_X.npy", x=VECTORS)
     with user_error(tmp_path, "0 distinct labels", "--n-clusters"):
@@ -933,6 +933,12 @@ def test_folder_of_arrays_damaged(tmp_path):
     with user_error(tmp_path, "6 values", "NaN"):
         datasets.load_file(tmp_path, 2)
 
+
+def test_folder_with_images_on_two_levels(tmp_path):
+    draw(tmp_path / "0.png", 0)
+    draw(tmp_path / "sub" / "0.png", 0)
+    with user_error("1 images in it and 1 in its sub-folders", "one of the two"):
+        datasets.load_file(tmp_path, 2)
 
 
 @pytest.mark.parametrize("other", [{"size": (3, 4)}, {"mode": "RGB", "value": (0, 0, 0)}])
