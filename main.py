@@ -17,8 +17,9 @@ import time
 import datasets
 from errors import DISK_STATUS, TrainingFailed, UserError, disk_line, unknown
 from models import METHODS, preset
-from models.config import OPTIMIZERS, Adam, PretrainConfig, digest
-from models.cost import baseline_flops, step_flops
+from models.config import OPTIMIZERS, Adam, digest
+from models.cost import method_flops, step_flops
+from models.presets import CONFIGS
 from shapes import image_shape
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
@@ -103,15 +104,40 @@ def parser():
     add("--min-dist", type=float, help="smallest distance in the map (UMAP+HDBSCAN)")
     add("--min-samples", type=int, metavar="N", help="neighbours of a dense point (UMAP+HDBSCAN)")
     add("--min-share", type=float, help="smallest cluster, share of the samples (UMAP+HDBSCAN)")
+    for title, fields in OWN.items():
+        group = p.add_argument_group(f"settings of {title}")
+        for f in fields:
+            flag = "--" + f.name.replace("_", "-")
+            form = {"type": f.metadata["kind"], "metavar": f.metadata["kind"].__name__.upper()}
+            if isinstance(f.default, bool):
+                form = {"action": argparse.BooleanOptionalAction, "default": None}
+            elif isinstance(f.default, tuple):
+                form["nargs"] = "+"
+            group.add_argument(flag, help=f.metadata["help"], **form)
     return p
 
 
+def _own():
+    """Return {methods: fields of their settings that declare a flag}, each flag once."""
+    methods, own, seen = {}, {}, set()
+    for name, config in CONFIGS.items():
+        methods.setdefault(type(config), []).append(name)
+    for kind, names in methods.items():
+        flags = [f for f in dataclasses.fields(kind) if "help" in f.metadata]
+        fields = [f for f in flags if f.name not in seen]
+        if fields:
+            own[", ".join(names)] = fields
+            seen |= {f.name for f in fields}
+    return own
+
+
+OWN = _own()
 PLAIN = (
     "pretrain_epochs", "maxiter", "update_interval", "tol", "batch_size", "latent_dim", "n_init",
     "alpha", "beta", "epochs", "self_paced", "selection", "init", "aug_pretrain", "aug_cluster",
     "shift", "shift_pixels", "rotation", "center", "precision", "noise", "n_neighbors", "landmarks",
     "sigma", "scale", "covariance", "reg_covar", "components", "min_dist", "min_samples",
-    "min_share",
+    "min_share", *(f.name for fields in OWN.values() for f in fields),
 )  # fmt: skip
 
 
@@ -191,14 +217,12 @@ def estimate(config, data, threads):
     Counts of operations over the speed of a matrix product timed here and now; networks reach
     about 0.7 (fc) and 0.55 (conv) of it, baselines 0.3.
     """
-    if not isinstance(config, PretrainConfig):
-        flops = baseline_flops(config, data.n, math.prod(data.x.shape[1:]), data.n_clusters)
-        return [0.0, flops / (0.3 * product_speed() / os.cpu_count()) / 60]
-    speed = (
-        product_speed()
-        * {"fc": 0.7, "conv": 0.55}[config.network]
-        * min(1.0, threads / os.cpu_count())
-    )
+    share = min(1.0, (threads if config.deep else 1) / os.cpu_count())
+    network = getattr(config, "network", None)
+    speed = product_speed() * share * {"fc": 0.7, "conv": 0.55}.get(network, 0.3)
+    if network not in ("fc", "conv"):
+        size = (data.n, math.prod(data.x.shape[1:]), data.n_clusters)
+        return [flops / speed / 60 for flops in method_flops(config, *size)]
     shape = data.x.shape[1:]
     shape = image_shape(shape) if config.network == "conv" else shape
     passes = math.ceil(data.n / config.batch_size)
@@ -229,8 +253,11 @@ def quiet_stderr():
             os.close(kept)
 
 
-def set_up(threads, device):
-    """Prepare TensorFlow: threads, device, repeatable operations. Return what was found."""
+def set_up(threads, device, parallel=False):
+    """Prepare TensorFlow: threads, device, repeatable operations. Return what was found.
+
+    parallel: the threads work side by side on graphs of their own, not together on one.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with early.importing(), quiet_stderr():
@@ -242,8 +269,8 @@ def set_up(threads, device):
             tf.config.set_visible_devices([], "GPU")
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.threading.set_intra_op_parallelism_threads(1 if parallel else threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads if parallel else 1)
         tf.config.experimental.enable_op_determinism()
         tf.zeros(())  # starts the device: its messages come here
     if device == "gpu" and not gpus:
@@ -260,8 +287,8 @@ def environment_of(config, args):
 
     A baseline needs no TensorFlow, and one thread, with which its sums are always the same.
     """
-    if isinstance(config, PretrainConfig):
-        return set_up(args.threads, args.device)
+    if config.deep:
+        return set_up(args.threads, args.device, config.parallel)
     if args.device == "gpu":
         raise UserError(f"device 'gpu': {args.method} runs on the CPU; expected cpu")
     return {"device": cpu_name(), "threads": 1}
@@ -336,7 +363,7 @@ def run(args):
     data = load_data(args)
     config = resolve(args, data)
     check_shapes(config, data)
-    if args.pretrained_weights is not None and not isinstance(config, PretrainConfig):
+    if args.pretrained_weights is not None and not config.pretrains:
         raise UserError(f"--pretrained-weights: {args.method} has no auto-encoder to start from")
     folder = folder_of(args, data, config)
     if args.dry_run:
@@ -370,7 +397,7 @@ def run(args):
     result = runs.execute(job, not args.quiet, args.overwrite, command)
     print_scores(result, "kmeans_", "k-means on the auto-encoder")
     print_scores(result)
-    steps = "clustering steps" if isinstance(config, PretrainConfig) else "iterations"
+    steps = "clustering steps" if config.pretrains else "iterations"
     print(f"{result['iterations']} {steps}, {result['seconds_total']:.0f} s in all; "
           f"labels, weights, log and figure (clusters.png) in {folder}")  # fmt: skip
 

@@ -20,7 +20,7 @@ import ledger
 import main as single
 from errors import DISK_STATUS, UserError, disk_line, unknown
 from models import METHODS
-from models.config import PretrainConfig, pretrain_key
+from models.config import pretrain_key
 from models.cost import weight_count
 from models.samples import hash_array
 from runs import finished, identity
@@ -134,6 +134,8 @@ def _setting(path, name, value):
         raise UserError(f"{path!r}: {unknown('setting', name, SETTINGS)}")
     if isinstance(value, bool):
         return [f"--{flag}" if value else f"--no-{flag}"]
+    if isinstance(value, list) and value and all(isinstance(v, (int, float)) for v in value):
+        return [f"--{flag}", *map(str, value)]
     if not isinstance(value, (int, float, str)):
         raise UserError(f"{path!r}: {name}={value!r}: expected a number, a name, true or false")
     return [f"--{flag}={value}"]
@@ -235,7 +237,7 @@ def _trial(words, data, hashes):
     config = single.resolve(args, data)
     single.check_shapes(config, data)
     weights, size, width = None, 0.0, data.n_clusters
-    if isinstance(config, PretrainConfig):
+    if config.pretrains:
         shape, width = data.x.shape[1:], config.latent_dim
         shape = image_shape(shape) if config.network == "conv" else shape
         size = 4e-6 * weight_count(config.network, shape, width)

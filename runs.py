@@ -8,6 +8,7 @@ Labels, where there are any, are used here and only here, to score.
 import contextlib
 import csv
 import datetime
+import glob
 import importlib.metadata
 import json
 import math
@@ -20,13 +21,14 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from inspect import signature
 
 import numpy as np
 
 import metrics
 from errors import FolderInUse, UserError
-from models import build
-from models.config import PretrainConfig, Settings, digest
+from models import build, class_of
+from models.config import Settings, digest
 from models.monitor import Monitor
 from models.presets import preset
 from models.storage import locked, remove_leftovers, replacing, save_json
@@ -120,10 +122,13 @@ class RunMonitor(Monitor):
     y : int array (n,), optional
     show : bool
         Progress on stderr.
+    columns : sequence of str
+        What the method logs besides LOG_COLUMNS.
     """
 
-    def __init__(self, path, y=None, show=True):
+    def __init__(self, path, y=None, show=True, columns=()):
         self.path, self.y, self.show = path, y, show
+        self.columns = [*LOG_COLUMNS, *(name for name in columns if name not in LOG_COLUMNS)]
         self._bar = None
         self._after = {}
 
@@ -140,7 +145,7 @@ class RunMonitor(Monitor):
             or (row["phase"] == phase and int(row["step"]) < step)
         ]
         with replacing(self.path) as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, LOG_COLUMNS)
+            writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(kept)
         self.close()
@@ -155,16 +160,20 @@ class RunMonitor(Monitor):
         if self._bar is not None:
             self._bar.update(step - self._bar.n)
 
-    def row(self, phase, step, values, labels=None):
+    def row(self, phase, step, values, labels=None, others=None):
         values = dict(values)
         if labels is not None and self.y is not None:
             score = metrics.scores(self.y, labels)
             values |= {name: score[name] for name in ("acc", "nmi", "ari")}
+        for name, parts in (others or {}).items():
+            if self.y is not None and parts:
+                some = [metrics.acc(self.y if i is None else self.y[i], c) for i, c in parts]
+                values[f"{name}_acc"] = float(np.mean(some))
         row = {"phase": phase, "step": step} | {
-            name: f"{value:.6g}" for name, value in values.items() if name in LOG_COLUMNS
+            name: f"{value:.6g}" for name, value in values.items() if name in self.columns
         }
         with open(self.path, "a", newline="") as file:
-            csv.DictWriter(file, LOG_COLUMNS).writerow(row)
+            csv.DictWriter(file, self.columns).writerow(row)
         if self._bar is not None:
             names = [name for name in ("loss", "changed", "acc", "nmi") if name in row]
             shown = {name: row[name][:6] for name in names}
@@ -234,17 +243,23 @@ def _claim(run, overwrite):
                 "or --overwrite it"
             )
     if overwrite:
-        for name in RUN_FILES:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(os.path.join(run.folder, name))
+        _remove(run.folder, (*RUN_FILES, *CHECKPOINTS))
     save_json(path, mine)
 
 
 RUN_FILES = (
     "config.json", "log.csv", "labels.npy", "embedding.npy", "clusters.png", "ae_weights.h5",
-    "model_final.h5", "result.json", "checkpoint.h5", "checkpoint.h5.damaged",
-    "stderr.txt",
+    "model_final.h5", "result.json", "checkpoint*.h5.damaged", "stderr.txt",
 )  # fmt: skip
+CHECKPOINTS = ("checkpoint*.h5",)
+
+
+def _remove(folder, patterns):
+    """Remove a folder's files of these names."""
+    for pattern in patterns:
+        for path in glob.glob(os.path.join(glob.escape(folder), pattern)):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(path)
 
 
 def make_folder(path):
@@ -294,15 +309,19 @@ def execute(run, show=True, overwrite=False, command=""):
         if done is not None:
             return done
         begin = time.monotonic()
-        monitor = RunMonitor(os.path.join(run.folder, "log.csv"), run.data.y, show)
+        monitor = RunMonitor(
+            os.path.join(run.folder, "log.csv"), run.data.y, show, run.config.logged
+        )
         deep = {
             "run_dir": run.folder, "cache_dir": run.cache_dir,
             "pretrained_weights": run.pretrained_weights,
             "checkpoint_seconds": run.checkpoint_seconds,
+            "workers": run.environment.get("threads", 1),
         }  # fmt: skip
+        parameters = signature(class_of(run.method)).parameters
         model = build(
             run.method, run.data.n_clusters, config=run.config, random_state=run.seed,
-            monitor=monitor, **(deep if isinstance(run.config, PretrainConfig) else {}),
+            monitor=monitor, **{name: v for name, v in deep.items() if name in parameters},
         )  # fmt: skip
         try:
             model.fit(run.data.x)
@@ -329,8 +348,7 @@ def _keep(run, model, command, seconds):
     )  # fmt: skip
     result = describe(run, model, command, seconds)
     save_json(place("result.json"), result)
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(place("checkpoint.h5"))
+    _remove(run.folder, CHECKPOINTS)
     return result
 
 
@@ -339,11 +357,11 @@ def describe(run, model, command, seconds):
     row = about(run.identity()) | {"status": "ok"}
     if run.data.y is not None:
         row |= metrics.scores(run.data.y, model.labels_)
-    if run.data.y is not None and isinstance(run.config, PretrainConfig):
-        refresh = metrics.scores(run.data.y, model.refresh_labels_)
-        row |= {"refresh_acc": refresh["acc"], "refresh_nmi": refresh["nmi"]}
-        start = metrics.scores(run.data.y, model.initial_labels_)
-        row |= {f"kmeans_{name}": start[name] for name in ("acc", "nmi", "ari")}
+    if run.data.y is not None and run.config.deep:
+        for kind, labels in model.other_labels().items():
+            found = [metrics.scores(run.data.y, one) for one in np.atleast_2d(labels)]
+            for name in ("acc", "nmi") + ("ari",) * (kind == "kmeans"):
+                row[f"{kind}_{name}"] = float(np.mean([score[name] for score in found]))
     settings = ("pretrain_epochs", "aug_pretrain", "aug_cluster")
     row |= {name: getattr(run.config, name) for name in settings if hasattr(run.config, name)}
     row |= {

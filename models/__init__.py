@@ -23,6 +23,8 @@ CLASSES = {  # settings -> (module, class); the others are models.dec's
     "GDLConfig": ("models.baselines", "GraphDegreeLinkage"),
     "GMMConfig": ("models.baselines", "Gaussians"),
     "UMAPConfig": ("models.baselines", "UMAPHDBSCAN"),
+    "KingdraConfig": ("models.kingdra", "Kingdra"),
+    "IMSATConfig": ("models.imsat", "IMSAT"),
 }
 # name -> (module, class): the method is the class; network and augmentation are in its config.
 METHODS = {
@@ -34,7 +36,8 @@ METHODS = {
 }
 
 
-def _class(method):
+def class_of(method):
+    """Return a method's class; UserError if there is no such method."""
     if method not in METHODS:
         raise UserError(unknown("method", method, METHODS))
     module, name = METHODS[method]
@@ -72,7 +75,7 @@ def build(method, n_clusters, *, dataset=None, n=None, config=None, random_state
     >>> from models import build
     >>> labels = build("ConvDEC-DA", 10, random_state=0).fit_predict(images)  # doctest: +SKIP
     """
-    cls = _class(method)
+    cls = class_of(method)
     config = config or preset(method, dataset, n)
     names = {f.name for f in dataclasses.fields(config)}
     changes = {name: others.pop(name) for name in list(others) if name in names}
@@ -99,7 +102,7 @@ def load(path):
             f"{str(path)!r} holds {about.get('kind', 'something else')} weights: expected a whole "
             "model (model_final.h5)"
         )
-    cls = _class(about["method"])
+    cls = class_of(about["method"])
     model = cls(
         about["n_clusters"], type(preset(about["method"])).from_dict(about["config"]),
         method=about["method"], random_state=about["random_state"],
@@ -107,4 +110,4 @@ def load(path):
     return model.restore(path, arrays, about)
 
 
-__all__ = ["METHODS", "Config", "build", "load", "preset"]
+__all__ = ["METHODS", "Config", "build", "class_of", "load", "preset"]

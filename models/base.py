@@ -345,6 +345,10 @@ class DeepClusterer(Estimator):
 
     # -- use after fit -----------------------------------------------------------------------
 
+    def other_labels(self):
+        """Return {name: labels (n,)} of the training samples that are not the result."""
+        return {"refresh": self.refresh_labels_, "kmeans": self.initial_labels_}
+
     def _encode(self, x):
         """Return the embedding z (n, z) of samples, without augmentation."""
         parts = [self._encode_batch(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)]

@@ -29,6 +29,17 @@ class Adam:
 OPTIMIZERS = {"sgd": SGD, "adam": Adam}
 
 
+def setting(default, text, kind=None):
+    """Return a record's field that main.py offers as a flag, with the help text.
+
+    kind is the type of the flag's value, or of each of its values where the default is a tuple;
+    that of the default unless given.
+    """
+    if kind is None:
+        kind = type(default[0] if isinstance(default, tuple) else default)
+    return field(default=default, metadata={"help": text, "kind": kind})
+
+
 def _is_number(value):
     """Whether a value is a finite int or float; True and False are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
@@ -38,6 +49,10 @@ class Settings:
     """What the records of settings have in common: checks, and the way to plain data and back."""
 
     needs_images = False  # whether samples must have, or be given, the shape of images
+    deep = False  # whether the method is a network, with checkpoints in its run folder
+    pretrains = False  # whether it starts from an auto-encoder that runs can share
+    parallel = False  # whether its threads train members side by side, a thread each
+    logged = ()  # what it logs besides runs.LOG_COLUMNS
 
     def _flag(self, name):
         if not isinstance(getattr(self, name), bool):
@@ -58,9 +73,33 @@ class Settings:
             what = "an integer" if integer else "a number"
             raise UserError(f"{name}={value!r}: expected {what} >= {least}{limit}")
 
+    def _check_optimizer(self, name):
+        optimizer = getattr(self, name)
+        if not isinstance(optimizer, (SGD, Adam)):
+            raise UserError(f"{name}={optimizer!r}: expected SGD(...) or Adam(...)")
+        prefix = name.replace("optimizer", "lr")
+        if not (_is_number(optimizer.lr) and optimizer.lr > 0):
+            raise UserError(f"{prefix}={optimizer.lr!r}: expected a finite number > 0")
+        momentum = getattr(optimizer, "momentum", 0.0)
+        if not (_is_number(momentum) and 0 <= momentum < 1):
+            raise UserError(f"momentum={momentum!r}: expected a number >= 0 and < 1")
+
+    def _numbers(self, name, least, count=None, integer=False):
+        """Check a sequence of numbers and keep it as a tuple; count None: one or more."""
+        values = getattr(self, name)
+        good = isinstance(values, (list, tuple)) and len(values) >= 1
+        good = good and (count is None or len(values) == count)
+        kinds = (int,) if integer else (int, float)
+        good = good and all(_is_number(v) and isinstance(v, kinds) and v >= least for v in values)
+        if not good:
+            what = ("" if count is None else f"{count} ") + ("integers" if integer else "numbers")
+            raise UserError(f"{name}={values!r}: expected {what} >= {least}")
+        object.__setattr__(self, name, tuple(values))
+
     def to_dict(self):
         """Return plain data that JSON can hold; the inverse of `from_dict`."""
-        return dataclasses.asdict(self)
+        data = dataclasses.asdict(self)
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in data.items()}
 
     @classmethod
     def from_dict(cls, data):
@@ -92,6 +131,9 @@ class Settings:
 class PretrainConfig(Settings):
     """The auto-encoder, its pretraining, and k-means on its codes."""
 
+    deep = True
+    pretrains = True
+
     network: str = "fc"  # "fc": D-500-500-2000-10, "conv": 32-64-128-10
     latent_dim: int = 10
     batch_size: int = 256
@@ -119,17 +161,6 @@ class PretrainConfig(Settings):
         self._number("rotation", 0, most=180)
         self._flag("aug_pretrain")
         self._check_optimizer("pretrain_optimizer")
-
-    def _check_optimizer(self, name):
-        optimizer = getattr(self, name)
-        if not isinstance(optimizer, (SGD, Adam)):
-            raise UserError(f"{name}={optimizer!r}: expected SGD(...) or Adam(...)")
-        prefix = name.replace("optimizer", "lr")
-        if not (_is_number(optimizer.lr) and optimizer.lr > 0):
-            raise UserError(f"{prefix}={optimizer.lr!r}: expected a finite number > 0")
-        momentum = getattr(optimizer, "momentum", 0.0)
-        if not (_is_number(momentum) and 0 <= momentum < 1):
-            raise UserError(f"momentum={momentum!r}: expected a number >= 0 and < 1")
 
     @property
     def needs_images(self):

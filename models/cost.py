@@ -55,14 +55,17 @@ def step_flops(network, shape, batch_size, latent_dim=10, decoder=True):
     return 2 * batch_size * products
 
 
-def baseline_flops(config, n, d, k):
-    """Return about how many floating-point operations a baseline takes on n samples of d values.
+def method_flops(config, n, d, k):
+    """Return about how many operations (pretraining, clustering) take on n samples of d values.
 
-    An order of magnitude: how many iterations it takes is the data's.
+    For methods without the auto-encoders above; an order of magnitude for those of which the data
+    decide how many iterations they take.
     """
+    if type(config).__name__ in ("KingdraConfig", "IMSATConfig"):
+        return 0.0, _ladder_flops(config, n, d, k)
     distances = 2 * n * d  # to one point
     eigenvectors = 500 * n * 20 * k
-    return {
+    clustering = {
         "KMeansConfig": lambda c: 60 * c.n_init * k * distances,
         "NMFConfig": lambda c: 8 * k * c.maxiter * distances,
         "NcutConfig": lambda c: n * distances + eigenvectors,
@@ -72,4 +75,16 @@ def baseline_flops(config, n, d, k):
         "GMMConfig": lambda c: 2 * k * c.n_init * c.maxiter * distances
         * (d if c.covariance == "full" else 4),
         "UMAPConfig": lambda c: n * (5000 * d + 100_000_000),
-    }[type(config).__name__](config)  # fmt: skip
+    }[type(config).__name__]  # fmt: skip
+    return 0.0, clustering(config)
+
+
+def _ladder_flops(config, n, d, k):
+    """Return the operations of all passes of Kingdra's members, or of IMSAT's network."""
+    widths = (d, *config.widths, k)
+    products = 2 * sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    if not hasattr(config, "members"):  # IMSAT: clean, perturbed, and the search
+        return 3 * n * config.epochs * products * (2 + 1.5 * config.power_iterations)
+    paths = 4 if config.pseudo_labels else 3  # clean, corrupted, decoder, pseudo-labelled
+    epochs = config.epochs_first + (config.rounds - 1) * config.epochs
+    return 3 * n * epochs * config.members * products * paths

@@ -10,8 +10,12 @@ class Monitor:
     def progress(self, phase, step):
         """A step was made."""
 
-    def row(self, phase, step, values, labels=None):
-        """Something to log: {name: float}, and the labels (n,) if they were just assigned."""
+    def row(self, phase, step, values, labels=None, others=None):
+        """Something to log: {name: float}, and the labels (n,) if they were just assigned.
+
+        others is {name: [(sample numbers or None for all, their labels), ...]}: labels of other
+        kinds, of members of an ensemble for example.
+        """
 
     def note(self, text):
         """Something to tell the user."""

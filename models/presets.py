@@ -36,6 +36,7 @@ from models.config import (
     UMAPConfig,
     WardConfig,
 )
+from models.config_kingdra import IMSATConfig, KingdraConfig
 
 # Fc: SGD(1.0, 0.9), 500 epochs, batch 256 [P 4.1, C]; Conv: Adam default, 500 epochs [P 4.1, C].
 FC = Config(network="fc", pretrain_optimizer=SGD(1.0, 0.9))
@@ -88,6 +89,39 @@ CONFIGS |= {
     "UMAP+HDBSCAN": UMAPConfig(),
 }
 
+# The released configs give the ensemble with pseudo-labels; LADDER-IM is the code's class of that
+# name, 15 rounds of 3 passes without pseudo-labels [C].
+KINGDRA = KingdraConfig()
+LADDER = KingdraConfig(rounds=15, epochs_first=3, epochs=3, pseudo_labels=False)
+CONFIGS |= {
+    "KINGDRA-LADDER-IM": KINGDRA,
+    "KINGDRA-LADDER-DOT": replace(KINGDRA, clustering_loss="dot"),
+    "LADDER-IM": replace(LADDER, members=1, high=1),
+    "LADDER-IM-ensemble": LADDER,
+    "LADDER-DOT": replace(LADDER, members=1, high=1, clustering_loss="dot"),
+    "IMSAT-RPT": IMSATConfig(perturbation="rpt"),
+    "IMSAT-VAT": IMSATConfig(),
+}
+# Kingdra by data set [C configs]; MNIST's for every other one. The second record is of the
+# ensemble and its rounds only.
+KINGDRA_SETS = {
+    "mnist": ({}, {"rounds": 50}),
+    "20news": ({"mi_weight": 0.2}, {"rounds": 10, "confidence": 0.0}),
+    "cifar10": (
+        {"mi_weight": 1.0, "kl_weight": 0.0, "last_bn": True, "optimizer": Adam(0.02)},
+        {"rounds": 30, "epochs_first": 1, "epochs": 1, "confidence": 0.0, "vote": "first",
+         "mi_weight_later": 0.5},
+    ),
+    "reuters10k": (
+        {"mi_weight": 0.2, "noise_std": 3.0},
+        {"rounds": 10, "epochs": 6, "high": 8, "low": 2, "confidence": 0.0},
+    ),
+    "stl10": (
+        {"mi_weight": 0.2, "noise_std": 1.0, "last_bn": True},
+        {"rounds": 30, "epochs_first": 6, "epochs": 6, "confidence": 0.0, "mi_weight_later": 0.0},
+    ),
+}  # fmt: skip
+
 INTERVALS = {"mnist": 140, "fmnist": 140, "mnist-test": 30, "usps": 30}  # steps [C run_exp]
 DIGITS_EPOCHS = 250  # ours: a first run of a minute or two; no paper has this set
 LARGE = 20000  # samples from which the update interval is 140 steps; 30 below [C run_exp]
@@ -119,6 +153,9 @@ def preset(method, dataset=None, n=None):
         config = replace(config, update_interval=INTERVALS[dataset] if n is None else by_size)
     if isinstance(config, ASPCConfig) and dataset == "fmnist":
         config = replace(config, epochs=10)  # [C]; the paper says 100 on every set
+    if isinstance(config, KingdraConfig):
+        network, ensemble = KINGDRA_SETS.get(dataset, KINGDRA_SETS["mnist"])
+        config = replace(config, **network, **(ensemble if config.pseudo_labels else {}))
     if isinstance(config, PretrainConfig) and dataset == "digits":
         config = replace(config, pretrain_epochs=DIGITS_EPOCHS)
     return config

@@ -1,0 +1,190 @@
+"""The ladder network of Kingdra's members, and the losses on its predictions.
+
+Letters: b batch, d inputs, k clusters, s paths through the encoder, w a layer's width.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+EPSILON = 1e-10  # of batch normalisation [C]
+FLOOR = 1e-8  # of probabilities in logarithms
+CHUNK = 4096  # samples of a whole set that pass a layer at a time
+
+
+def normalize(z):
+    """Return z (..., b, w) less its mean over b, over its standard deviation; nothing is learnt."""
+    mean, variance = tf.nn.moments(z, axes=[-2], keepdims=True)
+    return (z - mean) * tf.math.rsqrt(variance + EPSILON)
+
+
+def combine(noisy, u, a):
+    """Return the denoised layer (b, w) from the noisy one and the signal u from above, both (b, w).
+
+    (noisy - m) v + m with m = a1 sig(a2 u + a3) + a4 u + a5, v = a6 sig(a7 u + a8) + a9 u + a10
+    (Rasmus et al. 2015, the Gaussian combinator); a is (10, w).
+    """
+    a1, a2, a3, a4, a5, a6, a7, a8, a9, a10 = tf.unstack(a)
+    mean = a1 * tf.sigmoid(a2 * u + a3) + a4 * u + a5
+    gain = a6 * tf.sigmoid(a7 * u + a8) + a9 * u + a10
+    return (noisy - mean) * gain + mean
+
+
+def entropy(p):
+    """Return H = -sum_j p_j log p_j (...,) of distributions p (..., k), in nats."""
+    return -tf.reduce_sum(p * tf.math.log(p + FLOOR), axis=-1)
+
+
+def information_loss(p, mu):
+    """Return mean_i H(p_i) - mu H(mean_i p_i) for predictions p (b, k): a scalar >= -mu log k.
+
+    At its least where every p_i is certain and the clusters are even (IMSAT, eq. 7; Kingdra).
+    """
+    return tf.reduce_mean(entropy(p)) - mu * entropy(tf.reduce_mean(p, axis=0))
+
+
+def dot_loss(p):
+    """Return the mean of (D - I)^2, D the products of the rows of p (b, k) scaled to length 1.
+
+    It makes predictions of different samples orthogonal (Kingdra's released code).
+    """
+    unit = p * tf.math.rsqrt(tf.reduce_sum(tf.square(p), axis=1, keepdims=True))
+    products = tf.matmul(unit, unit, transpose_b=True)  # (b, b)
+    return tf.reduce_mean(tf.square(products - tf.eye(tf.shape(p)[0])))
+
+
+def noise_divergence(clean, corrupted):
+    """Return the mean KL(softmax(clean) || softmax(corrupted)) of logits (b, k); clean is fixed."""
+    clean = tf.nn.log_softmax(tf.stop_gradient(clean))
+    difference = clean - tf.nn.log_softmax(corrupted)
+    return tf.reduce_mean(tf.reduce_sum(tf.exp(clean) * difference, axis=1))
+
+
+class Ladder:
+    """Dense encoder and decoder with lateral connections; weights are shared by all paths.
+
+    Encoder: z_l = normalize(h_{l-1} W_l) + noise, h_l = relu(z_l + beta_l), no ReLU at the top,
+    and no normalisation there unless `last_bn`. Decoder: u_l = normalize(zhat_{l+1} V_l), at the
+    top of the corrupted logits, zhat_l = combine(z_l, u_l, a_l). Unlike the standard ladder, zhat
+    is not normalised again and the clean target takes gradients [C].
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        d, the hidden layers' widths, k.
+    noise_std : float
+        Of the Gaussian noise on the inputs and every layer of corrupted paths.
+    last_bn : bool
+    seed : int
+        Decides the initial weights (Glorot normal).
+    """
+
+    def __init__(self, sizes, noise_std, last_bn, seed):
+        self.sizes, self.noise_std, self.last_bn = list(sizes), noise_std, last_bn
+        pairs = list(zip(self.sizes, self.sizes[1:], strict=False))
+        seeds = iter(np.random.default_rng(seed).integers(2**31, size=2 * len(pairs)).tolist())
+
+        def weights(a, b, name):
+            start = keras.initializers.GlorotNormal(next(seeds))
+            return keras.Variable(start((a, b)), name=name)
+
+        self.up = [weights(a, b, "up") for a, b in pairs]
+        self.down = [weights(b, a, "down") for a, b in pairs]
+        self.betas = [keras.Variable(np.zeros(b, np.float32), name="beta") for _, b in pairs]
+        slopes = np.zeros((10, 1), np.float32)
+        slopes[[1, 6]] = 1.0
+        self.laterals = [
+            keras.Variable(np.tile(slopes, (1, size)), name="lateral") for size in self.sizes
+        ]
+
+    @property
+    def variables(self):
+        """All variables, in a fixed order; all are trained."""
+        return [*self.up, *self.down, *self.betas, *self.laterals]
+
+    def encode(self, paths, noisy, seed):
+        """Return each path's logits [(b, k), ...] and layers [[z_0 (b, d), ..., z_L (b, k)], ...].
+
+        Parameters
+        ----------
+        paths : list of (b, d)
+            What enters each path; each is normalised by itself.
+        noisy : int
+            How many paths, the last ones, are corrupted.
+        seed : int32 (2,)
+            Decides the noise.
+        """
+        s, clean = len(paths), len(paths) - noisy
+        b = tf.shape(paths[0])[0]
+
+        def corrupt(z, layer):
+            if not (noisy and self.noise_std):
+                return z
+            fold = tf.random.experimental.stateless_fold_in(seed, layer)
+            noise = self.noise_std * tf.random.stateless_normal((noisy, b, z.shape[-1]), fold)
+            return z + tf.pad(noise, [[clean, 0], [0, 0], [0, 0]])
+
+        z = h = corrupt(tf.stack(paths), 0)  # (s, b, d)
+        layers, top = [tf.unstack(z, num=s)], len(self.up) - 1
+        for i, (w, beta) in enumerate(zip(self.up, self.betas, strict=True)):
+            z = tf.matmul(tf.reshape(h, (s * b, w.shape[0])), w.value)  # one product for all
+            z = tf.reshape(z, (s, b, w.shape[1]))
+            z = corrupt(normalize(z) if i < top or self.last_bn else z, i + 1)
+            h = z + beta.value
+            h = tf.nn.relu(h) if i < top else h
+            layers.append(tf.unstack(z, num=s))
+        return tf.unstack(h, num=s), list(map(list, zip(*layers, strict=True)))
+
+    def denoising_costs(self, clean, noisy, logits):
+        """Return [C_0, ..., C_L], each mean_b sum_j (zhat - z)^2 / w.
+
+        Parameters
+        ----------
+        clean, noisy : lists of (b, w)
+            The layers of the clean and of a corrupted path.
+        logits : (b, k)
+            Of the corrupted path.
+        """
+        costs, u = [], normalize(logits)
+        for i in range(len(clean) - 1, -1, -1):
+            estimate = combine(noisy[i], u, self.laterals[i].value)
+            costs.append(tf.reduce_mean(tf.square(estimate - clean[i])))
+            if i:
+                u = normalize(tf.matmul(estimate, self.down[i - 1].value))
+        return costs[::-1]
+
+    def statistics(self, x):
+        """Return [(mean, deviation)] (w,) of each layer before normalisation, over x (n, d).
+
+        Kingdra's released code predicts a whole set as one batch; with these numbers frozen, one
+        sample gets the same prediction as in that batch. Sums are in float64.
+        """
+        found = []
+        for i in range(len(self.up)):
+            total, square, n = 0.0, 0.0, len(x)
+            for begin in range(0, n, CHUNK):
+                z = self._below(x[begin : begin + CHUNK], found, i).numpy().astype(np.float64)
+                total, square = total + z.sum(axis=0), square + np.square(z).sum(axis=0)
+            mean = total / n
+            deviation = np.sqrt(np.maximum(square / n - mean**2, 0.0) + EPSILON)
+            if i == len(self.up) - 1 and not self.last_bn:
+                mean, deviation = np.zeros_like(mean), np.ones_like(deviation)
+            found.append((mean.astype(np.float32), deviation.astype(np.float32)))
+        return found
+
+    def _below(self, x, statistics, layer):
+        """Return a layer before normalisation (b, w), the ones below normalised by `statistics`."""
+        h = tf.convert_to_tensor(x)
+        for i in range(layer):
+            mean, deviation = statistics[i]
+            z = (tf.matmul(h, self.up[i].value) - mean) / deviation
+            h = tf.nn.relu(z + self.betas[i].value)
+        return tf.matmul(h, self.up[layer].value)
+
+    def predict(self, x, statistics):
+        """Return the clean predictions, float32 (n, k), of samples x (n, d)."""
+        parts, (mean, deviation) = [], statistics[-1]
+        for begin in range(0, len(x), CHUNK):
+            z = self._below(x[begin : begin + CHUNK], statistics, len(self.up) - 1)
+            parts.append(tf.nn.softmax((z - mean) / deviation + self.betas[-1].value).numpy())
+        return np.concatenate(parts)
