@@ -136,5 +136,6 @@ SOURCES = {
         layouts=_in(("", "ytf/"), "ytf.npz") + _in(("", "ytf/"), "ytf.h5"),
         origin="YouTube Faces (Wolf, Hassner, Maoz 2011), the 10000 images cut out and scaled to "
         "55x55 for JULE and DSCDAN, x (n, 55, 55, 3) and y (n,): no stable link",
+        licence="not known",
     ),
 }
