@@ -10,21 +10,18 @@ Letters: n samples, h rows, w columns, c channels, d inputs.
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import pooch
 import requests
-from sklearn.datasets import load_digits
 from urllib3.exceptions import MaxRetryError
 
-from corpora import make_newsgroups, read_newsgroups
 from errors import UserError, unknown
-from images import IDX, read_mnist, read_usps
 from readers import count_clusters, one_line, read_path
+from sources import SOURCES
 
 ENVIRONMENT = "DEEP_CLUSTERING_DATA"
 
@@ -73,7 +70,7 @@ class Dataset:
 
 
 def load_file(path, n_clusters=None):
-    """Load a user's own data: .npz, .npy, .csv, .h5, .hdf5 or a folder of images.
+    """Load a user's own data: .npz, .npy, .csv, .h5, .hdf5, a folder of images or of train_X.npy.
 
     data/README.md tells what each may hold and how values are scaled.
 
@@ -102,77 +99,6 @@ def load_file(path, n_clusters=None):
 
 _TIMEOUT = 20  # seconds without an answer
 _ATTEMPTS = 3  # at one file, as long as the download begins
-
-
-@dataclass(frozen=True)
-class _Source:
-    """How one data set is read, under which names its files may lie, where they come from."""
-
-    read: Callable  # paths -> (x, y)
-    layouts: tuple  # of tuples of names relative to a folder; the first complete one is read
-    downloads: dict  # name in the user's cache -> (address, checksum); together one layout,
-    make: Callable | None = None  # unless this makes the first: (their paths, folder to fill)
-    licence: str = "not stated there"
-
-    @property
-    def own(self):
-        """The layout that a download ends in."""
-        return self.layouts[0] if self.make else tuple(self.downloads)
-
-
-def _in(folders, *names):
-    """Return a layout for each folder: the names inside it."""
-    return tuple(tuple(folder + name for name in names) for folder in folders)
-
-
-_KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
-_LIBSVM = "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/"
-_MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
-_FIGSHARE = "https://ndownloader.figshare.com/files/"  # where scikit-learn keeps its data sets
-_NEWS_SHA256 = "8f1b2514ca22a5ade8fbb9cfa5727df95fa587f4c87b786e15c759fa66d95610"
-_MD5 = {
-    "usps.bz2": "ec16c51db3855ca6c91edd34d0e9b197",
-    "usps.t.bz2": "8ea070ee2aca1ac39742fdd1ef5ed118",
-    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",  # Fashion-MNIST's, as below
-    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
-    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
-    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
-}
-_MNIST = _Source(
-    read=partial(read_mnist, "mnist", ("train", "test")),
-    layouts=_in(("", "mnist/"), "mnist.npz") + _in(["mnist/"], *IDX.values()),
-    downloads={"mnist.npz": (_KERAS + "mnist.npz", f"sha256:{_MNIST_SHA256}")},
-    licence="CC BY-SA 3.0",
-)
-_SOURCES = {
-    "mnist": _MNIST,
-    "mnist-test": replace(_MNIST, read=partial(read_mnist, "mnist", ("test",))),
-    "usps": _Source(
-        read=read_usps,
-        layouts=_in(("usps/", ""), "usps_train.jf", "usps_test.jf")
-        + _in(("usps/", ""), "usps.bz2", "usps.t.bz2")
-        + _in(("usps/", ""), "usps.npz"),
-        downloads={
-            f"usps/{file}": (_LIBSVM + file, f"md5:{_MD5[file]}")
-            for file in ("usps.bz2", "usps.t.bz2")
-        },
-    ),
-    "fmnist": _Source(
-        read=partial(read_mnist, "fmnist", ("train", "test")),
-        layouts=_in(("", "fmnist/", "fashion-mnist/"), "fashion_mnist.npz")
-        + _in(("fmnist/", "fashion-mnist/"), *IDX.values()),
-        downloads={f"fmnist/{file}": (_KERAS + file, f"md5:{_MD5[file]}") for file in IDX.values()},
-        licence="MIT",
-    ),
-    "20news": _Source(
-        read=read_newsgroups,
-        layouts=_in(("20news/", ""), "20news-bydate_py3.pkz"),
-        downloads={
-            "20news/20news-bydate.tar.gz": (_FIGSHARE + "5975967", f"sha256:{_NEWS_SHA256}")
-        },
-        make=make_newsgroups,
-    ),
-}
 
 
 def _cache():
@@ -222,8 +148,33 @@ def _fetch(name, address, checksum):
     return path
 
 
-def _made(source, downloads):
+def _had(name, checksum, data_dir):
+    """Return the path of an intact file in one of the places, by its name or the last part of it.
+
+    None if there is none outside the user's cache, which `_fetch` knows.
+    """
+    for folder, _ in _places(data_dir):
+        for path in (folder / name, folder / Path(name).name):
+            if folder == _cache() or not os.path.isfile(path):
+                continue
+            algorithm, expected = checksum.split(":")
+            found = pooch.file_hash(path, algorithm)
+            if found != expected:
+                raise UserError(
+                    f"{path}: {algorithm} {found[:12]}... found, {expected[:12]}... expected "
+                    "(truncated?)"
+                )
+            return path
+    return None
+
+
+def _made(source, data_dir):
     """Return the paths of what a source makes of its downloads, in the user's cache."""
+    downloads = [
+        _had(file, checksum, data_dir) or _fetch(file, address, checksum)
+        for file, (address, checksum) in source.downloads.items()
+    ]
+    _cache().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=_cache()) as folder:  # so that no partial file is kept
         source.make(downloads, Path(folder))
         for name in source.own:
@@ -234,22 +185,24 @@ def _made(source, downloads):
 
 def _absent(name, looked, faults, reason):
     """Return the error for data found nowhere; the only message of several lines."""
-    source = _SOURCES[name]
+    source = SOURCES[name]
     return UserError(
         f"dataset {name!r} not found and {reason}; looked in\n"
         + "".join(f"  {folder} ({origin})\n" for folder, origin in looked)
         + "".join(f"not usable: {fault}\n" for fault in faults)
         + "expected, in one of these folders or in the one given by --data-dir, any one of\n"
         + "".join(f"  {' + '.join(names)}\n" for names in source.layouts)
+        + (f"  {' + '.join(source.downloads)}, to make it of\n" if source.make else "")
         + "public source\n"
         + "".join(f"  {address}\n" for address, _ in source.downloads.values())
+        + (f"  {source.origin}\n" if source.origin else "")
         + f"licence: {source.licence}"
     )
 
 
 def _load_files(name, data_dir, download):
     """Return (x, y) from the first place that has the files, else download them."""
-    source, looked, faults = _SOURCES[name], [], []
+    source, looked, faults = SOURCES[name], [], []
     for folder, origin in _places(data_dir):
         looked.append((folder, origin))
         for names in source.layouts:
@@ -266,24 +219,33 @@ def _load_files(name, data_dir, download):
                 faults.append(str(error))  # our own download, gone bad: fetch it again
     if not download:
         raise _absent(name, looked, faults, "downloading is off")
+    if not source.downloads:
+        raise _absent(name, looked, faults, "it cannot be downloaded")
     try:
-        paths = [_fetch(file, *where) for file, where in source.downloads.items()]
+        if source.make:
+            paths = _made(source, data_dir)
+        else:
+            paths = [_fetch(file, *where) for file, where in source.downloads.items()]
+    except UserError:  # is a ValueError too
+        raise
     except (OSError, ValueError) as error:
         root = error
         while root.__context__:  # "name resolution" says more than "max retries"
             root = root.__context__
         raise _absent(name, looked, faults, f"downloading failed ({one_line(root)})") from error
-    return source.read(_made(source, paths) if source.make else paths)
+    return source.read(paths)
 
 
 def _load_digits(data_dir, download):
     """Return scikit-learn's 8x8 digits, values 0-16 there; no file is needed."""
+    from sklearn.datasets import load_digits  # scikit-learn takes seconds to import
+
     digits = load_digits()
     return (digits.images[..., None] / 16).astype(np.float32), digits.target.astype(np.int64)
 
 
 # name -> loader(data_dir, download) -> (x, y)
-DATASETS = {"digits": _load_digits} | {name: partial(_load_files, name) for name in _SOURCES}
+DATASETS = {"digits": _load_digits} | {name: partial(_load_files, name) for name in SOURCES}
 
 
 def load(name, data_dir=None, download=True):
@@ -291,17 +253,20 @@ def load(name, data_dir=None, download=True):
 
     Parameters
     ----------
-    name : {"digits", "mnist", "mnist-test", "usps", "fmnist", "20news"}
+    name : {"digits", "mnist", "mnist-test", "usps", "fmnist", "20news", "reuters10k", "cifar10", \
+"stl10", "ytf"}
     data_dir : str or Path, optional
         Folder to look in first; then the environment variable DEEP_CLUSTERING_DATA, the
         repository's data folder and the user's cache.
     download : bool
-        Whether to fetch what lies nowhere from its public source into the user's cache.
+        Whether to fetch what lies nowhere from its public source into the user's cache and,
+        for features and text, to make of it what is read.
 
     Returns
     -------
     Dataset
-        Images (n, h, w, c) or, for "20news", vectors (n, d); as many clusters as classes.
+        Images (n, h, w, c), or vectors (n, d) of "20news", "reuters10k", "cifar10" and "stl10"; as
+        many clusters as classes.
 
     Raises
     ------

@@ -1,17 +1,20 @@
-"""Images of published data sets: how the files of MNIST, Fashion-MNIST and USPS are read.
+"""Images of published data sets: how their files are read.
 
-Every reader returns (x, y), images float32 (n, h, w, c) in [0, 1] and labels int64 (n,).
+The readers of MNIST, Fashion-MNIST, USPS and YouTube Faces return (x, y), images float32
+(n, h, w, c) in [0, 1] and labels int64 (n,); those of CIFAR-10 and STL-10, which `features` uses,
+return the images as uint8.
 """
 
 import gzip
 import hashlib
 import math
+import pickle
+import tarfile
 
 import numpy as np
-from sklearn.datasets import load_svmlight_file
 
 from errors import UserError
-from readers import check_rows, open_numpy, read_numpy, reading
+from readers import as_labels, check_rows, open_numpy, read_hdf5, read_numpy, reading
 
 # ---- MNIST and Fashion-MNIST ------------------------------------------------------------------
 
@@ -104,6 +107,8 @@ def _read_jf(path, rows):
 
 def _read_libsvm(path, rows):
     """Return (values (rows, 256), labels 0-9) of a .bz2 file whose labels are 1-10."""
+    from sklearn.datasets import load_svmlight_file  # scikit-learn takes seconds to import
+
     with reading(path, "a libsvm file packed by bzip2"):
         x, y = load_svmlight_file(str(path), n_features=_USPS_SIDE**2, zero_based=False)
     check_rows(path, len(y), rows)
@@ -152,3 +157,73 @@ def read_usps(paths):
     both = zip(paths, _USPS_ROWS, strict=True)
     parts = [_usps_part(path, *read(path, rows), unit) for path, rows in both]
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+
+# ---- CIFAR-10 and STL-10 ----------------------------------------------------------------------
+
+_CIFAR10_ROWS = 10000  # in each of six files
+_STL10_ROWS = (5000, 8000)  # train, test
+_STL10_SIDE = 96
+
+
+def _members(path, names):
+    """Return {name: content} of files in a .tar.gz; what follows the last of them is not read."""
+    found = {}
+    with reading(path, "a .tar.gz file"), tarfile.open(path, "r:gz") as tar:
+        for member in tar:
+            if member.name in names:
+                found[member.name] = tar.extractfile(member).read()
+                if len(found) == len(names):
+                    return found
+    lacking = ", ".join(name for name in names if name not in found)
+    raise UserError(f"{path}: lacks {lacking}, expected the published archive")
+
+
+def read_cifar10(path):
+    """Return (uint8 (n, 32, 32, 3), labels) of cifar-10-python.tar.gz, train then test.
+
+    It holds pickles, which can do anything when read: only for a file whose checksum is right.
+    """
+    batches = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
+    names = [f"cifar-10-batches-py/{batch}" for batch in batches]
+    parts = _members(path, names)
+    with reading(path, "CIFAR-10's batches"):
+        parts = [pickle.loads(parts[name], encoding="bytes") for name in names]
+        x = np.concatenate([part[b"data"] for part in parts]).reshape(-1, 3, 32, 32)
+        y = np.concatenate([part[b"labels"] for part in parts]).astype(np.int64)
+    check_rows(path, len(x), len(names) * _CIFAR10_ROWS)
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)), y
+
+
+def read_stl10(path):
+    """Return (uint8 (n, 96, 96, 3), labels 0-9) of stl10_binary.tar.gz, train then test."""
+    names = [f"stl10_binary/{part}_{what}.bin" for part in ("train", "test") for what in "Xy"]
+    parts = _members(path, names)
+    arrays = [np.frombuffer(parts[name], np.uint8) for name in names]
+    for x, y, rows in zip(arrays[::2], arrays[1::2], _STL10_ROWS, strict=True):
+        check_rows(path, len(x) / (3 * _STL10_SIDE**2), rows)
+        check_rows(path, len(y), rows)
+    x = np.concatenate(arrays[::2]).reshape(-1, 3, _STL10_SIDE, _STL10_SIDE)  # (n, c, w, h)
+    return np.ascontiguousarray(x.transpose(0, 3, 2, 1)), np.concatenate(arrays[1::2]) - np.int64(1)
+
+
+# ---- YouTube Faces ----------------------------------------------------------------------------
+
+_YTF_SHAPE = (55, 55, 3)
+_YTF_CLASSES = 41
+
+
+def read_ytf(paths):
+    """Return (x, y) of the 41 faces that JULE and DSCDAN use, from one .npz or .h5 file."""
+    path = paths[0]
+    x, y = (read_numpy if path.suffix == ".npz" else read_hdf5)(path)
+    if y is None or x.shape[1:] != _YTF_SHAPE or x.dtype.kind not in "uif":
+        found = "no y" if y is None else f"x {x.dtype} {x.shape}"
+        raise UserError(f"{path}: {found}, expected x (n, 55, 55, 3), numbers, and y (n,)")
+    y = as_labels(path, y, len(x))
+    if len(np.unique(y)) != _YTF_CLASSES:
+        raise UserError(f"{path}: {len(np.unique(y))} classes, expected {_YTF_CLASSES}")
+    top = 1 if x.dtype.kind == "f" and x.max() <= 1 else 255
+    if not (x.min() >= 0 and x.max() <= top):  # NaN fails both
+        raise UserError(f"{path}: values in [{x.min():g}, {x.max():g}], expected in [0, {top}]")
+    return (x / np.float32(top)).astype(np.float32), y

@@ -159,8 +159,19 @@ def _read_image(path):
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
+def _read_kingdra(folder):
+    """Read a data set as Kingdra's authors keep it: train_X.npy and, for labels, train_Y.npy."""
+    x, y = folder / "train_X.npy", folder / "train_Y.npy"
+    return read_numpy(x)[0], read_numpy(y)[0] if os.path.isfile(y) else None
+
+
 def _read_folder(folder):
-    """Read images of one size in sorted order; sub-folders, if any, are the labels."""
+    """Read images of one size in sorted order; sub-folders, if any, are the labels.
+
+    A folder with train_X.npy is one of arrays instead.
+    """
+    if os.path.isfile(folder / "train_X.npy"):
+        return _read_kingdra(folder)
     with reading(folder, "a folder of images"):
         os.listdir(folder)  # glob would pass over a folder that may not be read
         paths = [
@@ -174,7 +185,7 @@ def _read_folder(folder):
     if not paths or 0 < direct < len(paths):
         raise UserError(
             f"{folder}: {direct} images in it and {len(paths) - direct} in its sub-folders, "
-            f"expected some ({' '.join(_IMAGES)}) in one of the two"
+            f"expected some ({' '.join(_IMAGES)}) in one of the two, or train_X.npy"
         )
     first = _read_image(paths[0])
     x = np.empty((len(paths), *first.shape), np.uint8)  # (n, h, w, c)
@@ -200,7 +211,7 @@ _READERS = {
 }
 
 
-def _check_values(path, x):
+def check_values(path, x):
     """Raise UserError unless x holds finite real numbers in a known shape, n >= 2."""
     if x.dtype.kind not in "buif":
         raise UserError(f"{path}: x has dtype {x.dtype}, expected real numbers")
@@ -229,7 +240,7 @@ def _in_units(path, x):
     hold only 0 and 1; other images outside [0, 1] are mapped linearly from the [min, max] of the
     whole array to [0, 1].
     """
-    _check_values(path, x)
+    check_values(path, x)
     low, high, whole, note = float(x.min()), float(x.max()), x.dtype.kind in "ui", ""
     if x.ndim == 3:
         x = x[..., None]  # (n, h, w, 1)
@@ -246,7 +257,7 @@ def _in_units(path, x):
     return np.ascontiguousarray(x, np.float32), note
 
 
-def _as_labels(path, y, n):
+def as_labels(path, y, n):
     """Return labels 0, 1, ... (n,), int64, in the order of the sorted values; None stays."""
     if y is None:
         return None
@@ -308,8 +319,8 @@ def read_path(path):
     else:
         raise UserError(
             f"{path}: unknown ending {suffix!r}, expected {', '.join(_READERS)} or a folder of "
-            "images"
+            "images or of train_X.npy"
         )
     x, y = read(path)
     x, note = _in_units(path, x)
-    return x, _as_labels(path, y, len(x)), name, note
+    return x, as_labels(path, y, len(x)), name, note

@@ -4,9 +4,12 @@ import io
 import pickle
 import tarfile
 import zlib
+from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
+import scipy.sparse
 from conftest import user_error
 from sklearn.utils import Bunch
 
@@ -16,7 +19,7 @@ import datasets
 pytestmark = pytest.mark.usefixtures("nowhere")
 
 
-# ---- the vectors --------------------------------------------------------------------------------
+# ---- 20 Newsgroups: the vectors -----------------------------------------------------------------
 
 TEXTS = [
     "apple apple apple pear",
@@ -196,7 +199,7 @@ def test_damaged_newsgroups_in_the_cache_are_fetched_again(fetched, small_news, 
 def test_scikit_learn_expects_the_archive_that_is_pinned():
     from sklearn.datasets._twenty_newsgroups import ARCHIVE
 
-    ((name, (address, checksum)),) = datasets._SOURCES["20news"].downloads.items()
+    ((name, (address, checksum)),) = datasets.SOURCES["20news"].downloads.items()
     assert name.endswith("/" + ARCHIVE.filename)
     assert (address, checksum) == (ARCHIVE.url, "sha256:" + ARCHIVE.checksum)
 
@@ -215,3 +218,163 @@ def test_real_newsgroups(real_data):
     entries = np.count_nonzero(data.x) / data.n
     np.testing.assert_allclose(np.linalg.norm(data.x, axis=1), np.sqrt(entries), rtol=1e-5)
     assert 7.1 < np.sqrt(entries) < 7.3
+
+
+# ---- Reuters ------------------------------------------------------------------------------------
+
+TOPICS = ["C11", "CCAT", "ECAT", "GCAT", "GVIO", "MCAT"]
+
+
+def test_one_root_topic_and_its_number():
+    has = np.zeros((6, 6), np.uint8)
+    has[0, [0, 1]] = 1  # C11 below CCAT
+    has[1, [1, 5]] = 1  # two roots
+    has[2, [3, 4]] = 1
+    has[4, 5] = 1
+    has[5, 2] = 1
+    rows, y = corpora.root_topics(scipy.sparse.csr_matrix(has), np.array(TOPICS, object))
+    assert rows.tolist() == [0, 2, 4, 5] and y.tolist() == [0, 2, 3, 1]
+
+
+def test_features_in_most_documents_and_rows_of_one_length():
+    """In 3, 1, 2, 2, 1 of five documents: columns 0, 2, 3; the last document has none of them."""
+    weights = np.array(
+        [
+            [0.5, 0.0, 0.1, 0.0, 0.0],
+            [0.2, 0.9, 0.0, 0.3, 0.0],
+            [0.7, 0.0, 0.0, 0.0, 0.0],
+            [0.0, 0.0, 0.6, 0.6, 0.0],
+            [0.0, 0.0, 0.0, 0.0, 1.0],
+        ]
+    )
+    x, rows = corpora.frequent_and_scaled(scipy.sparse.csr_matrix(weights), 4, n_words=3)
+    assert rows.tolist() == [0, 1, 2, 3] and x.dtype == np.float32
+    expected = weights[:4][:, [0, 2, 3]]
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(x, expected * np.sqrt(3), rtol=1e-6)
+    np.testing.assert_allclose((x**2).sum(axis=1) / 3, 1, rtol=1e-6)
+
+
+def test_ties_of_features_go_to_the_first():
+    weights = scipy.sparse.csr_matrix(np.array([[0.1, 0.1, 0.1, 0.0], [0.0, 0.1, 0.1, 0.1]]))
+    x, _ = corpora.frequent_and_scaled(weights[:, [3, 0, 1, 2]], 2, n_words=3)
+    assert (x > 0).tolist() == [[False, True, True], [True, True, True]]
+
+
+def test_sample_is_the_same_every_time_and_in_order():
+    weights = scipy.sparse.csr_matrix(np.eye(50) + 1e-3)
+    _, first = corpora.frequent_and_scaled(weights, 10, n_words=50)
+    _, again = corpora.frequent_and_scaled(weights, 10, n_words=50)
+    _, other = corpora.frequent_and_scaled(weights, 10, n_words=50, seed=1)
+    assert first.tolist() == again.tolist() == sorted(set(first)) != other.tolist()
+    assert first.tolist() == [2, 4, 10, 11, 22, 27, 28, 31, 38, 41]  # in every version of NumPy
+
+
+def rcv1(rows=102):
+    """Weights, topics: the i-th document has root topic i % 4, the first and 51st two of them."""
+    weights = scipy.sparse.random(rows, 2100, 0.005, "csr", random_state=0)
+    topics = np.zeros((rows, 6), np.uint8)
+    topics[np.arange(rows), np.array([1, 2, 3, 5])[np.arange(rows) % 4]] = 1
+    topics[[0, 50], 1] = topics[[0, 50], 5] = 1
+    return weights, scipy.sparse.csr_matrix(topics)
+
+
+def put_rcv1(folder, weights, topics):
+    (folder / "RCV1").mkdir(parents=True)
+    ids = np.arange(weights.shape[0], dtype=np.uint32)
+    for name, value in zip(
+        corpora.RCV1, (weights, ids, topics, np.array(TOPICS, object)), strict=True
+    ):
+        joblib.dump(value, folder / name)
+    return folder
+
+
+@pytest.fixture
+def small_rcv1(monkeypatch):
+    monkeypatch.setattr(corpora, "_RCV1_ROWS", 102)
+    monkeypatch.setattr(corpora, "_REUTERS_ROWS", 80)
+
+
+def test_reuters_units_and_order(tmp_path, small_rcv1):
+    weights, topics = rcv1()
+    data = datasets.load("reuters10k", put_rcv1(tmp_path, weights, topics), download=False)
+    assert data.x.shape == (80, 2000) and data.x.dtype == np.float32
+    assert data.x.flags.c_contiguous and data.y.dtype == np.int64 and data.n_clusters == 4
+    np.testing.assert_allclose((data.x**2).sum(axis=1) / 2000, 1, rtol=1e-4)
+    single = np.delete(np.arange(102), [0, 50])
+    drawn = single[np.sort(np.random.RandomState(0).choice(100, 80, replace=False))]
+    assert data.y.tolist() == (drawn % 4).tolist()
+
+
+def test_topics_decide_which_documents_but_no_value(tmp_path, small_rcv1):
+    weights, topics = rcv1()
+    first = datasets.load("reuters10k", put_rcv1(tmp_path / "a", weights, topics), download=False)
+    swapped = topics[:, [0, 5, 3, 2, 4, 1]]
+    second = datasets.load("reuters10k", put_rcv1(tmp_path / "b", weights, swapped), download=False)
+    assert first.sha256 == second.sha256
+    assert second.y.tolist() == (3 - first.y).tolist()
+
+
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (
+            lambda folder: (folder / corpora.RCV1[0]).write_bytes(b"damaged"),
+            ["scikit-learn's RCV1"],
+        ),
+        (lambda folder: joblib.dump(["CCAT"] * 6, folder / corpora.RCV1[3]), ["'ECAT'"]),
+        (lambda folder: joblib.dump(rcv1(99)[0], folder / corpora.RCV1[0]), ["99 rows found"]),
+        (lambda folder: joblib.dump(rcv1(99)[1], folder / corpora.RCV1[2]), ["99 rows found"]),
+        (lambda folder: joblib.dump(rcv1()[1] * 0, folder / corpora.RCV1[2]), ["cannot be read"]),
+        (lambda folder: joblib.dump("text", folder / corpora.RCV1[2]), ["cannot be read"]),
+    ],
+    ids=["damaged", "topics", "documents lacking", "topics lacking", "no topic", "text"],
+)
+def test_reuters_damaged(tmp_path, small_rcv1, damage, words):
+    damage(put_rcv1(tmp_path, *rcv1()))
+    with user_error("RCV1", *words):
+        datasets.load("reuters10k", tmp_path, download=False)
+
+
+def test_reuters_are_made_of_what_is_downloaded(tmp_path, small_rcv1, monkeypatch):
+    """scikit-learn's fetcher is shown the archives where it looks for them."""
+    (tmp_path / "cache").mkdir()
+    asked = []
+
+    def fetch(name, address, checksum):
+        asked.append(name)
+        path = tmp_path / "cache" / Path(name).name
+        path.write_text(name)
+        return path
+
+    def fetch_rcv1(data_home, download_if_missing=True):
+        if not download_if_missing:
+            return original(data_home=data_home, download_if_missing=False)
+        for name in asked:
+            path = data_home / name
+            assert path.read_text() == name
+            path.unlink()  # as scikit-learn does
+        (data_home / "RCV1").rmdir()
+        put_rcv1(data_home, *rcv1())
+
+    import sklearn.datasets
+
+    original = sklearn.datasets.fetch_rcv1
+    monkeypatch.setattr(datasets, "_fetch", fetch)
+    monkeypatch.setattr(sklearn.datasets, "fetch_rcv1", fetch_rcv1)
+    first = datasets.load("reuters10k")
+    assert len(asked) == 6 and all(path.is_file() for path in (tmp_path / "cache").glob("*.gz"))
+    assert datasets.load("reuters10k", download=False).sha256 == first.sha256
+    assert {path.name for path in (tmp_path / "cache" / "RCV1").iterdir()} == {
+        Path(name).name for name in corpora.RCV1
+    }
+
+
+def test_scikit_learn_expects_the_archives_of_rcv1_that_are_pinned():
+    from sklearn.datasets import _rcv1
+
+    expected = {
+        f"RCV1/{file.filename}": (file.url, f"sha256:{file.checksum}")
+        for file in (*_rcv1.XY_METADATA, _rcv1.TOPICS_METADATA)
+    }
+    assert datasets.SOURCES["reuters10k"].downloads == expected

@@ -98,7 +98,8 @@ def put_idx(folder, arrays):
 
 def test_names():
     assert list(datasets.DATASETS) == [
-        "digits", "mnist", "mnist-test", "usps", "fmnist", "20news",
+        "digits", "mnist", "mnist-test", "usps", "fmnist",
+        "20news", "reuters10k", "cifar10", "stl10", "ytf",
     ]  # fmt: skip
 
 
@@ -429,7 +430,7 @@ def server(tmp_path, monkeypatch):
 def usps_online(server, small_usps, monkeypatch):
     """Serve the small USPS in place of libsvm's, with its checksums."""
     put_usps(server.site, "bz2")
-    source = datasets._SOURCES["usps"]
+    source = datasets.SOURCES["usps"]
     downloads = {
         name: (
             server.address + Path(name).name,
@@ -513,7 +514,7 @@ def test_nobody_answers(usps_online, monkeypatch):
     retrieve = pooch.retrieve
     monkeypatch.setattr(pooch, "retrieve", lambda *a, **k: (tries.append(1), retrieve(*a, **k)))
     closed = ("http://127.0.0.1:1/usps.bz2", "md5:0")
-    monkeypatch.setitem(datasets._SOURCES["usps"].downloads, "usps/usps.bz2", closed)
+    monkeypatch.setitem(datasets.SOURCES["usps"].downloads, "usps/usps.bz2", closed)
     with pytest.raises(UserError, match="downloading failed .*refused"):
         datasets.load("usps")
     assert len(tries) == 1  # never connected: offline, so no second try
@@ -526,7 +527,7 @@ def test_cache_that_cannot_be_written(usps_online, tmp_path):
 
 
 @pytest.mark.parametrize("download", [False, True])
-@pytest.mark.parametrize("name", datasets._SOURCES)
+@pytest.mark.parametrize("name", datasets.SOURCES)
 def test_absent_data_says_where_and_what(tmp_path, monkeypatch, name, download):
     given, variable = tmp_path / "given", tmp_path / "variable"
     given.mkdir()
@@ -537,16 +538,21 @@ def test_absent_data_says_where_and_what(tmp_path, monkeypatch, name, download):
     message = str(caught.value)
     places = (given, variable, tmp_path / "repository" / "data", tmp_path / "cache")
     assert all(f"  {place} (" in message for place in places)
-    assert all(address in message for address, _ in datasets._SOURCES[name].downloads.values())
-    assert all(" + ".join(names) in message for names in datasets._SOURCES[name].layouts)
+    assert all(address in message for address, _ in datasets.SOURCES[name].downloads.values())
+    assert all(" + ".join(names) in message for names in datasets.SOURCES[name].layouts)
     assert "--data-dir" in message and repr(name) in message.split("\n")[0]
-    assert ("no network in tests" if download else "downloading is off") in message
+    source = datasets.SOURCES[name]
+    assert f"licence: {source.licence}" in message and source.origin in message
+    if not source.downloads:
+        assert "it cannot be downloaded" in message or not download
+    else:
+        assert ("no network in tests" if download else "downloading is off") in message
 
 
 def test_sources_are_whole():
     """What a download ends in is a layout, so that a finished download is found again."""
-    for source in datasets._SOURCES.values():
-        assert source.own in source.layouts
+    for source in datasets.SOURCES.values():
+        assert source.own in source.layouts if source.downloads else source.origin
         for address, checksum in source.downloads.values():
             assert address.startswith("https://")
             assert re.fullmatch("md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", checksum)
@@ -697,6 +703,18 @@ def test_folder_of_classes_in_colour(tmp_path):
     data = datasets.load_file(tmp_path / "mine")
     assert data.x.shape == (3, 3, 4, 3) and data.y.tolist() == [0, 0, 1]
     np.testing.assert_array_equal(data.x[:, 0, 0], [[1, 0, 0], [1, 0, 0], [0, 1, 0]])
+
+
+@pytest.mark.parametrize("labels", [[7, 5, 7], [[7], [5], [7]], [7.0, 5.0, 7.0], None])
+def test_folder_of_arrays_as_kingdra_has_it(tmp_path, labels):
+    save(tmp_path / "train_X.npy", x=VECTORS)
+    draw(tmp_path / "picture.png", 0)
+    if labels is not None:
+        save(tmp_path / "train_Y.npy", y=np.array(labels))
+    data = datasets.load_file(tmp_path, None if labels else 2)
+    np.testing.assert_array_equal(data.x, VECTORS.astype(np.float32))
+    assert data.x.dtype == np.float32 and data.name == tmp_path.name and data.n_clusters == 2
+    assert data.y is None if labels is None else data.y.tolist() == [1, 0, 1]
 
 
 # ---- a user's own data: every mistake -----------------------------------------------------------
@@ -895,6 +913,24 @@ def test_folder_without_images(tmp_path):
     draw(tmp_path / "deep" / "er" / "0.png", 0)
     (tmp_path / "a.txt").touch()
     with user_error(tmp_path.name, "0 images in it and 0 in its sub-folders", ".png"):
+        datasets.load_file(tmp_path, 2)
+
+
+def test_folder_of_arrays_damaged(tmp_path):
+    save(tmp_path / "train_X.npy", x=VECTORS)
+    with user_error(tmp_path, "0 distinct labels", "--n-clusters"):
+        datasets.load_file(tmp_path)
+    save(tmp_path / "train_Y.npy", y=np.array([0, 1]))
+    with user_error(tmp_path, "(2,)", "(3,)"):
+        datasets.load_file(tmp_path)
+    (tmp_path / "train_Y.npy").write_text("text")
+    with user_error("train_Y.npy", "b'text'"):
+        datasets.load_file(tmp_path)
+    save(tmp_path / "train_X.npy", x=VECTORS * np.nan)
+    with user_error(tmp_path, "train_Y.npy"):
+        datasets.load_file(tmp_path)
+    (tmp_path / "train_Y.npy").unlink()
+    with user_error(tmp_path, "6 values", "NaN"):
         datasets.load_file(tmp_path, 2)
 
 

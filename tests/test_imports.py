@@ -24,7 +24,9 @@ MAY = {
     "readers": {"errors"},
     "images": {"errors", "readers"},
     "corpora": {"errors", "readers"},
-    "datasets": {"errors", "readers", "images", "corpora"},
+    "features": {"errors", "readers"},
+    "sources": {"features", "corpora", "images"},
+    "datasets": {"errors", "readers", "sources"},
     "shapes": {"errors"},
     "augment": {"errors", "shapes"},
     "models.config": {"errors"},
@@ -49,7 +51,7 @@ MAY = {
     "models.optimizers": {"models.config"},
     "models.training": {"errors", "models.storage"},
 }
-OUTSIDE = {"datasets", "readers", "images", "corpora",
+OUTSIDE = {"datasets", "readers", "images", "corpora", "features", "sources",
            "metrics", "runs", "report", "ledger", "main", "run_exp",
            "sweep", "distributed", "reporting",
            "sklearn.datasets", "sklearn.metrics"}  # fmt: skip
@@ -127,3 +129,8 @@ def test_baselines_need_no_tensorflow():
 def test_scores_and_data_sets_need_no_tensorflow():
     loaded = modules_after("import metrics, datasets")
     assert "metrics" in loaded and not loaded & HEAVY
+
+
+def test_names_of_data_sets_need_no_scikit_learn():
+    loaded = modules_after("import datasets; list(datasets.DATASETS)")
+    assert "features" in loaded and not loaded & (HEAVY | {"sklearn"})

@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 
 import ledger
+from datasets import DATASETS
 from errors import UserError
 from ledger import COLUMNS, merge, read_paper, read_rows, tables, update, verdict
+from models import METHODS
 
 ROOT = Path(ledger.__file__).resolve().parent
 
@@ -514,7 +516,11 @@ def test_renderers(paper):
     assert "|  | paper | 0.985 ± 0.004 | 0.951 ± 0.001 |" in text
     assert "|  | difference | -0.1350 short | – | – | – | – |" in lines
     assert "| k" not in text and "| K-means | paper | 0.533 ± 0.001 |" in text
-    assert lines[-1].startswith("1 of 3 cells of kingdra-main that this repo implements.")
+    ours = (paper.table == "kingdra-main") & paper.method.isin(list(METHODS))
+    assert paper.dataset[ours].isin(list(DATASETS)).all()  # the names are those of the data sets
+    assert lines[-1].startswith(
+        f"1 of {ours.sum()} cells of kingdra-main that this repo implements."
+    )
     assert "seeds 0, 7" in text and "`python run_exp.py --table kingdra-main`" in text
 
     tex = ledger.to_latex(table)

@@ -1,0 +1,218 @@
+"""features.py: ResNet-50 on a few images with random weights, files of features, where from."""
+
+import hashlib
+from dataclasses import replace
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+import tensorflow  # noqa: F401 (so that conftest sets it up)
+from conftest import user_error
+from keras.applications.resnet50 import ResNet50
+
+import datasets
+import features
+from errors import UserError
+
+pytestmark = pytest.mark.usefixtures("nowhere")
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 8, 6, 3)).astype(np.uint8)
+
+
+# ---- extraction ---------------------------------------------------------------------------------
+
+
+def bilinear(size, side):
+    """The matrix (side, size) that resizes one axis, samples at the pixels' centres."""
+    matrix = np.zeros((side, size))
+    for i in range(side):
+        at = min(max((i + 0.5) * size / side - 0.5, 0), size - 1)
+        low = min(int(at), size - 2)
+        matrix[i, low], matrix[i, low + 1] = 1 - (at - low), at - low
+    return matrix
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """Random weights in a file, and the features of IMAGES that they give."""
+    keras.utils.set_random_seed(0)
+    network = ResNet50(include_top=False, weights=None, input_shape=(224, 224, 3), pooling="avg")
+    weights = tmp_path_factory.mktemp("network") / "random.weights.h5"
+    network.save_weights(weights)
+    rows, columns = bilinear(8, 224), bilinear(6, 224)
+    x = np.einsum("ih,jw,nhwc->nijc", rows, columns, IMAGES.astype(float))
+    x = x[..., ::-1] - np.array([103.939, 116.779, 123.68])  # blue, green, red: ImageNet's means
+    yield weights, network(x.astype(np.float32), training=False).numpy()
+    weights.unlink()  # 94 MB
+
+
+def test_extract_is_the_network_on_resized_and_centred_images(network, capsys):
+    weights, expected = network
+    x = features.extract(IMAGES, weights, batch=2)
+    assert x.shape == (3, 2048) and x.dtype == np.float32
+    np.testing.assert_allclose(x, expected, rtol=1e-3, atol=1e-4 * expected.max())
+    told = capsys.readouterr()
+    assert told.out == "" and "3/3" in told.err
+
+
+def test_make_writes_what_read_takes(network, tmp_path):
+    weights, expected = network
+    features.make(lambda path: (IMAGES, np.array([4, 9, 4])), "a", "md5:1", ["", weights], tmp_path)
+    x, y = features.read(3, 2, "md5:1", [tmp_path / "a" / "features.npz"])
+    np.testing.assert_allclose(x, expected, rtol=1e-3, atol=1e-4 * expected.max())
+    assert x.dtype == np.float32 and y.tolist() == [0, 1, 0] and y.dtype == np.int64
+    with user_error("features.npz", "images md5:1", "expected 'images md5:2"):
+        features.read(3, 2, "md5:2", [tmp_path / "a" / "features.npz"])
+
+
+def test_weights_are_those_that_keras_fetches():
+    from keras.src.applications import resnet
+
+    assert "md5:" + resnet.WEIGHTS_HASHES["resnet50"][1] == features.WEIGHTS_CHECKSUM
+    assert features.WEIGHTS_ADDRESS == resnet.BASE_WEIGHTS_PATH + features.WEIGHTS
+
+
+# ---- files of features --------------------------------------------------------------------------
+
+X = np.random.default_rng(1).random((4, 2048)).astype(np.float32)
+Y = np.array([0, 1, 1, 0])
+
+
+@pytest.fixture
+def small_cifar10(monkeypatch):
+    """Four images of two classes; `make` copies a file that the test has written."""
+
+    def make(paths, folder):
+        made.append(paths)
+        (folder / "cifar10").mkdir()
+        np.savez(folder / "cifar10" / "features.npz", x=X, y=Y, made_from=features.made_from(pin))
+
+    made = []
+    pin = "md5:" + hashlib.md5(b"images").hexdigest()
+    weights = "md5:" + hashlib.md5(b"weights").hexdigest()
+    source = datasets.SOURCES["cifar10"]
+    small = replace(
+        source,
+        read=partial(features.read, 4, 2, pin),
+        make=make,
+        downloads={
+            name: (address, checksum)
+            for (name, (address, _)), checksum in zip(
+                source.downloads.items(), (pin, weights), strict=True
+            )
+        },
+    )
+    monkeypatch.setitem(datasets.SOURCES, "cifar10", small)
+    return made
+
+
+def put(folder, **arrays):
+    (folder / "cifar10").mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "cifar10" / "features.npz", **arrays)
+    return folder
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, ">f4"])
+def test_units_and_order(tmp_path, small_cifar10, kind):
+    data = datasets.load("cifar10", put(tmp_path, x=X.astype(kind), y=Y), download=False)
+    np.testing.assert_array_equal(data.x, X)
+    assert data.x.dtype.str == "<f4" and data.x.flags.c_contiguous and not data.is_image
+    assert data.y.tolist() == Y.tolist() and data.y.dtype == np.int64
+    assert (data.name, data.n_clusters) == ("cifar10", 2)
+
+
+@pytest.mark.parametrize(
+    "arrays, words",
+    [
+        ({"x": X}, ["['x']", "expected x and y"]),
+        ({"x": X[:3], "y": Y[:3]}, ["3 rows found", "4 rows expected"]),
+        ({"x": X[:, :512], "y": Y}, ["(4, 512)", "(4, 2048)"]),
+        ({"x": X.reshape(4, 32, 64), "y": Y}, ["(4, 32, 64)", "(4, 2048)"]),
+        ({"x": X * np.nan, "y": Y}, ["8192 values", "NaN", "(0, 0)"]),
+        ({"x": X.astype(np.float64) * 1e300, "y": Y}, ["beyond float32"]),
+        ({"x": X.astype(str), "y": Y}, ["<U", "real numbers"]),
+        ({"x": X, "y": Y[:3]}, ["(3,)", "(4,)"]),
+        ({"x": X, "y": [0, 1, 2, 0]}, ["3 classes", "expected 2"]),
+        ({"x": X, "y": Y * 0.5}, ["label 0.5 of sample 1"]),
+        ({"x": np.array([{}]), "y": Y}, ["cannot be read"]),
+        ({"x": X, "y": Y, "made_from": "a cat"}, ["made from 'a cat'", "expected 'images md5:"]),
+    ],
+)
+def test_damaged(tmp_path, small_cifar10, arrays, words):
+    with user_error("features.npz", *words):
+        datasets.load("cifar10", put(tmp_path, **arrays), download=False)
+    with user_error("features.npz", *words):  # a file of the user's is never made again
+        datasets.load("cifar10", tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY"])
+def test_no_archive(tmp_path, small_cifar10, content):
+    put(tmp_path)
+    (tmp_path / "cifar10" / "features.npz").write_bytes(content)
+    with user_error("features.npz", "expected" if content[:1] != b"\x93" else "cannot be read"):
+        datasets.load("cifar10", tmp_path, download=False)
+
+
+# ---- where they are made ------------------------------------------------------------------------
+
+
+def put_parts(folder, sub="cifar10", images=b"images", weights=b"weights"):
+    (folder / sub).mkdir(parents=True, exist_ok=True)
+    (folder / sub / "cifar-10-python.tar.gz").write_bytes(images)
+    (folder / features.WEIGHTS).write_bytes(weights)
+    return folder
+
+
+@pytest.mark.parametrize("sub", ["cifar10", ""])
+def test_made_once_of_local_files(tmp_path, small_cifar10, sub):
+    given = put_parts(tmp_path / "given", sub)
+    data = datasets.load("cifar10", given)
+    assert small_cifar10 == [[given / sub / "cifar-10-python.tar.gz", given / features.WEIGHTS]]
+    assert [p.name for p in (tmp_path / "cache").rglob("*")] == ["cifar10", "features.npz"]
+    assert datasets.load("cifar10", given).sha256 == data.sha256
+    assert datasets.load("cifar10", download=False).sha256 == data.sha256
+    assert len(small_cifar10) == 1
+
+
+def test_nothing_is_made_if_downloading_is_off(tmp_path, small_cifar10):
+    with pytest.raises(UserError, match=r"(?s)downloading is off.*to make it of\n"):
+        datasets.load("cifar10", put_parts(tmp_path), download=False)
+    assert not small_cifar10
+
+
+@pytest.mark.parametrize("part", ["images", "weights"])
+def test_nothing_is_made_of_a_damaged_file(tmp_path, small_cifar10, part):
+    put_parts(tmp_path, **{part: b"damaged"})
+    name = {"images": "cifar-10-python.tar.gz", "weights": features.WEIGHTS}[part]
+    with user_error(name, "md5", hashlib.md5(b"damaged").hexdigest()[:12]):
+        datasets.load("cifar10", tmp_path)
+    assert not small_cifar10
+
+
+@pytest.mark.parametrize("damage", [{"x": X, "y": Y, "made_from": "older"}, {"x": X * np.nan}])
+def test_stale_features_in_the_cache_are_made_again(tmp_path, small_cifar10, damage):
+    put(tmp_path / "cache", **damage)
+    with user_error("features.npz"):
+        datasets.load("cifar10", download=False)
+    assert datasets.load("cifar10", put_parts(tmp_path / "given")).n == 4
+    assert datasets.load("cifar10", download=False).n == 4 and len(small_cifar10) == 1
+
+
+def test_images_without_weights_and_network(tmp_path, small_cifar10):
+    put_parts(tmp_path)
+    (tmp_path / features.WEIGHTS).unlink()
+    with pytest.raises(UserError, match="(?s)downloading failed .*no network.*keras-applications"):
+        datasets.load("cifar10", tmp_path)
+
+
+def test_a_broken_extraction_leaves_nothing(tmp_path, small_cifar10, monkeypatch):
+    def broken(paths, folder):
+        (folder / "part").write_text("half")
+        raise RuntimeError("killed")
+
+    small = datasets.SOURCES["cifar10"]
+    monkeypatch.setitem(datasets.SOURCES, "cifar10", replace(small, make=broken))
+    with pytest.raises(RuntimeError, match="killed"):
+        datasets.load("cifar10", put_parts(tmp_path / "given"))
+    assert list((tmp_path / "cache").iterdir()) == []
