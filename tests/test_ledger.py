@@ -503,6 +503,13 @@ def test_seconds_have_no_verdict(paper):
     assert table.attrs["covered"] == 1 and table.attrs["implemented"] == 10
 
 
+def test_scores_on_other_inputs_have_no_verdict(paper):
+    rows = [record("k-means", "20news", acc=0.35), record("k-means", "mnist", acc=0.1)]
+    table = tables(rows, paper, "kingdra-main")
+    verdicts = [table.loc["K-means", (name, "acc", "verdict")] for name in ("20news", "mnist")]
+    assert verdicts == ["other inputs", "short"]
+
+
 def test_renderers(paper):
     rows = [record("KINGDRA-LADDER-IM", "mnist", seed=s, acc=a) for s, a in [(0, 0.9), (7, 0.8)]]
     table = tables(rows, paper, "kingdra-main")
