@@ -69,6 +69,15 @@ def parser():
     return p
 
 
+def parse(argv):
+    """Return (args, words for main.py) of a command line, on which JSON files may come first."""
+    files = list(itertools.takewhile(lambda word: word.endswith(".json"), argv))
+    args, rest = parser().parse_known_args(argv[len(files) :])
+    if files:
+        args.file = files + (args.file or [])
+    return args, rest
+
+
 def described(args, rest):
     """Return [(args, further words)] of the sweeps that the command line or its files ask for."""
     if args.file is None:
@@ -274,10 +283,7 @@ def write_report():
 
 def run(argv):
     """Do what the command line asks for; return the exit status."""
-    files = list(itertools.takewhile(lambda word: word.endswith(".json"), argv))
-    args, rest = parser().parse_known_args(argv[len(files) :])
-    if files:
-        args.file = files + (args.file or [])
+    args, rest = parse(argv)
     if args.tables or args.report:
         if rest:
             flag = "--tables" if args.tables else "--report"

@@ -67,6 +67,10 @@ def _is_list_of(kind):
     return lambda value: isinstance(value, list) and value and all(type(v) is kind for v in value)
 
 
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _setting(path, name, value):
     """Return main.py's words for a setting, e.g. {"tol": 0.01} or {"aug_pretrain": false}."""
     flag = name.replace("_", "-")
@@ -74,7 +78,9 @@ def _setting(path, name, value):
         raise UserError(f"{path!r}: {unknown('setting', name, SETTINGS)}")
     if isinstance(value, bool):
         return [f"--{flag}" if value else f"--no-{flag}"]
-    if isinstance(value, list) and value and all(isinstance(v, (int, float)) for v in value):
+    several = any(f.name == name and isinstance(f.default, tuple)
+                  for fields in single.OWN.values() for f in fields)  # fmt: skip
+    if several and isinstance(value, list) and value and all(map(_is_number, value)):
         return [f"--{flag}", *map(str, value)]
     if not isinstance(value, (int, float, str)):
         raise UserError(f"{path!r}: {name}={value!r}: expected a number, a name, true or false")
@@ -147,4 +153,8 @@ def _place(path, arguments):
 
 def is_authors(path):
     """Whether a file is one of Kingdra's authors' rather than a sweep of this project's."""
-    return not set(read_object(path)) & set(KEYS)
+    try:
+        keys = set(read_object(path))
+    except UserError:
+        return False  # who reads it as a sweep says what is wrong
+    return bool(keys & {*PLACES, *KINGDRA_KEYS, *OTHER_KEYS}) and not keys & set(KEYS)
