@@ -219,7 +219,7 @@ def estimate(config, data, threads):
     """
     share = min(1.0, (threads if config.deep else 1) / os.cpu_count())
     network = getattr(config, "network", None)
-    speed = product_speed() * share * {"fc": 0.7, "conv": 0.55}.get(network, 0.3)
+    speed = product_speed() * share * {"fc": 0.7, "conv": 0.55, "dual": 0.5}.get(network, 0.3)
     if network not in ("fc", "conv"):
         size = (data.n, math.prod(data.x.shape[1:]), data.n_clusters)
         return [flops / speed / 60 for flops in method_flops(config, *size)]

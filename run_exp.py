@@ -239,12 +239,12 @@ def _trial(words, data, hashes):
     weights, size, width = None, 0.0, data.n_clusters
     if config.pretrains:
         shape, width = data.x.shape[1:], config.latent_dim
-        shape = image_shape(shape) if config.network == "conv" else shape
+        shape = image_shape(shape) if config.network != "fc" else shape
         size = 4e-6 * weight_count(config.network, shape, width)
         if args.pretrained_weights is None:
             if shape not in hashes:
                 hashes[shape] = hash_array(data.x.reshape(-1, *shape))
-            key, _ = pretrain_key(config, shape, hashes[shape], args.seed)
+            key, _ = pretrain_key(config, shape, hashes[shape], args.seed, data.n_clusters)
             weights = os.path.join(args.cache_dir, key, "ae_weights.h5")
     arrays = 1e-6 * data.n * (8 + 4 * width)  # labels and embedding
     return Trial(

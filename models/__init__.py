@@ -15,6 +15,7 @@ from models.presets import CONFIGS, preset
 CLASSES = {  # settings -> (module, class); the others are models.dec's
     "ASPCConfig": ("models.aspc", "ASPC"),
     "AEConfig": ("models.ae", "AEKMeans"),
+    "DualConfig": ("models.convae", "ConvAE"),
     "KMeansConfig": ("models.baselines", "KMeansBaseline"),
     "NMFConfig": ("models.baselines", "NMFBaseline"),
     "NcutConfig": ("models.baselines", "NormalizedCuts"),

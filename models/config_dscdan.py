@@ -1,0 +1,79 @@
+"""Hyper-parameters of the dual auto-encoder, DSCDAN and SpectralNet. No TensorFlow here."""
+
+from dataclasses import dataclass
+
+from errors import UserError
+from models.config import SGD, Adam, PretrainConfig, setting
+
+
+def _check_widths(config, name):
+    """Check a sequence of whole numbers >= 1 and keep it as a tuple."""
+    config._numbers(name, 1, None)
+    if any(value != int(value) for value in getattr(config, name)):
+        raise UserError(f"{name}={getattr(config, name)!r}: expected integers >= 1")
+    object.__setattr__(config, name, tuple(int(value) for value in getattr(config, name)))
+
+
+@dataclass(frozen=True)
+class DualConfig(PretrainConfig):
+    """The dual auto-encoder and its pretraining (DSCDAN, eqs. 1-13).
+
+    L = original ||x - g(z)||^2 + relative ||g(z) - g(psi(z))||^2 + prior KL(p(z|x) || N(0, I))
+    - mutual (global + local information of x and psi(z)); squares and KL are summed over a
+    sample's values, everything is a mean over the batch.
+    """
+
+    networks = ("dual",)
+    logged = ("relative", "prior", "entropy", "mi_global", "mi_local", "spectral")
+
+    network: str = "dual"
+    latent_dim: int = 120
+    batch_size: int = 100  # in pretraining
+    pretrain_optimizer: SGD | Adam = Adam(1e-3)
+    pretrain_epochs: int = 100
+    filters: tuple = setting((16, 16, 32, 32), "channels of the dual encoder's convolutions")
+    kernel: int = setting(3, "side of their kernels, pixels")
+    original: float = setting(1.0, "weight of the reconstruction in pretraining")
+    relative: float = setting(0.5, "delta, weight of the relative reconstruction in pretraining")
+    mutual: float = setting(0.01, "beta, weight of the mutual information in pretraining")
+    prior: float = setting(1.0, "gamma, weight of the prior in pretraining")
+    psi: str = setting("multiplicative", "noise of the codes: multiplicative or reparameterised")
+    psi_variance: float = setting(0.25, "variance of the multiplicative noise; its mean is 1")
+    pairs: str = setting("input", "what the discriminators see beside a code: input (global and "
+                         "local) or code (itself, as released)")  # fmt: skip
+    train_discriminators: bool = setting(True, "train the discriminators")
+    prior_of: str = setting("standard", "prior in pretraining: standard, or classes (as released)")
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_widths(self, "filters")
+        if len(self.filters) < 2:
+            raise UserError(f"filters={self.filters!r}: expected two or more integers")
+        self._number("kernel", 1, integer=True)
+        for name in ("original", "relative", "mutual", "prior", "psi_variance"):
+            self._number(name, 0)
+        if not self.original:
+            raise UserError(f"original={self.original!r}: expected a number > 0")
+        self._choice("psi", ("multiplicative", "reparameterised"))
+        self._choice("pairs", ("input", "code"))
+        self._choice("prior_of", ("standard", "classes"))
+        self._flag("train_discriminators")
+
+    @property
+    def pretrains_clusters(self):
+        """Whether the pretrained weights depend on the number of clusters."""
+        return self.prior > 0 and self.prior_of == "classes"
+
+    def pretrain_dict(self):
+        """Return the settings that decide the pretrained weights, and no others."""
+        names = ["filters", "kernel", "original", "relative", "mutual", "prior"]
+        if self.relative or self.mutual:
+            names.append("psi")
+            if self.psi == "multiplicative":
+                names.append("psi_variance")
+        if self.mutual:
+            names += ["pairs", "train_discriminators"]
+        if self.prior:
+            names.append("prior_of")
+        data = self.to_dict()
+        return super().pretrain_dict() | {name: data[name] for name in names}
