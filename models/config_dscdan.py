@@ -19,7 +19,7 @@ class DualConfig(PretrainConfig):
     """The dual auto-encoder and its pretraining (DSCDAN, eqs. 1-13).
 
     L = original ||x - g(z)||^2 + relative ||g(z) - g(psi(z))||^2 + prior KL(p(z|x) || N(0, I))
-    - mutual (global + local information of x and psi(z)); squares and KL are summed over a
+    - mutual (global + local information of x and z); squares and KL are summed over a
     sample's values, everything is a mean over the batch.
     """
 

@@ -13,7 +13,10 @@ Departures (paper / released code / here)
 3. Information: of x and z, global and local / of z and z, global; the discriminator keeps its
    random weights because no optimizer is given them / the paper's, trained;
    `train_discriminators=False`, `pairs="code"` for the code's.
-4. The code that discriminators see: a draw of p(z|x) / the noisy one / psi(z).
+4. The code z: a draw of p(z|x) (eq. 6) / its mean, only psi(z) is a draw / a draw in pretraining
+   and psi a second noise upon it; with `psi="reparameterised"`, or without a prior that would hold
+   the variance, as the code. Discriminators see the draw (eq. 9, and the code). k-means, the graph
+   and the head take the mean.
 5. Negatives: shuffled within the batch / the same / each sample gets the code of the one before it
    in a batch drawn at random: none is paired with its own.
 6. Prior in pretraining: N(0, I) / N(mu_y, I) of classes found by a head of 256 units, means zero
@@ -82,15 +85,15 @@ class DualAutoencoder(DeepClusterer):
         augment = super()._augment(wanted)
         if augment is None:
             return lambda x, seed: (x, seed)
-        return lambda x, seed: (augment(x, seed), tf.random.experimental.stateless_fold_in(seed, 1))
+        return lambda x, seed: (augment(x, seed), tf.random.experimental.stateless_fold_in(seed, 9))
 
     def pretrained(self):
         c = self.config
         parts = [self.decoder, *self.classes.values()]
         if c.train_discriminators:
             parts += self.discriminators.values()
-        noisy = c.psi == "reparameterised" and (c.relative or c.mutual)
-        spread = [] if c.prior or noisy else self.gaussian.get_layer("log_variance").variables
+        drawn = c.psi == "reparameterised" and (c.relative or c.mutual)
+        spread = [] if c.prior or drawn else self.gaussian.get_layer("log_variance").variables
         unused = {v.path for v in spread}  # no loss depends on them
         encoder = [v for v in self.gaussian.trainable_variables if v.path not in unused]
         return encoder + [v for part in parts for v in part.trainable_variables]
@@ -115,10 +118,10 @@ class DualAutoencoder(DeepClusterer):
         c = self.config
         x, seed = x
         mean, log_variance, local = self.gaussian(x)
-        noisy = self.psi(mean, log_variance, seed)
-        losses = self.reconstructions(x, mean, noisy if c.relative else None)
+        z, noisy, drawn = self.codes(mean, log_variance, seed)
+        losses = self.reconstructions(x, z, noisy if c.relative else None)
         if c.mutual:
-            losses |= self.information(x, local, noisy)
+            losses |= self.information(x, local, drawn)
         if c.pretrains_clusters:
             p = self.classes["classifier"](mean)
             losses["prior"] = class_divergence(p, self.classes["means"](mean), log_variance)
@@ -127,21 +130,28 @@ class DualAutoencoder(DeepClusterer):
             losses["prior"] = gaussian_divergence(mean, log_variance)
         return losses
 
-    def psi(self, mean, log_variance, seed):
-        """Return noisy codes (b, z) for means and log-variances (b, z) and a seed pair."""
-        noise = tf.random.stateless_normal(tf.shape(mean), seed, alg="philox")
-        if self.config.psi == "multiplicative":
-            return mean * (1.0 + self.config.psi_variance**0.5 * noise)
-        return mean + ops.exp(0.5 * log_variance) * noise
+    def codes(self, mean, log_variance, seed):
+        """Return z, psi(z) and a draw of p(z|x), each (b, z), from a seed pair."""
+        c = self.config
 
-    def reconstructions(self, x, mean, noisy, compare="clean"):
+        def noise(use):
+            pair = tf.random.experimental.stateless_fold_in(seed, use)
+            return tf.random.stateless_normal(tf.shape(mean), pair, alg="philox")
+
+        if c.psi == "reparameterised":
+            drawn = mean + ops.exp(0.5 * log_variance) * noise(1)
+            return mean, drawn, drawn
+        z = mean + ops.exp(0.5 * log_variance) * noise(1) if c.prior else mean
+        return z, z * (1.0 + c.psi_variance**0.5 * noise(2)), z
+
+    def reconstructions(self, x, z, noisy, compare="clean"):
         """Return ||x - g(z)||^2 and, of noisy codes, ||g(z) - g(psi(z))||^2 (eq. 12).
 
         compare: which of the two is set beside x, that of "clean" or of "noisy" codes.
         """
         if noisy is None:
-            return {"reconstruction": squared_error(x, self.decoder(mean))}
-        clean, other = tf.split(self.decoder(tf.concat([mean, noisy], axis=0)), 2)
+            return {"reconstruction": squared_error(x, self.decoder(z))}
+        clean, other = tf.split(self.decoder(tf.concat([z, noisy], axis=0)), 2)
         return {
             "reconstruction": squared_error(x, clean if compare == "clean" else other),
             "relative": squared_error(clean, other),
