@@ -16,6 +16,7 @@ CLASSES = {  # settings -> (module, class); the others are models.dec's
     "ASPCConfig": ("models.aspc", "ASPC"),
     "AEConfig": ("models.ae", "AEKMeans"),
     "DualConfig": ("models.convae", "ConvAE"),
+    "DSCDANConfig": ("models.dscdan", "DSCDAN"),
     "KMeansConfig": ("models.baselines", "KMeansBaseline"),
     "NMFConfig": ("models.baselines", "NMFBaseline"),
     "NcutConfig": ("models.baselines", "NormalizedCuts"),

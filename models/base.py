@@ -136,6 +136,9 @@ class DeepClusterer(Estimator):
         """Return hard labels (n,) of embeddings z (n, z): the nearest centre."""
         return np.argmin(squared_distances(z, self.centers), axis=1)
 
+    def finish(self, z):
+        """Settle what `assign` needs by the final embedding z (n, z) of all clean samples."""
+
     # -- the algorithm -----------------------------------------------------------------------
 
     def fit(self, x, y=None):
@@ -372,7 +375,9 @@ class DeepClusterer(Estimator):
         self.seconds_["initialize"] = float(carry["initialize_seconds"])
         self.seconds_["cluster"] = trainer.seconds
         self.step_seconds_["cluster"] = trainer.step_seconds
-        final = self.assign(self._encode(data)).astype(np.int64)
+        z = self._encode(data)
+        self.finish(z)
+        final = self.assign(z).astype(np.int64)
         seconds = {"seconds": trainer.seconds}
         self._monitor.row("final", trainer.step, trainer.mean_losses() | seconds, final)
 

@@ -77,3 +77,62 @@ class DualConfig(PretrainConfig):
             names.append("prior_of")
         data = self.to_dict()
         return super().pretrain_dict() | {name: data[name] for name in names}
+
+
+@dataclass(frozen=True)
+class DSCDANConfig(DualConfig):
+    """The dual auto-encoder and the spectral network, trained jointly (DSCDAN, eqs. 14-20)."""
+
+    head: tuple = setting((1024, 1024, 512), "widths of the spectral network before its last layer")
+    cluster_batch_size: int = setting(1024, "samples a joint step")
+    aug_cluster: bool = False
+    optimizer: SGD | Adam = Adam(1e-3)
+    maxiter: int = 5000  # joint steps at most
+    update_interval: int = 100  # steps between two looks at the labels
+    tol: float = 0.0  # stop when a smaller share of labels changes between two looks
+    n_neighbors: int = 3  # of a sample in the batch's graph, itself not counted
+    sigma: float | None = None  # width of its kernel; None: median distance to a neighbour
+    scale_neighbor: int = setting(1, "which neighbour gives that distance, 1 the nearest")
+    spectral_steps: int = setting(0, "steps of the spectral network alone before the joint ones")
+    head_init: str = setting("random", "start of the head: random, or spectral (labels of the "
+                             "spectral clustering with the lowest cut)")  # fmt: skip
+    class_means: str = setting("fitted", "start of the class means: fitted, or pretrained (zero "
+                               "where pretraining has none)")  # fmt: skip
+    compare: str = setting("clean", "reconstruction set beside x in joint steps: clean or noisy")
+    cluster_original: float = setting(1.0, "weight of the reconstruction in joint steps")
+    cluster_relative: float = setting(0.5, "delta, of the relative reconstruction")
+    cluster_mutual: float = setting(0.01, "beta, of the mutual information")
+    cluster_prior: float = setting(1.0, "gamma, of the classes' prior")
+    cluster_entropy: float = setting(1.0, "of the classes' entropy; gamma in the paper")
+    spectral: float = setting(1.0, "of the spectral loss, sum / m; 1/m more in the paper")
+    final: str = setting("k-means", "final labels: k-means in the spectral embedding, or argmax")
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_widths(self, "head")
+        for name in ("cluster_batch_size", "n_neighbors", "scale_neighbor"):
+            self._number(name, 1, integer=True)
+        self._number("update_interval", 1, integer=True)
+        for name in ("maxiter", "spectral_steps"):
+            self._number(name, 0, integer=True)
+        for name in ("tol", "cluster_original", "cluster_relative", "cluster_mutual",
+                     "cluster_prior", "cluster_entropy", "spectral"):  # fmt: skip
+            self._number(name, 0)
+        self._number("sigma", 1e-6, optional=True)
+        self._choice("head_init", ("random", "spectral"))
+        self._choice("class_means", ("fitted", "pretrained"))
+        self._choice("compare", ("clean", "noisy"))
+        self._choice("final", ("k-means", "argmax"))
+        self._flag("aug_cluster")
+        self._check_optimizer("optimizer")
+        if not self.spectral:
+            raise UserError(f"spectral={self.spectral!r}: expected a number > 0")
+        if self.cluster_mutual and not self.mutual:
+            raise UserError(
+                f"cluster_mutual={self.cluster_mutual!r} with mutual={self.mutual!r}: expected "
+                "discriminators from pretraining"
+            )
+
+    def total_steps(self, steps_per_pass):
+        """Return the largest number of joint steps."""
+        return self.maxiter

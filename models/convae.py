@@ -92,11 +92,16 @@ class DualAutoencoder(DeepClusterer):
         parts = [self.decoder, *self.classes.values()]
         if c.train_discriminators:
             parts += self.discriminators.values()
-        drawn = c.psi == "reparameterised" and (c.relative or c.mutual)
-        spread = [] if c.prior or drawn else self.gaussian.get_layer("log_variance").variables
-        unused = {v.path for v in spread}  # no loss depends on them
+        unused = self._unused(c.prior, c.relative, c.mutual)
         encoder = [v for v in self.gaussian.trainable_variables if v.path not in unused]
         return encoder + [v for part in parts for v in part.trainable_variables]
+
+    def _unused(self, prior, relative, mutual):
+        """Return the paths of the encoder's variables that no loss of these weights depends on."""
+        drawn = self.config.psi == "reparameterised" and (relative or mutual)
+        if prior or drawn or self.config.prior:  # with a prior in pretraining codes are drawn
+            return set()
+        return {v.path for v in self.gaussian.get_layer("log_variance").variables}
 
     def pretrain_weights(self):
         c = self.config
