@@ -251,7 +251,7 @@ def _claim(run, overwrite):
 RUN_FILES = (
     "config.json", "log.csv", "labels.npy", "embedding.npy", "clusters.png", "ae_weights.h5",
     "model_final.h5", "result.json", "checkpoint.h5", "checkpoint.h5.damaged",
-    "stderr.txt",
+    "siamese.h5", "siamese.h5.damaged", "stderr.txt",
 )  # fmt: skip
 
 
@@ -340,8 +340,9 @@ def _keep(run, model, command, seconds):
     )  # fmt: skip
     result = describe(run, model, command, seconds)
     save_json(place("result.json"), result)
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(place("checkpoint.h5"))
+    for name in ("checkpoint.h5", "siamese.h5"):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(place(name))
     return result
 
 

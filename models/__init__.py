@@ -17,6 +17,7 @@ CLASSES = {  # settings -> (module, class); the others are models.dec's
     "AEConfig": ("models.ae", "AEKMeans"),
     "DualConfig": ("models.convae", "ConvAE"),
     "DSCDANConfig": ("models.dscdan", "DSCDAN"),
+    "SpectralNetConfig": ("models.spectralnet", "SpectralNet"),
     "KMeansConfig": ("models.baselines", "KMeansBaseline"),
     "NMFConfig": ("models.baselines", "NMFBaseline"),
     "NcutConfig": ("models.baselines", "NormalizedCuts"),

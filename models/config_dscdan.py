@@ -136,3 +136,44 @@ class DSCDANConfig(DualConfig):
     def total_steps(self, steps_per_pass):
         """Return the largest number of joint steps."""
         return self.maxiter
+
+
+@dataclass(frozen=True)
+class SpectralNetConfig(PretrainConfig):
+    """SpectralNet (Shaham et al., ICLR 2018) on the codes of a plain auto-encoder."""
+
+    logged = ("contrastive", "spectral", "lr")
+
+    cluster_batch_size: int = setting(1024, "samples a step of the spectral network")
+    head: tuple = setting((1024, 1024, 512), "widths of the spectral network before its last layer")
+    optimizer: SGD | Adam = Adam(1e-3)
+    maxiter: int = 40000  # steps of the spectral network at most: 400 "epochs" of 100
+    update_interval: int = 100  # steps of an "epoch" of it
+    patience: int = setting(20, "epochs without improvement before its learning rate drops")
+    drop: float = setting(0.1, "factor of a drop")
+    n_neighbors: int = 2  # of a sample in the batch's graph, itself not counted
+    sigma: float | None = None  # width of its kernel; None: median distance to a neighbour
+    scale_neighbor: int = setting(1, "which neighbour gives that distance, 1 the nearest")
+    siamese: tuple = setting((1024, 1024, 512, 10), "widths of the siamese network; its output is "
+                             "the graph's space")  # fmt: skip
+    siamese_neighbors: int = setting(2, "neighbours, and strangers, that a sample is paired with")
+    siamese_epochs: int = setting(400, "passes over the pairs at most; 0: the graph of the codes")
+    siamese_batch: int = setting(128, "pairs a step of the siamese network")
+    siamese_patience: int = setting(10, "epochs without improvement before its rate drops")
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_widths(self, "head")
+        _check_widths(self, "siamese")
+        for name in ("cluster_batch_size", "update_interval", "n_neighbors", "scale_neighbor",
+                     "siamese_neighbors", "siamese_batch"):  # fmt: skip
+            self._number(name, 1, integer=True)
+        for name in ("maxiter", "patience", "siamese_patience", "siamese_epochs"):
+            self._number(name, 0, integer=True)
+        self._number("drop", 0.01, below=1)
+        self._number("sigma", 1e-6, optional=True)
+        self._check_optimizer("optimizer")
+
+    def total_steps(self, steps_per_pass):
+        """Return the largest number of steps of the spectral network."""
+        return self.maxiter

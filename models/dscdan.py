@@ -33,50 +33,30 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from models.base import CHUNK, INITIALIZE, NETWORK
+from models.base import INITIALIZE, NETWORK
 from models.convae import DualAutoencoder
-from models.dual import ClassMeans, dense_network
-from models.functional import class_divergence, negative_entropy, soft_assignment, squared_distances
+from models.dual import ClassMeans
+from models.functional import class_divergence, negative_entropy
 from models.graphs import lowest_cut
 from models.optimizers import make as make_optimizer
-from models.spectral import affinity, orthonormalization, orthonormalize, spectral_loss
+from models.spectralhead import SpectralHead
 from models.training import Trainer, derive_seed
 
 
-class DSCDAN(DualAutoencoder):
-    """Joint training; `fit` ends with k-means in the spectral embedding of all samples.
-
-    `transform` gives that embedding, (n, k); `encode` the codes, (n, z).
-    """
-
-    shuffle = True
-    whole_batches = True
+class DSCDAN(SpectralHead, DualAutoencoder):
+    """Joint training; `fit` ends with k-means in the spectral embedding of all samples."""
 
     def _make_networks(self, shape, seed):
         super()._make_networks(shape, seed)
-        z, k = self.config.latent_dim, int(self.n_clusters)
-        self.head = dense_network(
-            z, self.config.head, (k, "softmax"), derive_seed(seed, 4), name="head"
-        )
-        self.means = self.classes.get("means") or ClassMeans(k, z)
-        self._classify_batch = tf.function(
-            self.head, input_signature=[tf.TensorSpec((None, z), tf.float32)]
-        )
-        self.orthonormal = keras.Variable(np.eye(k), dtype="float64", name="orthonormal")
-
-    def _center_size(self):
-        return int(self.n_clusters)
+        self._make_head("softmax", derive_seed(seed, 4))
+        k = int(self.n_clusters)
+        self.means = self.classes.get("means") or ClassMeans(k, self.config.latent_dim)
 
     def _further(self):
         means = {} if "means" in self.classes else {"means": self.means}
-        return {"head": self.head} | means
-
-    def _kept(self):
-        return super()._kept() | {"orthonormal": self.orthonormal}
+        return super()._further() | means
 
     # -- joint training ----------------------------------------------------------------------
 
@@ -116,12 +96,6 @@ class DSCDAN(DualAutoencoder):
         losses["spectral"] = self.spectral_loss(mean, p)
         return losses
 
-    def spectral_loss(self, z, p):
-        """Return the spectral loss of codes (b, z) and their classes' probabilities (b, k)."""
-        c = self.config
-        w = affinity(z, c.n_neighbors, c.sigma, c.scale_neighbor)
-        return spectral_loss(w, orthonormalize(p))
-
     # -- before it ---------------------------------------------------------------------------
 
     def _start(self, data):
@@ -133,7 +107,7 @@ class DSCDAN(DualAutoencoder):
             targets = self._spectral_labels(z, seed)
         self._train_head(z, targets)
         if self.config.class_means == "fitted":
-            p = self._probabilities(z).astype(np.float64)
+            p = self._outputs(z).astype(np.float64)
             means = p.T @ z / np.maximum(p.sum(axis=0), 1e-12)[:, None]
             self.means.means.assign(means.astype(np.float32))
         return np.zeros(self.centers.shape), labels.astype(np.int64), time.monotonic() - begin
@@ -181,69 +155,20 @@ class DSCDAN(DualAutoencoder):
 
     def finish(self, z):
         self._partition(z)
-        p = self._probabilities(z)
+        p = self._outputs(z)
         self.argmax_labels_ = np.argmax(p, axis=1).astype(np.int64)
         self.spectral_labels_ = self._nearest(p)
 
-    def _partition(self, z):
-        """Set the orthonormalisation and the centres by all samples' codes; return labels.
-
-        Centres are numbered as the head's classes that they share most samples with: otherwise
-        their numbers would change from one look to the next.
-        """
-        p, k = self._probabilities(z), int(self.n_clusters)
-        self.orthonormal.assign(orthonormalization(p))
-        y = self._embed(p)
-        seed = derive_seed(self.random_state, INITIALIZE)
-        with threadpool_limits(1):
-            kmeans = KMeans(k, n_init=self.config.n_init, random_state=seed).fit(y)
-        shared = np.zeros((k, k))
-        np.add.at(shared, (np.argmax(p, axis=1), kmeans.labels_), 1)
-        _, order = linear_sum_assignment(-shared)
-        self.centers.assign(kmeans.cluster_centers_[order])
-        return self._labels(p)
-
-    def _probabilities(self, z):
-        """Return p(y|z), float32 (n, k), of codes."""
-        parts = [self._classify_batch(z[i : i + CHUNK]) for i in range(0, len(z), CHUNK)]
-        return np.concatenate([np.asarray(part) for part in parts])
-
-    def _embed(self, p):
-        """Return the spectral embedding, float32 (n, k), of probabilities."""
-        return (p.astype(np.float64) @ np.asarray(self.orthonormal)).astype(np.float32)
-
-    def _nearest(self, p):
-        y = self._embed(p)
-        return np.argmin(squared_distances(y, self.centers), axis=1).astype(np.int64)
-
-    def _labels(self, p):
-        return self._nearest(p) if self.config.final == "k-means" else np.argmax(p, axis=1)
-
-    def assign(self, z):
-        """Return hard labels (n,) of codes z (n, z)."""
-        return self._labels(self._probabilities(z))
+    def _labels(self, out):
+        return super()._labels(out) if self.config.final == "k-means" else np.argmax(out, axis=1)
 
     def other_labels(self):
         """Return {name: labels (n,)} of the training samples that are not the result."""
         both = {"argmax": self.argmax_labels_, "spectral": self.spectral_labels_}
         return super().other_labels() | both
 
-    # -- use after fit -----------------------------------------------------------------------
-
-    def encode(self, x):
-        """Return the codes of samples, float32 (n, z)."""
-        return self._encode(self._samples(x))
-
-    def transform(self, x):
-        """Return the spectral embedding of samples, float32 (n, k)."""
-        return self._embed(self._probabilities(self.encode(x)))
-
-    def predict(self, x):
-        """Return the labels of samples, int64 (n,) in [0, k): new ones or those fitted."""
-        return self.assign(self.encode(x)).astype(np.int64)
-
     def memberships(self, x):
-        """Return the soft assignment (n, k) that the labels are the largest entries of."""
+        """Return the soft assignment (n, k) of which a label is the largest entry."""
         if self.config.final == "argmax":
-            return self._probabilities(self.encode(x))
-        return np.asarray(soft_assignment(self.transform(x), self.centers))
+            return self._outputs(self.encode(x))
+        return super().memberships(x)

@@ -170,3 +170,24 @@ def js_information(paired, shuffled):
     scalar
     """
     return -ops.mean(ops.softplus(-paired)) - ops.mean(ops.softplus(shuffled))
+
+
+def contrastive_loss(a, b, near, near_margin=0.05, far_margin=1.0):
+    """Return a mean over b of max(d - .05, 0)^2 for neighbours, max(1 - d, 0)^2 for strangers.
+
+    d = ||a_i - b_i||; SpectralNet's released margins.
+
+    Parameters
+    ----------
+    a, b : (b, z)
+    near : (b,)
+        1 for neighbours, 0 for strangers.
+
+    Returns
+    -------
+    scalar
+    """
+    d = ops.sqrt(ops.maximum(ops.sum(ops.square(a - b), axis=1), CLIP))
+    pull = ops.square(ops.maximum(d - near_margin, 0.0))
+    push = ops.square(ops.maximum(far_margin - d, 0.0))
+    return ops.mean(near * pull + (1.0 - near) * push)

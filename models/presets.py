@@ -36,7 +36,7 @@ from models.config import (
     UMAPConfig,
     WardConfig,
 )
-from models.config_dscdan import DSCDANConfig, DualConfig
+from models.config_dscdan import DSCDANConfig, DualConfig, SpectralNetConfig
 
 # Fc: SGD(1.0, 0.9), 500 epochs, batch 256 [P 4.1, C]; Conv: Adam default, 500 epochs [P 4.1, C].
 FC = Config(network="fc", pretrain_optimizer=SGD(1.0, 0.9))
@@ -108,6 +108,8 @@ CONFIGS |= {
     # Not in the paper: the head starts from spectral clustering of all codes, whose number of
     # eigenvectors the lowest cut chooses.
     "DSCDAN-spectral-init": DSCDANConfig(head_init="spectral"),
+    # SpectralNet's released settings for MNIST; the auto-encoder is FcDEC's.
+    "SpectralNet": SpectralNetConfig(network="fc", pretrain_optimizer=SGD(1.0, 0.9)),
 }  # fmt: skip
 
 INTERVALS = {"mnist": 140, "fmnist": 140, "mnist-test": 30, "usps": 30}  # steps [C run_exp]
