@@ -39,6 +39,7 @@ class DualConfig(PretrainConfig):
     prior: float = setting(1.0, "gamma, weight of the prior in pretraining")
     psi: str = setting("multiplicative", "noise of the codes: multiplicative or reparameterised")
     psi_variance: float = setting(0.25, "variance of the multiplicative noise; its mean is 1")
+    code: str = setting("mean", "z under multiplicative noise: mean, or draw of p(z|x)")
     pairs: str = setting("input", "what the discriminators see beside a code: input (global and "
                          "local) or code (itself, as released)")  # fmt: skip
     train_discriminators: bool = setting(True, "train the discriminators")
@@ -55,6 +56,7 @@ class DualConfig(PretrainConfig):
         if not self.original:
             raise UserError(f"original={self.original!r}: expected a number > 0")
         self._choice("psi", ("multiplicative", "reparameterised"))
+        self._choice("code", ("mean", "draw"))
         self._choice("pairs", ("input", "code"))
         self._choice("prior_of", ("standard", "classes"))
         self._flag("train_discriminators")
@@ -71,6 +73,8 @@ class DualConfig(PretrainConfig):
             names.append("psi")
             if self.psi == "multiplicative":
                 names.append("psi_variance")
+        if self.code == "draw":
+            names.append("code")
         if self.mutual:
             names += ["pairs", "train_discriminators"]
         if self.prior:

@@ -13,10 +13,9 @@ Departures (paper / released code / here)
 3. Information: of x and z, global and local / of z and z, global; the discriminator keeps its
    random weights because no optimizer is given them / the paper's, trained;
    `train_discriminators=False`, `pairs="code"` for the code's.
-4. The code z: a draw of p(z|x) (eq. 6) / its mean, only psi(z) is a draw / a draw in pretraining
-   and psi a second noise upon it; with `psi="reparameterised"`, or without a prior that would hold
-   the variance, as the code. Discriminators see the draw (eq. 9, and the code). k-means, the graph
-   and the head take the mean.
+4. The code z that is decoded, and that psi disturbs: of p(z|x), Gaussian / its mean / its mean;
+   `code="draw"` for a draw of p(z|x). With neither draws nor the code's psi nothing but the prior
+   sees the encoder's variance. Discriminators see psi(z), as in the code.
 5. Negatives: shuffled within the batch / the same / each sample gets the code of the one before it
    in a batch drawn at random: none is paired with its own.
 6. Prior in pretraining: N(0, I) / N(mu_y, I) of classes found by a head of 256 units, means zero
@@ -98,8 +97,9 @@ class DualAutoencoder(DeepClusterer):
 
     def _unused(self, prior, relative, mutual):
         """Return the paths of the encoder's variables that no loss of these weights depends on."""
-        drawn = self.config.psi == "reparameterised" and (relative or mutual)
-        if prior or drawn or self.config.prior:  # with a prior in pretraining codes are drawn
+        c = self.config
+        drawn = c.code == "draw" or (c.psi == "reparameterised" and (relative or mutual))
+        if prior or drawn:
             return set()
         return {v.path for v in self.gaussian.get_layer("log_variance").variables}
 
@@ -123,10 +123,10 @@ class DualAutoencoder(DeepClusterer):
         c = self.config
         x, seed = x
         mean, log_variance, local = self.gaussian(x)
-        z, noisy, drawn = self.codes(mean, log_variance, seed)
+        z, noisy = self.codes(mean, log_variance, seed)
         losses = self.reconstructions(x, z, noisy if c.relative else None)
         if c.mutual:
-            losses |= self.information(x, local, drawn)
+            losses |= self.information(x, local, noisy)
         if c.pretrains_clusters:
             p = self.classes["classifier"](mean)
             losses["prior"] = class_divergence(p, self.classes["means"](mean), log_variance)
@@ -136,18 +136,18 @@ class DualAutoencoder(DeepClusterer):
         return losses
 
     def codes(self, mean, log_variance, seed):
-        """Return z, psi(z) and a draw of p(z|x), each (b, z), from a seed pair."""
+        """Return z and psi(z), each (b, z), from a seed pair."""
         c = self.config
 
         def noise(use):
             pair = tf.random.experimental.stateless_fold_in(seed, use)
             return tf.random.stateless_normal(tf.shape(mean), pair, alg="philox")
 
+        draw = mean + ops.exp(0.5 * log_variance) * noise(1)
         if c.psi == "reparameterised":
-            drawn = mean + ops.exp(0.5 * log_variance) * noise(1)
-            return mean, drawn, drawn
-        z = mean + ops.exp(0.5 * log_variance) * noise(1) if c.prior else mean
-        return z, z * (1.0 + c.psi_variance**0.5 * noise(2)), z
+            return mean, draw
+        z = draw if c.code == "draw" else mean
+        return z, z * (1.0 + c.psi_variance**0.5 * noise(2))
 
     def reconstructions(self, x, z, noisy, compare="clean"):
         """Return ||x - g(z)||^2 and, of noisy codes, ||g(z) - g(psi(z))||^2 (eq. 12).

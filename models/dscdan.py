@@ -44,6 +44,8 @@ from models.optimizers import make as make_optimizer
 from models.spectralhead import SpectralHead
 from models.training import Trainer, derive_seed
 
+LABEL_STEPS = 500  # of the head alone, on the labels that it starts from: ours
+
 
 class DSCDAN(SpectralHead, DualAutoencoder):
     """Joint training; `fit` ends with k-means in the spectral embedding of all samples."""
@@ -86,11 +88,11 @@ class DSCDAN(SpectralHead, DualAutoencoder):
         c = self.config
         x, seed = x
         mean, log_variance, local = self.gaussian(x)
-        z, noisy, drawn = self.codes(mean, log_variance, seed)
+        z, noisy = self.codes(mean, log_variance, seed)
         p = self.head(mean)  # (b, k)
         losses = self.reconstructions(x, z, noisy, c.compare)
         if c.cluster_mutual:
-            losses |= self.information(x, local, drawn)
+            losses |= self.information(x, local, noisy)
         losses["prior"] = class_divergence(p, self.means(mean), log_variance)
         losses["entropy"] = negative_entropy(p)
         losses["spectral"] = self.spectral_loss(mean, p)
@@ -125,7 +127,7 @@ class DSCDAN(SpectralHead, DualAutoencoder):
         c = self.config
         stages = []
         if labels is not None:
-            stages.append(("labels", 20 * max(1, len(z) // c.cluster_batch_size)))
+            stages.append(("labels", LABEL_STEPS))
         if c.spectral_steps:
             stages.append(("spectral", c.spectral_steps))
         for i, (name, steps) in enumerate(stages):
