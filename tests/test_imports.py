@@ -25,7 +25,8 @@ MAY = {
     "shapes": {"errors"},
     "augment": {"errors", "shapes"},
     "models.config": {"errors"},
-    "models.presets": {"errors", "models.config"},
+    "models.config_dscdan": {"errors", "models.config"},
+    "models.presets": {"errors", "models.config", "models.config_dscdan"},
     "models.samples": {"errors"},
     "models.baselines": {
         "errors",
@@ -40,6 +41,9 @@ MAY = {
     "models.storage": {"errors"},
     "models.functional": {"errors"},
     "models.networks": {"errors"},
+    "models.dual": {"errors", "models.networks"},
+    "models.graphs": set(),
+    "models.spectral": set(),
     "models.optimizers": {"models.config"},
     "models.training": {"errors", "models.storage"},
 }
