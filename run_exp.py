@@ -65,6 +65,8 @@ def parser():
         help="run nothing: rebuild results.csv, the tables and README's")  # fmt: skip
     add("--report", action="store_true",
         help="run nothing: write results/report.html, all results on one page")  # fmt: skip
+    add("--maps", metavar="NAME", help="run nothing: write results/maps-NAME.png, t-SNE of a data "
+        "set's saved embeddings, as in DSCDAN's figure")  # fmt: skip
     return p
 
 
@@ -329,6 +331,13 @@ def write_report():
 def run(argv):
     """Do what the command line asks for; return the exit status."""
     args, rest = parser().parse_known_args(argv)
+    if args.maps is not None:
+        from reporting import maps
+
+        if rest:
+            raise UserError(f"{rest[0]!r}: --maps takes no further options")
+        print(os.path.relpath(maps.write(RESULTS, args.maps)))
+        return 0
     if args.tables or args.report:
         if rest:
             flag = "--tables" if args.tables else "--report"

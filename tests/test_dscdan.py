@@ -13,6 +13,7 @@ import tensorflow as tf
 from errors import UserError
 from metrics import acc
 from models import METHODS, build, load, preset
+from models.base import INITIALIZE
 from models.config import Adam, pretrain_key
 from models.config_dscdan import DSCDANConfig, DualConfig, SpectralNetConfig
 from models.cost import method_flops
@@ -20,6 +21,7 @@ from models.dual import dual_autoencoder
 from models.monitor import Monitor
 from models.networks import AUTOENCODERS, dense_autoencoder
 from models.presets import CONFIGS
+from models.training import derive_seed
 
 K, N, STEPS = 4, 120, 6
 TABLE4 = ["ConvAE", "ConvAE+MI", "ConvAE+RS", "ConvAE+MI+RS"]
@@ -323,7 +325,7 @@ def test_a_head_trained_on_labels_gives_them(x):
     """What DSCDAN-spectral-init starts from."""
     model = make("DSCDAN-spectral-init", pretrain_epochs=0, maxiter=0, optimizer=Adam(1e-2)).fit(x)
     assert not model.converged_ and model.n_iter_ == 0
-    labels = model._spectral_labels(model.encode(x), 0)
+    labels = model._spectral_labels(model.encode(x), derive_seed(0, INITIALIZE))
     assert acc(labels, model.argmax_labels_) > 0.9
 
 
@@ -463,3 +465,34 @@ def test_dual_networks_by_hand(shape, filters, kernel, flat):
 def test_data_that_are_no_images_are_refused():
     with pytest.raises(UserError, match="50 values"):
         make("ConvAE").fit(np.random.default_rng(0).random((20, 50)))
+
+
+# -- the figure -----------------------------------------------------------------------------------
+
+
+def test_maps_of_saved_embeddings(tmp_path, monkeypatch):
+    import datasets
+    import ledger
+    import report
+    from reporting import maps
+
+    monkeypatch.setattr(report, "plane", lambda z: (np.arange(50), z[:50, :2]))
+    data = datasets.load("digits")
+    with pytest.raises(UserError, match="no run of 'digits'"):
+        maps.write(tmp_path, "digits")
+    rng = np.random.default_rng(0)
+    for method, seed in (("DSCDAN", 0), ("DSCDAN", 1), ("ConvAE", 0)):
+        folder = tmp_path / "runs" / f"{method}-{seed}"
+        folder.mkdir(parents=True)
+        row = {"method": method, "dataset": "digits", "seed": seed, "status": "ok", "k": 10,
+               "data_hash": data.sha256[:16], "config_hash": "a"}  # fmt: skip
+        (folder / "result.json").write_text(json.dumps(row))
+        np.save(folder / "labels.npy", data.y)
+        np.save(folder / "embedding.npy", rng.normal(size=(data.n, 3)).astype("f"))
+    found, _ = ledger.folders(tmp_path / "runs")
+    codes, reasons, y = maps.panels(list(found.values()), found, "digits")
+    assert set(codes) == {"raw data", "ConvAE", "DSCDAN"} and np.array_equal(y, data.y)
+    assert codes["raw data"].shape == (data.n, 64) and reasons["FcDEC"] == "no run"
+    first = np.load(tmp_path / "runs" / "DSCDAN-0" / "embedding.npy")
+    assert np.array_equal(codes["DSCDAN"], first)
+    assert maps.write(tmp_path, "digits").read_bytes()[:4] == b"\x89PNG"
