@@ -62,9 +62,7 @@ def dual_products(config, d):
     """
     channels = 1 if math.isqrt(d) ** 2 == d else 3
     side, before, encoder, decoder = math.isqrt(d // channels), channels, 0, 0
-    local = 0
     for i, filters in enumerate(config.filters):
-        local = side**2 if i == len(config.filters) - 1 else local  # pixels before the last one
         wide = side**2 * config.kernel**2
         side = math.ceil(side / (2 if i % 2 == 0 or len(config.filters) == 2 else 1))
         encoder += side**2 * config.kernel**2 * before * filters
@@ -73,7 +71,7 @@ def dual_products(config, d):
         before = filters
     decoder += d * config.kernel**2 * config.filters[0]
     code = side**2 * before * config.latent_dim
-    judges = 2 * 2 * 120 * 120 * (local if config.pairs == "input" else 1)  # pairs and strangers
+    judges = 2 * 2 * 120 * 120 * (side**2 if config.pairs == "input" else 1)  # pairs, strangers
     return encoder + 2 * code, decoder + code, judges + 2 * d * 120
 
 

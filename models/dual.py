@@ -9,8 +9,8 @@ Departures (paper / released code / here)
 4. Decoder: not given / a linear dense layer, the mirrored convolutions, one more to the image with
    a sigmoid / the code's.
 5. Discriminators: T1(x, z) and T2(C_ij(x), z), 1x1 convolutions, sizes not given / 120-120-120-1
-   on (z, z), the local one commented out / 120-120-120-1 both, T1 on the pixels, C the map before
-   the last convolution; `pairs="code"` for the code's T1.
+   on (z, z), the local one commented out / 120-120-120-1 both, T1 on the pixels, C the map of the
+   last convolution, between image and code; `pairs="code"` for the code's T1.
 """
 
 import math
@@ -78,7 +78,7 @@ def dual_autoencoder(
     x = layers.Flatten(dtype=policy)(x)
     mean = layers.Dense(latent_dim, name="mean", **settings("float32"))(x)
     log_variance = layers.Dense(latent_dim, name="log_variance", **settings("float32"))(x)
-    local = layers.Activation("linear", dtype="float32")(maps[-2])
+    local = layers.Activation("linear", dtype="float32")(maps[-1])
     gaussian = keras.Model(image, [mean, log_variance, local], name="gaussian")
 
     sides = [input_shape[:2], *(m.shape[1:3] for m in maps)]

@@ -281,7 +281,7 @@ def test_losses_by_hand(eager):
     model._build((8, 8, 1))
     x = np.random.default_rng(0).random((12, 8, 8, 1)).astype(np.float32)
     mean, log_variance, local = (np.asarray(a) for a in model.gaussian(x))
-    assert local.shape == (12, 4, 4, 4)
+    assert local.shape == (12, 2, 2, 6)
     seed = tf.constant([3, 4])
     parts = {k: float(v) for k, v in model.pretrain_loss((x, seed), {}).items()}
     rebuilt = np.asarray(model.decoder(mean))
@@ -457,7 +457,7 @@ def test_dual_networks_by_hand(shape, filters, kernel, flat):
         count += kernel**2 * a * b + b
     assert gaussian.count_params() == count + 2 * (flat * 12 + 12)
     mean, log_variance, local = gaussian(np.zeros((2, *shape), np.float32))
-    assert mean.shape == log_variance.shape == (2, 12) and local.shape[-1] == filters[-2]
+    assert mean.shape == log_variance.shape == (2, 12) and local.shape[-1] == filters[-1]
     out = np.asarray(decoder(mean))
     assert out.shape == (2, *shape) and (out > 0).all() and (out < 1).all()
 
