@@ -11,6 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
+from errors import UserError
 from models.base import CHUNK, INITIALIZE
 from models.dual import dense_network
 from models.functional import soft_assignment, squared_distances
@@ -26,6 +27,13 @@ class SpectralHead:
 
     shuffle = True
     whole_batches = True
+
+    def _check(self, x):
+        x = super()._check(x)
+        size = self.config.cluster_batch_size
+        if size < self.n_clusters:
+            raise UserError(f"cluster_batch_size={size}: expected >= n_clusters={self.n_clusters}")
+        return x
 
     def _make_head(self, activation, seed):
         z, k = self.config.latent_dim, int(self.n_clusters)

@@ -462,6 +462,12 @@ def test_dual_networks_by_hand(shape, filters, kernel, flat):
     assert out.shape == (2, *shape) and (out > 0).all() and (out < 1).all()
 
 
+@pytest.mark.parametrize("method", ["DSCDAN", "SpectralNet"])
+def test_batches_must_hold_as_many_samples_as_there_are_clusters(x, method):
+    with pytest.raises(UserError, match="cluster_batch_size=3: expected >= n_clusters=4"):
+        make(method, cluster_batch_size=3).fit(x)
+
+
 def test_data_that_are_no_images_are_refused():
     with pytest.raises(UserError, match="50 values"):
         make("ConvAE").fit(np.random.default_rng(0).random((20, 50)))
