@@ -70,17 +70,18 @@ class SpectralHead:
     def _partition(self, z):
         """Set the orthonormalisation and the centres by all samples' codes; return labels.
 
-        Centres are numbered as the head's outputs with which they share most samples: otherwise
-        their numbers would change from one look to the next.
+        Centres are numbered as those of the last look, put to the head's present outputs, with
+        which they share most samples: so labels can be compared from one look to the next.
         """
         out, k = self._outputs(z), int(self.n_clusters)
+        before = self._nearest(out)
         self.orthonormal.assign(orthonormalization(out))
         y = self._embed(out)
         seed = derive_seed(self.random_state, INITIALIZE)
         with threadpool_limits(1):
             kmeans = KMeans(k, n_init=self.config.n_init, random_state=seed).fit(y)
         shared = np.zeros((k, k))
-        np.add.at(shared, (np.argmax(out, axis=1), kmeans.labels_), 1)
+        np.add.at(shared, (before, kmeans.labels_), 1)
         _, order = linear_sum_assignment(-shared)
         self.centers.assign(kmeans.cluster_centers_[order])
         return self._labels(out)
