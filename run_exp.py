@@ -66,6 +66,8 @@ def parser():
         help="run nothing: rebuild results.csv, the tables and README's")  # fmt: skip
     add("--report", action="store_true",
         help="run nothing: write results/report.html, all results on one page")  # fmt: skip
+    add("--maps", metavar="NAME", help="run nothing: write results/maps-NAME.png, t-SNE of a data "
+        "set's saved embeddings, as in DSCDAN's figure")  # fmt: skip
     return p
 
 
@@ -191,12 +193,12 @@ def _trial(words, data, hashes):
     weights, size, width = None, 0.0, data.n_clusters
     if config.pretrains:
         shape, width = data.x.shape[1:], config.latent_dim
-        shape = image_shape(shape) if config.network == "conv" else shape
+        shape = image_shape(shape) if config.network != "fc" else shape
         size = 4e-6 * weight_count(config.network, shape, width)
         if args.pretrained_weights is None:
             if shape not in hashes:
                 hashes[shape] = hash_array(data.x.reshape(-1, *shape))
-            key, _ = pretrain_key(config, shape, hashes[shape], args.seed)
+            key, _ = pretrain_key(config, shape, hashes[shape], args.seed, data.n_clusters)
             weights = os.path.join(args.cache_dir, key, "ae_weights.h5")
     elif config.deep:
         count = ladder_weight_count(config, math.prod(data.x.shape[1:]), data.n_clusters)
@@ -284,6 +286,13 @@ def write_report():
 def run(argv):
     """Do what the command line asks for; return the exit status."""
     args, rest = parse(argv)
+    if args.maps is not None:
+        from reporting import maps
+
+        if rest:
+            raise UserError(f"{rest[0]!r}: --maps takes no further options")
+        print(os.path.relpath(maps.write(RESULTS, args.maps)))
+        return 0
     if args.tables or args.report:
         if rest:
             flag = "--tables" if args.tables else "--report"

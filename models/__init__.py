@@ -15,6 +15,9 @@ from models.presets import CONFIGS, preset
 CLASSES = {  # settings -> (module, class); the others are models.dec's
     "ASPCConfig": ("models.aspc", "ASPC"),
     "AEConfig": ("models.ae", "AEKMeans"),
+    "DualConfig": ("models.convae", "ConvAE"),
+    "DSCDANConfig": ("models.dscdan", "DSCDAN"),
+    "SpectralNetConfig": ("models.spectralnet", "SpectralNet"),
     "KMeansConfig": ("models.baselines", "KMeansBaseline"),
     "NMFConfig": ("models.baselines", "NMFBaseline"),
     "NcutConfig": ("models.baselines", "NormalizedCuts"),

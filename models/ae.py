@@ -6,7 +6,20 @@ from models.base import DeepClusterer
 from models.functional import mean_squared_error
 
 
-class AEKMeans(DeepClusterer):
+class KMeansOfCodes(DeepClusterer):
+    """Pretraining, then k-means on the codes; no clustering steps."""
+
+    def _cluster(self, data):
+        self._monitor.begin("cluster", 0, 0)
+        centers, labels, self.seconds_["initialize"] = self._start(data)
+        self.centers.assign(centers)
+        self.initial_labels_ = self.refresh_labels_ = labels
+        self.n_iter_, self.converged_ = 0, True
+        self.seconds_["cluster"] = self.step_seconds_["cluster"] = 0.0
+        self._monitor.row("final", 0, {"seconds": 0.0}, labels)
+
+
+class AEKMeans(KMeansOfCodes):
     """Pretraining as in all methods on the same network, then k-means; no clustering steps.
 
     The denoising auto-encoder sets a share `noise` of each batch's inputs to 0 (the others are
@@ -34,12 +47,3 @@ class AEKMeans(DeepClusterer):
             return super().pretrain_loss(x, targets)
         noisy, clean = tf.unstack(x)
         return {"reconstruction": mean_squared_error(clean, self.decoder(self.encoder(noisy)))}
-
-    def _cluster(self, data):
-        self._monitor.begin("cluster", 0, 0)
-        centers, labels, self.seconds_["initialize"] = self._start(data)
-        self.centers.assign(centers)
-        self.initial_labels_ = self.refresh_labels_ = labels
-        self.n_iter_, self.converged_ = 0, True
-        self.seconds_["cluster"] = self.step_seconds_["cluster"] = 0.0
-        self._monitor.row("final", 0, {"seconds": 0.0}, labels)

@@ -74,6 +74,7 @@ class DeepClusterer(Estimator):
 
     fitted = "centers"
     shuffle = False  # the order of batches in the clustering phase
+    whole_batches = False  # whether that phase leaves out the short batch at a pass's end
 
     def __init__(
         self, n_clusters, config, *, method=None, random_state=0, run_dir=None, cache_dir=None,
@@ -114,6 +115,14 @@ class DeepClusterer(Estimator):
         """Return {name: scalar}, unweighted, for a batch x (b, ...) and its rows of targets."""
         raise NotImplementedError
 
+    def pretrained(self):
+        """Return the variables that the pretraining phase trains."""
+        return self.encoder.trainable_variables + self.decoder.trainable_variables
+
+    def pretrain_weights(self):
+        """Return {name: weight} of the losses in pretraining."""
+        return {"reconstruction": 1.0}
+
     def pretrain_loss(self, x, targets):
         """Return the mean squared error of reconstructing x from itself (DEC-DA, eq. 8)."""
         return {"reconstruction": mean_squared_error(x, self.decoder(self.encoder(x)))}
@@ -126,6 +135,9 @@ class DeepClusterer(Estimator):
     def assign(self, z):
         """Return hard labels (n,) of embeddings z (n, z): the nearest centre."""
         return np.argmin(squared_distances(z, self.centers), axis=1)
+
+    def finish(self, z):
+        """Settle what `assign` needs by the final embedding z (n, z) of all clean samples."""
 
     # -- the algorithm -----------------------------------------------------------------------
 
@@ -168,7 +180,7 @@ class DeepClusterer(Estimator):
         """Return samples as float32, in the shape that the network takes."""
         x = as_samples(x)
         check_estimator(self.n_clusters, self.random_state, len(x))
-        if x.ndim == 2 and self.config.network == "conv":
+        if x.ndim == 2 and self.config.network != "fc":
             x = x.reshape(len(x), *image_shape(x.shape[1:]))
         if self.config.needs_images:
             if x.ndim not in (2, 4):
@@ -178,17 +190,41 @@ class DeepClusterer(Estimator):
 
     def _build(self, shape):
         """Make networks and centres for samples of a shape."""
-        c = self.config
-        make = AUTOENCODERS[c.network]
-        seed = derive_seed(self.random_state, NETWORK)
-        self.encoder, self.decoder = make(shape, c.latent_dim, seed, c.precision)
-        zeros = np.zeros((self.n_clusters, c.latent_dim), np.float32)
+        self._make_networks(shape, derive_seed(self.random_state, NETWORK))
+        zeros = np.zeros((self.n_clusters, self._center_size()), np.float32)
         self.centers = keras.Variable(zeros, name="centers")
         self.n_features_in_ = int(np.prod(shape))
         self._shape = tuple(shape)
         self._encode_batch = tf.function(
             self.encoder, input_signature=[tf.TensorSpec((None, *shape), tf.float32)]
         )
+
+    def _make_networks(self, shape, seed):
+        """Make `encoder`, samples -> embedding, `decoder`, and what else the method has."""
+        c = self.config
+        make = AUTOENCODERS[c.network]
+        self.encoder, self.decoder = make(shape, c.latent_dim, seed, c.precision)
+
+    def _center_size(self):
+        """Return the number of dimensions in which the centres lie."""
+        return self.config.latent_dim
+
+    def _networks(self):
+        """Return {name: network} of what pretraining gives and runs share."""
+        return {"encoder": self.encoder, "decoder": self.decoder}
+
+    def _further(self):
+        """Return {name: network} of what only the clustering phase has."""
+        return {}
+
+    def _kept(self):
+        """Return {name: variable} of what a model file holds besides the networks."""
+        return {"centers": self.centers}
+
+    def _variables(self, further=True):
+        """Return the variables of the networks, in a fixed order."""
+        networks = self._networks() | (self._further() if further else {})
+        return [v for network in networks.values() for v in network.variables]
 
     def _augment(self, wanted):
         """Return the augmentation, or None where it is not wanted."""
@@ -199,12 +235,13 @@ class DeepClusterer(Estimator):
 
     def pretrain_key(self):
         """Return the name under which this run's pretraining is shared, and what it stands for."""
-        return pretrain_key(self.config, self._shape, self._data_hash, self.random_state)
+        return pretrain_key(
+            self.config, self._shape, self._data_hash, self.random_state, self.n_clusters
+        )
 
     def _identity(self):
         """Return a digest of what decides the clustering phase, pretrained weights included."""
-        start = [hash_array(np.asarray(v)) for v in (*self.encoder.variables,
-                                                     *self.decoder.variables)]  # fmt: skip
+        start = [hash_array(np.asarray(v)) for v in self._variables(further=False)]
         return digest([
             self.method, self.config.to_dict(), int(self.n_clusters), int(self.random_state),
             self._data_hash, start,
@@ -254,8 +291,7 @@ class DeepClusterer(Estimator):
         """Run the pretraining phase."""
         c = self.config
         trainer = Trainer(
-            data, self.pretrain_loss, {"reconstruction": 1.0},
-            self.encoder.trainable_variables + self.decoder.trainable_variables,
+            data, self.pretrain_loss, self.pretrain_weights(), self.pretrained(),
             make_optimizer(c.pretrain_optimizer), batch_size=c.batch_size, shuffle=True,
             seed=derive_seed(self.random_state, PRETRAIN), augment=self._augment(c.aug_pretrain),
         )  # fmt: skip
@@ -296,10 +332,10 @@ class DeepClusterer(Estimator):
         }
         trainer = Trainer(
             data, self.loss, self.loss_weights(), self.trained(), make_optimizer(c.optimizer),
-            batch_size=c.batch_size, seed=derive_seed(self.random_state, CLUSTER),
+            batch_size=c.cluster_batch_size, seed=derive_seed(self.random_state, CLUSTER),
             shuffle=self.shuffle, augment=self._augment(c.aug_cluster), targets=targets,
-            state=[*self.encoder.variables, *self.decoder.variables, self.centers],
-            identity=self._identity(),
+            state=[*self._variables(), *self._kept().values()], identity=self._identity(),
+            whole_batches=self.whole_batches,
         )  # fmt: skip
         checkpoint = None if self.run_dir is None else os.path.join(self.run_dir, "checkpoint.h5")
         if checkpoint is None or not trainer.restore(checkpoint, self._monitor.warn):
@@ -339,7 +375,9 @@ class DeepClusterer(Estimator):
         self.seconds_["initialize"] = float(carry["initialize_seconds"])
         self.seconds_["cluster"] = trainer.seconds
         self.step_seconds_["cluster"] = trainer.step_seconds
-        final = self.assign(self._encode(data)).astype(np.int64)
+        z = self._encode(data)
+        self.finish(z)
+        final = self.assign(z).astype(np.int64)
         seconds = {"seconds": trainer.seconds}
         self._monitor.row("final", trainer.step, trainer.mean_losses() | seconds, final)
 
@@ -399,11 +437,10 @@ class DeepClusterer(Estimator):
 
     # -- files -------------------------------------------------------------------------------
 
-    def _autoencoder_arrays(self):
-        models = {"encoder": self.encoder, "decoder": self.decoder}
+    def _arrays(self, networks):
         return {
             f"{name}/{i:02d}": np.asarray(v)
-            for name, model in models.items()
+            for name, model in networks.items()
             for i, v in enumerate(model.variables)
         }
 
@@ -416,19 +453,19 @@ class DeepClusterer(Estimator):
             "seconds": self.seconds_.get("pretrain", 0.0),
             "step_seconds": self.step_seconds_.get("pretrain", 0.0),
         }  # fmt: skip
-        save_arrays(path, self._autoencoder_arrays(), about)
+        save_arrays(path, self._arrays(self._networks()), about)
 
     def _load_autoencoder(self, path):
         """Take the auto-encoder's weights from an ae_weights.h5 or a model_final.h5."""
         arrays, about = load_arrays(path)
-        self._assign_arrays(path, arrays)
+        self._assign_arrays(path, arrays, self._networks())
         self.seconds_["pretrain"] = float(about.get("seconds", 0.0))
         self.step_seconds_["pretrain"] = float(about.get("step_seconds", np.nan))
 
-    def _assign_arrays(self, path, arrays):
+    def _assign_arrays(self, path, arrays, networks):
         """Copy a file's arrays into the networks, all or none; UserError names what differs."""
         pairs = []
-        for name, model in {"encoder": self.encoder, "decoder": self.decoder}.items():
+        for name, model in networks.items():
             there = sum(key.startswith(f"{name}/") for key in arrays)
             if there != len(model.variables):
                 raise UserError(
@@ -452,11 +489,13 @@ class DeepClusterer(Estimator):
     def save(self, path):
         """Write the fitted model, for `models.load`."""
         about = self._about()
-        save_arrays(path, self._autoencoder_arrays() | {"centers": self.cluster_centers_}, about)
+        kept = {name: np.asarray(v) for name, v in self._kept().items()}
+        save_arrays(path, self._arrays(self._networks() | self._further()) | kept, about)
 
     def restore(self, path, arrays, about):
         """Take up what `save` wrote."""
         self._build(tuple(about["shape"]))
-        self._assign_arrays(path, arrays)
-        self.centers.assign(arrays["centers"])
+        self._assign_arrays(path, arrays, self._networks() | self._further())
+        for name, variable in self._kept().items():
+            variable.assign(arrays[name])
         return self

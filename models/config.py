@@ -133,6 +133,8 @@ class PretrainConfig(Settings):
 
     deep = True
     pretrains = True
+    networks = ("fc", "conv")  # those to choose from
+    pretrains_clusters = False  # whether the pretrained weights depend on the number of clusters
 
     network: str = "fc"  # "fc": D-500-500-2000-10, "conv": 32-64-128-10
     latent_dim: int = 10
@@ -150,7 +152,7 @@ class PretrainConfig(Settings):
     precision: str = "float32"
 
     def __post_init__(self):
-        self._choice("network", ("fc", "conv"))
+        self._choice("network", self.networks)
         self._choice("center", ("original", "true"))
         self._choice("precision", ("float32", "bfloat16"))
         for name in ("latent_dim", "batch_size", "n_init"):
@@ -165,7 +167,12 @@ class PretrainConfig(Settings):
     @property
     def needs_images(self):
         """Whether samples must have, or be given, the shape of images."""
-        return self.network == "conv" or self.aug_pretrain
+        return self.network != "fc" or self.aug_pretrain
+
+    @property
+    def cluster_batch_size(self):
+        """Samples a clustering step."""
+        return self.batch_size
 
     def total_steps(self, steps_per_pass):
         """Return the largest number of clustering steps."""
@@ -370,7 +377,7 @@ class UMAPConfig(Settings):
         self._number("min_share", 0, below=1)
 
 
-def pretrain_key(config, shape, data_hash, seed):
+def pretrain_key(config, shape, data_hash, seed, n_clusters=None):
     """Return the name under which a pretraining is shared, and what it stands for.
 
     Parameters
@@ -381,8 +388,12 @@ def pretrain_key(config, shape, data_hash, seed):
     data_hash : str
         `models.samples.hash_array` of the samples.
     seed : int
+    n_clusters : int, optional
+        Counts only where the config says that it does.
     """
     about = config.pretrain_dict() | {"shape": list(shape), "data": data_hash, "seed": int(seed)}
+    if config.pretrains_clusters:
+        about["k"] = int(n_clusters)
     return digest(about), about
 
 

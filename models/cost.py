@@ -55,6 +55,44 @@ def step_flops(network, shape, batch_size, latent_dim=10, decoder=True):
     return 2 * batch_size * products
 
 
+def dual_products(config, d):
+    """Return the multiply-adds a sample of DSCDAN's (encoder, decoder, discriminators).
+
+    d is the number of values of a square image, grey or of three channels.
+    """
+    channels = 1 if math.isqrt(d) ** 2 == d else 3
+    side, before, encoder, decoder = math.isqrt(d // channels), channels, 0, 0
+    for i, filters in enumerate(config.filters):
+        wide = side**2 * config.kernel**2
+        side = math.ceil(side / (2 if i % 2 == 0 or len(config.filters) == 2 else 1))
+        encoder += side**2 * config.kernel**2 * before * filters
+        after = config.filters[min(i + 1, len(config.filters) - 1)]
+        decoder += min(wide, side**2 * config.kernel**2) * after * filters
+        before = filters
+    decoder += d * config.kernel**2 * config.filters[0]
+    code = side**2 * before * config.latent_dim
+    judges = 2 * 2 * 120 * 120 * (side**2 if config.pairs == "input" else 1)  # pairs, strangers
+    return encoder + 2 * code, decoder + code, judges + 2 * d * 120
+
+
+def dual_flops(config, n, d):
+    """Return about how many operations (pretraining, clustering) DSCDAN's methods take."""
+    encoder, decoder, judges = dual_products(config, d)
+
+    def samples(steps, batch, relative, mutual, more=0):
+        a_sample = encoder + decoder * (2 if relative else 1) + (judges if mutual else 0) + more
+        return 6 * steps * batch * a_sample
+
+    pretraining = samples(config.pretrain_epochs, n, config.relative, config.mutual)
+    if not hasattr(config, "maxiter"):
+        return pretraining, 0.0
+    widths = [config.latent_dim, *config.head, 10]
+    head = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    size = min(n, config.cluster_batch_size)
+    more = head + size * config.latent_dim
+    return pretraining, samples(config.maxiter, size, True, True, more)
+
+
 def method_flops(config, n, d, k):
     """Return about how many operations (pretraining, clustering) take on n samples of d values.
 
@@ -63,6 +101,8 @@ def method_flops(config, n, d, k):
     """
     if type(config).__name__ in ("KingdraConfig", "IMSATConfig"):
         return 0.0, _ladder_flops(config, n, d, k)
+    if hasattr(config, "filters"):
+        return dual_flops(config, n, d)
     distances = 2 * n * d  # to one point
     eigenvectors = 500 * n * 20 * k
     clustering = {

@@ -89,3 +89,105 @@ def distance_to(z, targets):
     scalar
     """
     return ops.mean(ops.sum(ops.square(z - targets), axis=1))
+
+
+def squared_error(x, y):
+    """Return ||x - y||^2, summed over a sample's values, a mean over b (DSCDAN, eqs. 11 and 12).
+
+    Parameters
+    ----------
+    x, y : (b, ...)
+
+    Returns
+    -------
+    scalar
+    """
+    return ops.sum(ops.square(x - y)) / ops.cast(ops.shape(x)[0], x.dtype)
+
+
+def gaussian_divergence(mean, log_variance):
+    """Return KL(N(mean, diag(variance)) || N(0, I)), summed over z, a mean over b (DSCDAN, eq. 6).
+
+    Parameters
+    ----------
+    mean, log_variance : (b, z)
+
+    Returns
+    -------
+    scalar
+    """
+    terms = ops.square(mean) + ops.exp(log_variance) - 1.0 - log_variance
+    return 0.5 * ops.mean(ops.sum(terms, axis=1))
+
+
+def class_divergence(p, squares, log_variance):
+    """Return sum_y p(y|z) KL(N(mean, variance) || N(mu_y, I)), a mean over b (DSCDAN, eq. 19).
+
+    Parameters
+    ----------
+    p : (b, k), rows summing to 1
+    squares : (b, k, z)
+        (mean - mu_y)^2.
+    log_variance : (b, z)
+
+    Returns
+    -------
+    scalar
+    """
+    spread = ops.sum(ops.exp(log_variance) - 1.0 - log_variance, axis=1)  # (b,)
+    distances = ops.sum(p * ops.sum(squares, axis=2), axis=1)
+    return 0.5 * ops.mean(distances + spread)
+
+
+def negative_entropy(p):
+    """Return sum_y p log p, a mean over b: the rest of DSCDAN's eq. 19 but for log K.
+
+    Parameters
+    ----------
+    p : (b, k), rows summing to 1
+
+    Returns
+    -------
+    scalar
+    """
+    return ops.mean(ops.sum(p * ops.log(ops.clip(p, CLIP, 1.0)), axis=1))
+
+
+def js_information(paired, shuffled):
+    """Return E[log sigma(T)] over pairs + E[log(1 - sigma(T))] over shuffled pairs (DSCDAN, eq. 8).
+
+    A lower bound, of the mutual information's stand-in, that the discriminator T raises: 0 at best,
+    -2 log 2 if it cannot tell them apart. Means over every axis: with one logit a pixel of a
+    feature map, the local term of eq. 10.
+
+    Parameters
+    ----------
+    paired, shuffled : (b, ...)
+        Logits of T.
+
+    Returns
+    -------
+    scalar
+    """
+    return -ops.mean(ops.softplus(-paired)) - ops.mean(ops.softplus(shuffled))
+
+
+def contrastive_loss(a, b, near, near_margin=0.05, far_margin=1.0):
+    """Return a mean over b of max(d - .05, 0)^2 for neighbours, max(1 - d, 0)^2 for strangers.
+
+    d = ||a_i - b_i||; SpectralNet's released margins.
+
+    Parameters
+    ----------
+    a, b : (b, z)
+    near : (b,)
+        1 for neighbours, 0 for strangers.
+
+    Returns
+    -------
+    scalar
+    """
+    d = ops.sqrt(ops.maximum(ops.sum(ops.square(a - b), axis=1), CLIP))
+    pull = ops.square(ops.maximum(d - near_margin, 0.0))
+    push = ops.square(ops.maximum(far_margin - d, 0.0))
+    return ops.mean(near * pull + (1.0 - near) * push)

@@ -36,6 +36,7 @@ from models.config import (
     UMAPConfig,
     WardConfig,
 )
+from models.config_dscdan import DSCDANConfig, DualConfig, SpectralNetConfig
 from models.config_kingdra import IMSATConfig, KingdraConfig
 
 # Fc: SGD(1.0, 0.9), 500 epochs, batch 256 [P 4.1, C]; Conv: Adam default, 500 epochs [P 4.1, C].
@@ -89,6 +90,29 @@ CONFIGS |= {
     "UMAP+HDBSCAN": UMAPConfig(),
 }
 
+# DSCDAN's Table 4; sources of the numbers in models/config_dscdan.py, models/convae.py.
+CONVAE = DualConfig()
+CONFIGS |= {
+    "ConvAE": replace(CONVAE, relative=0.0, mutual=0.0, prior=0.0),
+    "ConvAE+MI": replace(CONVAE, relative=0.0),
+    "ConvAE+RS": replace(CONVAE, mutual=0.0, prior=0.0),
+    "ConvAE+MI+RS": CONVAE,
+    "DSCDAN": DSCDANConfig(),
+    # The released code: filters, weights of both stages, graph, labels; see models/dscdan.py.
+    "DSCDAN-code": DSCDANConfig(
+        filters=(32, 32, 64, 64), original=2.5, relative=5.0, mutual=0.01, prior=1.0,
+        psi="reparameterised", pairs="code", train_discriminators=False, prior_of="classes",
+        n_neighbors=4, sigma=2.62, class_means="pretrained", compare="noisy", cluster_original=5.0,
+        cluster_relative=2.5, cluster_mutual=0.001, cluster_prior=1.5, cluster_entropy=1.0,
+        final="argmax",
+    ),
+    # Not in the paper: the head starts from spectral clustering of all codes, whose number of
+    # eigenvectors the lowest cut chooses.
+    "DSCDAN-spectral-init": DSCDANConfig(head_init="spectral"),
+    # SpectralNet's released settings for MNIST; the auto-encoder is FcDEC's.
+    "SpectralNet": SpectralNetConfig(network="fc", pretrain_optimizer=SGD(1.0, 0.9)),
+}  # fmt: skip
+
 # The released configs give the ensemble with pseudo-labels; LADDER-IM is the code's class of that
 # name, 15 rounds of 3 passes without pseudo-labels [C].
 KINGDRA = KingdraConfig()
@@ -124,6 +148,8 @@ KINGDRA_SETS = {
 
 INTERVALS = {"mnist": 140, "fmnist": 140, "mnist-test": 30, "usps": 30}  # steps [C run_exp]
 DIGITS_EPOCHS = 250  # ours: a first run of a minute or two; no paper has this set
+# Channels and kernels of DSCDAN's Table 2; digits, 8x8 pixels, are in no paper.
+DUAL = {"usps": {"filters": (16, 32)}, "ytf": {"kernel": 5}, "digits": {"filters": (16, 32)}}
 LARGE = 20000  # samples from which the update interval is 140 steps; 30 below [C run_exp]
 
 
@@ -156,6 +182,11 @@ def preset(method, dataset=None, n=None):
     if isinstance(config, KingdraConfig):
         network, ensemble = KINGDRA_SETS.get(dataset, KINGDRA_SETS["mnist"])
         config = replace(config, **network, **(ensemble if config.pseudo_labels else {}))
-    if isinstance(config, PretrainConfig) and dataset == "digits":
+    if isinstance(config, DualConfig):
+        changes = dict(DUAL.get(dataset, {}))
+        if "filters" in changes:  # the first and the last of the method's own
+            changes["filters"] = (config.filters[0], config.filters[-1])
+        config = replace(config, **changes)
+    elif isinstance(config, PretrainConfig) and dataset == "digits":
         config = replace(config, pretrain_epochs=DIGITS_EPOCHS)
     return config

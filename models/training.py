@@ -38,20 +38,25 @@ class Trainer:
     shuffle : bool
         True: a new permutation for each pass. False: contiguous slices in data order.
     augment : callable (x, seed pair) -> x, optional
+        What it returns is what `loss` gets as x: it may hand on the seed, for noise in the loss.
     targets : dict of name -> tf.Variable (n, ...), optional
     state : list of variables, optional
         Further variables that a checkpoint must hold.
     identity : str, optional
         What run this is: checkpoints of another are not taken up.
+    whole_batches : bool
+        Leave out the short batch at the end of a pass, if that is not the only one.
     """
 
     def __init__(
         self, x, loss, weights, variables, optimizer, *, batch_size, seed, shuffle,
-        augment=None, targets=None, state=(), identity="",
+        augment=None, targets=None, state=(), identity="", whole_batches=False,
     ):  # fmt: skip
         self.x, self.batch_size, self.seed, self.shuffle = x, batch_size, seed, shuffle
         self.n = int(x.shape[0])
         self.steps_per_pass = math.ceil(self.n / batch_size)
+        if whole_batches:
+            self.steps_per_pass = max(1, self.n // batch_size)
         self.targets, self.identity = targets or {}, identity
         self.names = [*weights, "loss"]
         self.step = 0

@@ -30,10 +30,11 @@ MAY = {
     "shapes": {"errors"},
     "augment": {"errors", "shapes"},
     "models.config": {"errors"},
-    "models.presets": {"errors", "models.config", "models.config_kingdra"},
+    "models.presets": {"errors", "models.config", "models.config_dscdan", "models.config_kingdra"},
     "models.config_kingdra": {"errors", "models.config"},
     "models.agreement": set(),
     "models.ladder": set(),
+    "models.config_dscdan": {"errors", "models.config"},
     "models.samples": {"errors"},
     "models.baselines": {
         "errors",
@@ -48,6 +49,9 @@ MAY = {
     "models.storage": {"errors"},
     "models.functional": {"errors"},
     "models.networks": {"errors"},
+    "models.dual": {"errors", "models.networks"},
+    "models.graphs": set(),
+    "models.spectral": set(),
     "models.optimizers": {"models.config"},
     "models.training": {"errors", "models.storage"},
 }

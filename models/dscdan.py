@@ -1,0 +1,176 @@
+"""DSCDAN: deep spectral clustering by a dual auto-encoder (Yang et al., CVPR 2019).
+
+A batch's codes give a graph of nearest neighbours and, through the head, class probabilities
+p(y|z) whose orthonormalised columns Y are to vary little over the graph. Encoder, decoder,
+discriminators and head are trained together.
+
+Departures (paper / released code / here); those of the auto-encoder are in models/convae.py
+-----------------------------------------
+1. Neighbours: 3 / 5 with the sample itself / 3 others (paper), 4 others (`DSCDAN-code`).
+2. sigma: not given / 2.62, in the first release the median distance to the nearest neighbour of a
+   sample batch / that median, batch by batch; `sigma=2.62` for the code's.
+3. Head: four dense layers, ReLU / 1024-1024-512-K, softmax, in the first release tanh / softmax:
+   eq. 19 needs probabilities.
+4. Spectral loss: sum / m^2 as we read it / sum over pairs of W / 1024, the diagonal left out / the
+   code's; `spectral=1/m` makes it the paper's, some hundred times weaker than the other terms.
+5. Cholesky: of the Gram matrix / with 1e-7 added, float32 / float64, jitter by the trace where
+   needed, QR where the batch has not full rank (models/spectral.py).
+6. Weights in joint training: those of pretraining / 5, 2.5, KL 1.5, entropy 1, MI .001 / the
+   paper's; gamma weighs the entropy, a part of eq. 19, too.
+7. Reconstruction set beside x: of z / of psi(z) / of z.
+8. Class means: not given / those of pretraining, from zero / means of the codes under the head's
+   first p(y|z).
+9. Labels: k-means in the spectral embedding / argmax of the softmax / k-means; both are in the row
+   (`spectral_acc`, `argmax_acc`).
+10. New samples: not said / - / the orthonormalisation of all training samples at the end.
+11. End: convergence / 5000 steps, a test on the loss that never holds / 5000 steps.
+12. Batches: not given / 1024 random samples / 1024 of a random permutation.
+13. Adam's epsilon in joint training: - / 1e-8 / Keras's 1e-7.
+"""
+
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from threadpoolctl import threadpool_limits
+
+from models.base import INITIALIZE, NETWORK
+from models.convae import DualAutoencoder
+from models.dual import ClassMeans
+from models.functional import class_divergence, negative_entropy
+from models.graphs import lowest_cut
+from models.optimizers import make as make_optimizer
+from models.spectralhead import SpectralHead
+from models.training import Trainer, derive_seed
+
+LABEL_STEPS = 500  # of the head alone, on the labels that it starts from: ours
+
+
+class DSCDAN(SpectralHead, DualAutoencoder):
+    """Joint training; `fit` ends with k-means in the spectral embedding of all samples."""
+
+    def _make_networks(self, shape, seed):
+        super()._make_networks(shape, seed)
+        self._make_head("softmax", derive_seed(seed, 4))
+        k = int(self.n_clusters)
+        self.means = self.classes.get("means") or ClassMeans(k, self.config.latent_dim)
+
+    def _further(self):
+        means = {} if "means" in self.classes else {"means": self.means}
+        return super()._further() | means
+
+    # -- joint training ----------------------------------------------------------------------
+
+    def trained(self):
+        c = self.config
+        parts = [self.decoder, self.head]
+        if c.cluster_prior:
+            parts.append(self.means)
+        if c.cluster_mutual and c.train_discriminators:
+            parts += self.discriminators.values()
+        unused = self._unused(c.cluster_prior, c.cluster_relative, c.cluster_mutual)
+        encoder = [v for v in self.gaussian.trainable_variables if v.path not in unused]
+        return encoder + [v for part in parts for v in part.trainable_variables]
+
+    def target_specs(self, n):
+        return {}
+
+    def loss_weights(self):
+        c = self.config
+        weights = {
+            "reconstruction": c.cluster_original, "relative": c.cluster_relative,
+            "prior": c.cluster_prior, "entropy": c.cluster_entropy, "spectral": c.spectral,
+        } | ({f"mi_{name}": c.cluster_mutual for name in self._kinds()})  # fmt: skip
+        return {name: weight for name, weight in weights.items() if weight}
+
+    def loss(self, x, targets):
+        c = self.config
+        x, seed = x
+        mean, log_variance, local = self.gaussian(x)
+        z, noisy = self.codes(mean, log_variance, seed)
+        p = self.head(mean)  # (b, k)
+        losses = self.reconstructions(x, z, noisy, c.compare)
+        if c.cluster_mutual:
+            losses |= self.information(x, local, noisy)
+        losses["prior"] = class_divergence(p, self.means(mean), log_variance)
+        losses["entropy"] = negative_entropy(p)
+        losses["spectral"] = self.spectral_loss(mean, p)
+        return losses
+
+    # -- before it ---------------------------------------------------------------------------
+
+    def _start(self, data):
+        """Return centres to come (zeros), labels of k-means on the codes, and the seconds."""
+        begin = time.monotonic()
+        z, seed = self._encode(data), derive_seed(self.random_state, INITIALIZE)
+        with threadpool_limits(1):
+            _, labels = self.initialize(z, seed)
+            targets = self._spectral_labels(z, seed)
+        self._train_head(z, targets)
+        if self.config.class_means == "fitted":
+            p = self._outputs(z).astype(np.float64)
+            means = p.T @ z / np.maximum(p.sum(axis=0), 1e-12)[:, None]
+            self.means.means.assign(means.astype(np.float32))
+        return np.zeros(self.centers.shape), labels.astype(np.int64), time.monotonic() - begin
+
+    def _spectral_labels(self, z, seed):
+        """Return the labels that the head is to start from, or None."""
+        if self.config.head_init == "random":
+            return None
+        labels, cut, vectors = lowest_cut(z, self.n_clusters, self.config.n_init, seed)
+        self._monitor.note(f"spectral start: {vectors} eigenvectors, normalised cut {cut:.4f}")
+        return labels
+
+    def _train_head(self, z, labels):
+        """Fit the head to labels (n,), where there are any, and to the spectral loss, z fixed."""
+        c = self.config
+        stages = []
+        if labels is not None:
+            stages.append(("labels", LABEL_STEPS))
+        if c.spectral_steps:
+            stages.append(("spectral", c.spectral_steps))
+        for i, (name, steps) in enumerate(stages):
+
+            def loss(z, targets, name=name):
+                p = self.head(z)
+                if name == "spectral":
+                    return {name: self.spectral_loss(z, p)}
+                truth = tf.one_hot(targets["label"], p.shape[1])
+                return {name: tf.reduce_mean(keras.losses.categorical_crossentropy(truth, p))}
+
+            targets = {} if labels is None else {"label": tf.constant(labels, tf.int32)}
+            trainer = Trainer(
+                tf.constant(z), loss, {name: 1.0}, self.head.trainable_variables,
+                make_optimizer(c.optimizer), batch_size=c.cluster_batch_size, shuffle=True,
+                seed=derive_seed(self.random_state, NETWORK, i), targets=targets,
+                whole_batches=True,
+            )  # fmt: skip
+            trainer.run(steps, steps, lambda step: False)
+            told = trainer.mean_losses()
+            self._monitor.note(f"head: {steps} steps on {name}, mean loss {told['loss']:.4f}")
+
+    # -- labels ------------------------------------------------------------------------------
+
+    def refresh(self, z, step):
+        return self._partition(z), {}, {}
+
+    def finish(self, z):
+        self._partition(z)
+        p = self._outputs(z)
+        self.argmax_labels_ = np.argmax(p, axis=1).astype(np.int64)
+        self.spectral_labels_ = self._nearest(p)
+
+    def _labels(self, out):
+        return super()._labels(out) if self.config.final == "k-means" else np.argmax(out, axis=1)
+
+    def other_labels(self):
+        """Return {name: labels (n,)} of the training samples that are not the result."""
+        both = {"argmax": self.argmax_labels_, "spectral": self.spectral_labels_}
+        return super().other_labels() | both
+
+    def memberships(self, x):
+        """Return the soft assignment (n, k) of which a label is the largest entry."""
+        if self.config.final == "argmax":
+            return self._outputs(self.encode(x))
+        return super().memberships(x)

@@ -1,0 +1,144 @@
+"""SpectralNet's equations, as pure functions of tensors: b batch, k clusters, z latent size."""
+
+import tensorflow as tf
+
+# Smallest eigenvalue of the Gram matrix, as a share of its trace, of a batch of full rank; float64
+# then leaves Y^T Y within 1e-7 of m I.
+FULL_RANK = 1e-9
+JITTERS = (0.0, 1e-9, 1e-8, 1e-6, 1e-4)  # added to the diagonal, shares of the trace
+TINY = 1e-30
+
+
+def pairwise(a):
+    """Return ||a_i - a_j||^2, (b, b), never below 0, exactly 0 on the diagonal.
+
+    Parameters
+    ----------
+    a : (b, z)
+    """
+    squares = tf.reduce_sum(tf.square(a), axis=1)
+    d = squares[:, None] + squares[None] - 2.0 * tf.matmul(a, a, transpose_b=True)
+    return tf.linalg.set_diag(tf.maximum(d, 0.0), tf.zeros_like(squares))
+
+
+def affinity(z, neighbors=3, sigma=None, scale_neighbor=1):
+    """Return W, (b, b), symmetric: exp(-||z_i - z_j||^2 / (2 sigma^2)) between neighbours.
+
+    DSCDAN's eq. 14. Row i counts its `neighbors` nearest other samples, ties in data order; W is
+    the mean of that and its transpose. Neighbours and sigma are constants to the gradient.
+
+    Parameters
+    ----------
+    z : (b, z)
+    neighbors : int
+        At most b - 1 are there.
+    sigma : float, optional
+        None: the median, over the batch, of the distance to the nearest other sample but
+        scale_neighbor - 1.
+    scale_neighbor : int
+    """
+    b = tf.shape(z)[0]
+    d = pairwise(z)
+    far = tf.linalg.set_diag(tf.stop_gradient(d), tf.fill([b], d.dtype.max))
+    wanted = tf.minimum(max(neighbors, scale_neighbor), b - 1)
+    nearest, places = tf.math.top_k(-far, wanted)  # (b, neighbours), nearest first
+    if sigma is None:
+        place = tf.minimum(scale_neighbor, wanted) - 1
+        middle = tf.sort(-nearest[:, place])
+        half = b // 2
+        variance = 0.25 * tf.square(tf.sqrt(middle[(b - 1) // 2]) + tf.sqrt(middle[half]))
+    else:
+        variance = tf.constant(sigma**2, z.dtype)
+    linked = tf.reduce_sum(tf.one_hot(places[:, :neighbors], b, dtype=z.dtype), axis=1)
+    w = linked * tf.exp(-d / (2.0 * tf.maximum(variance, TINY)))
+    return 0.5 * (w + tf.transpose(w))
+
+
+def spectral_loss(w, y):
+    """Return sum_ij W_ij ||y_i - y_j||^2 / m (DSCDAN, eq. 16, but for one more 1/m).
+
+    Parameters
+    ----------
+    w : (b, b)
+    y : (b, k), Y^T Y = m I
+
+    Returns
+    -------
+    scalar
+    """
+    return tf.reduce_sum(w * pairwise(y)) / tf.cast(tf.shape(y)[0], y.dtype)
+
+
+def gram_factor(y):
+    """Return (L, deficient): L L^T = Y~^T Y~ + jitter I, and whether any jitter was needed.
+
+    The jitter is the smallest of JITTERS, times the trace, that lifts the smallest eigenvalue to
+    FULL_RANK times the trace. Of values that are not finite L is the identity.
+
+    Parameters
+    ----------
+    y : float64 (b, k)
+
+    Returns
+    -------
+    float64 (k, k), bool
+    """
+    gram = tf.matmul(y, y, transpose_a=True)
+    one = tf.eye(tf.shape(gram)[0], dtype=gram.dtype)
+    trace = tf.linalg.trace(gram)
+    sound = tf.math.is_finite(trace) & (trace > TINY)
+    gram = tf.where(sound, gram, one)
+    trace = tf.stop_gradient(tf.where(sound, trace, tf.linalg.trace(one)))
+    smallest = tf.stop_gradient(tf.linalg.eigvalsh(gram)[0] / trace)
+    jitters = tf.constant(JITTERS, gram.dtype)
+    first = tf.argmax(smallest + jitters >= FULL_RANK)  # 0 where none will do: cannot be
+    lower = tf.linalg.cholesky(gram + tf.gather(jitters, first) * trace * one)
+    return lower, (first > 0) | ~sound
+
+
+def orthonormalize(y):
+    """Return Y with Y^T Y = m I whose columns span those of Y~ (DSCDAN, eqs. 17 and 18).
+
+    Y = sqrt(m) Y~ (L^-1)^T, L the Cholesky factor of Y~^T Y~, in float64. Where Y~ has not full
+    rank, the value is sqrt(m) Q of Y~ = Q R, which is orthonormal all the same, and the gradient
+    that of Cholesky with jitter, which is finite.
+
+    Parameters
+    ----------
+    y : (b, k), b >= k
+
+    Returns
+    -------
+    (b, k), of y's type
+    """
+    y64 = tf.cast(y, tf.float64)
+    root = tf.sqrt(tf.cast(tf.shape(y)[0], tf.float64))
+    lower, deficient = gram_factor(y64)
+    smooth = root * tf.transpose(tf.linalg.triangular_solve(lower, tf.transpose(y64)))
+    exact = tf.cond(
+        deficient, lambda: root * by_qr(tf.stop_gradient(y64)), lambda: tf.stop_gradient(smooth)
+    )
+    return tf.cast(smooth + tf.stop_gradient(exact - smooth), y.dtype)
+
+
+def by_qr(y):
+    """Return Q (b, k) of Y~ = Q R with R's diagonal positive: then Q = Y~ (L^-1)^T of Cholesky."""
+    q, r = tf.linalg.qr(y)
+    return q * tf.where(tf.linalg.diag_part(r) < 0.0, tf.constant(-1.0, y.dtype), 1.0)
+
+
+def orthonormalization(y):
+    """Return M, float64 (k, k), with Y = Y~ M orthonormal for the samples given.
+
+    It is applied to other samples as it is. Of a Y~ that has not full rank M is finite, and Y short
+    of orthonormal.
+
+    Parameters
+    ----------
+    y : (n, k)
+    """
+    y = tf.cast(y, tf.float64)
+    lower, _ = gram_factor(y)
+    one = tf.eye(tf.shape(lower)[0], dtype=y.dtype)
+    root = tf.sqrt(tf.cast(tf.shape(y)[0], tf.float64))
+    return root * tf.transpose(tf.linalg.triangular_solve(lower, one))

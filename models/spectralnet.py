@@ -1,0 +1,167 @@
+"""SpectralNet (Shaham et al., ICLR 2018): a siamese graph of codes, and a network that cuts it.
+
+The auto-encoder is pretrained as the Fc methods' own. A siamese network learns distances from
+pairs of nearest neighbours and of strangers; the spectral network then maps codes so that
+neighbours in a batch, by the siamese distance, are near each other and the outputs orthonormal.
+
+Departures (paper / released code / here)
+-----------------------------------------
+1. Auto-encoder: d-500-500-2000-10, weights shipped with the code / the same / DEC's, pretrained as
+   FcDEC's on the data that are clustered.
+2. Optimizer of both networks: - / RMSprop, in DSCDAN's first release Adam / Adam.
+3. The learning rate drops by the loss of: - / 10 % of the data, held out / the last epoch's
+   batches; nothing is held out.
+4. Neighbours: - / the 3 nearest with the sample itself / 2 others.
+5. sigma: - / median distance to the nearest neighbour in one random batch / in each batch.
+6. Orthonormalisation of new samples: - / that of a batch / that of all training samples.
+7. Loss: sum / m^2 / sum / 2m / sum / m; Adam makes nothing of the factor.
+8. Pairs: - / drawn of the shuffled 90 % / of all samples, as many of either kind as neighbours.
+"""
+
+import os
+import time
+
+import numpy as np
+import tensorflow as tf
+from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
+
+from models.base import CLUSTER, INITIALIZE, DeepClusterer
+from models.dual import dense_network
+from models.functional import contrastive_loss
+from models.optimizers import make as make_optimizer
+from models.spectralhead import SpectralHead
+from models.training import Trainer, derive_seed
+
+LEAST = 1e-7  # training ends when the learning rate has dropped to this [released code]
+
+
+def pairs(z, neighbors, seed):
+    """Return pairs, int32 (2 n neighbors, 3): i, j, 1 for neighbours and 0 for strangers.
+
+    Each sample i has `neighbors` of either kind.
+
+    Parameters
+    ----------
+    z : (n, z)
+    neighbors : int
+    seed : int
+    """
+    n = len(z)
+    near = NearestNeighbors(n_neighbors=min(neighbors, n - 1)).fit(z).kneighbors()[1]
+    rng = np.random.default_rng(seed)
+    far = rng.integers(0, n, near.shape)
+    for _ in range(20):  # draw those again that are neighbours or the sample itself
+        known = (far[:, :, None] == near[:, None]).any(axis=2) | (far == np.arange(n)[:, None])
+        far[known] = rng.integers(0, n, np.count_nonzero(known))
+    rows = np.repeat(np.arange(n), near.shape[1])
+    found = [
+        np.stack([rows, other.ravel(), np.full(len(rows), kind)], axis=1)
+        for other, kind in ((near, 1), (far, 0))
+    ]
+    return np.concatenate(found).astype(np.int32)
+
+
+class SpectralNet(SpectralHead, DeepClusterer):
+    """Siamese network, spectral network, k-means on its embedding."""
+
+    def _make_networks(self, shape, seed):
+        super()._make_networks(shape, seed)
+        widths = self.config.siamese
+        self.siamese = dense_network(
+            self.config.latent_dim, widths[:-1], (widths[-1], "relu"), derive_seed(seed, 1)
+        )
+        self._make_head("tanh", derive_seed(seed, 2))
+
+    def _further(self):
+        return super()._further() | {"siamese": self.siamese}
+
+    def _cluster(self, data):
+        c, begin = self.config, time.monotonic()
+        codes = self._encode(data)
+        seed = derive_seed(self.random_state, INITIALIZE)
+        with threadpool_limits(1):
+            _, labels = self.initialize(codes, seed)
+        self.initial_labels_ = labels.astype(np.int64)
+        z = tf.constant(codes)
+        told = time.monotonic() - begin
+        offset, seconds, steps_seconds = 0, 0.0, 0.0
+        if c.siamese_epochs:
+            some = tf.constant(pairs(codes, c.siamese_neighbors, seed))
+
+            def contrast(x, targets):
+                a, b = (self.siamese(tf.gather(z, x[:, i])) for i in (0, 1))
+                return {"contrastive": contrastive_loss(a, b, tf.cast(x[:, 2], tf.float32))}
+
+            trainer = self._stage(
+                "siamese", some, contrast, self.siamese, c.siamese_batch, c.siamese_patience,
+                None, c.siamese_epochs,
+            )  # fmt: skip
+            offset, seconds, steps_seconds = trainer.step, trainer.seconds, trainer.step_seconds
+
+        def cut(x, targets):
+            space = self.siamese(x) if c.siamese_epochs else x
+            return {"spectral": self.spectral_loss(tf.stop_gradient(space), self.head(x))}
+
+        trainer = self._stage(
+            "spectral", z, cut, self.head, c.cluster_batch_size, c.patience, c.update_interval,
+            None, offset,
+        )  # fmt: skip
+        self.n_iter_, self.converged_ = trainer.step, bool(trainer.carry["converged"])
+        self.finish(codes)
+        self.refresh_labels_ = final = self.assign(codes).astype(np.int64)
+        self.seconds_ |= {"initialize": told, "cluster": seconds + trainer.seconds}
+        self.step_seconds_["cluster"] = steps_seconds + trainer.step_seconds
+        told = {"seconds": self.seconds_["cluster"]}
+        self._monitor.row("final", offset + trainer.step, told, final)
+
+    def finish(self, z):
+        self._partition(z)
+
+    def _stage(self, name, x, loss, network, batch, patience, interval, epochs, offset=0):
+        """Train a network until its learning rate has dropped to LEAST; return the trainer.
+
+        `offset` steps were made before, of another stage: log rows go on counting.
+        """
+        c, (part,) = self.config, ("contrastive",) if name == "siamese" else ("spectral",)
+        optimizer = make_optimizer(c.optimizer)
+        trainer = Trainer(
+            x, loss, {part: 1.0}, network.trainable_variables, optimizer, batch_size=batch,
+            seed=derive_seed(self.random_state, CLUSTER, offset > 0), shuffle=True,
+            identity=f"{self._identity()} {name}", state=self.siamese.variables,
+            whole_batches=True,
+        )  # fmt: skip
+        path = None if self.run_dir is None else os.path.join(self.run_dir, f"checkpoint-{name}.h5")
+        if path is None or not trainer.restore(path, self._monitor.warn):
+            trainer.carry = {
+                "best": np.float64(np.inf), "wait": np.int64(0), "converged": np.bool_(False),
+            }  # fmt: skip
+        interval = interval or trainer.steps_per_pass
+        total = c.maxiter if epochs is None else epochs * interval
+        carry = trainer.carry
+
+        def epoch(step):
+            losses = trainer.mean_losses()
+            if not losses or carry["converged"]:
+                return bool(carry["converged"])
+            rate = float(optimizer.learning_rate)
+            values = losses | {"lr": rate, "seconds": trainer.seconds}
+            self._monitor.row("cluster", offset + step, values)
+            if losses["loss"] <= carry["best"]:
+                carry["best"], carry["wait"] = np.float64(losses["loss"]), np.int64(0)
+                return False
+            carry["wait"] = carry["wait"] + 1
+            if carry["wait"] > patience:
+                carry["wait"] = np.int64(0)
+                optimizer.learning_rate.assign(rate * c.drop)
+            carry["converged"] = np.bool_(float(optimizer.learning_rate) <= LEAST * 1.001)
+            return bool(carry["converged"])
+
+        self._monitor.begin("cluster", offset + total, offset + trainer.step)
+        trainer.run(
+            total, interval, epoch, path, self.checkpoint_seconds,
+            lambda step: self._monitor.progress("cluster", offset + step),
+        )  # fmt: skip
+        if path is not None and name == "siamese":
+            trainer.save(path)  # so that a kill in the next stage does not cost this one
+        return trainer

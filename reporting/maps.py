@@ -1,0 +1,78 @@
+"""The map of DSCDAN's figure: t-SNE of raw data and of saved embeddings, side by side."""
+
+from pathlib import Path
+
+import numpy as np
+
+import ledger
+import report
+from errors import UserError
+from reporting import evidence
+from reporting.evidence import Absent, Damaged
+
+RAW = "raw data"
+PANELS = (
+    RAW, "ConvAE", "FcDEC", "SpectralNet", "ConvAE+RS", "ConvAE+MI", "ConvAE+MI+RS", "DSCDAN",
+)  # fmt: skip
+COLUMNS = 4
+
+
+def panels(rows, folders, dataset):
+    """Return ({panel: codes (n, z)}, {panel: why it is empty}, y (n,)) of a data set's runs.
+
+    Of a method's runs the one nearest to the paper's settings, and of these the lowest seed: no
+    score decides. y are the classes, or of unlabelled data the clusters of the last method.
+    """
+    found, _ = evidence.groups(rows, folders)
+    groups = {}
+    for group in found:
+        if group.dataset == dataset and group.folders:
+            groups.setdefault(group.method, group)
+    codes, reasons, y = {}, {}, None
+    for name in PANELS[1:]:
+        try:
+            if name not in groups:
+                raise Absent("no run")
+            run = evidence.Clusters(groups[name])
+            codes[name] = run.codes
+            if RAW not in codes:
+                codes[RAW] = run.data.x.reshape(run.data.n, -1)
+            y = run.data.y if run.data.y is not None else np.asarray(run.labels)
+        except (Absent, Damaged) as error:
+            reasons[name] = str(error)
+    return codes, reasons, y
+
+
+def write(results_dir, dataset):
+    """Write maps-DATASET.png from a results folder and return its path.
+
+    Raises
+    ------
+    UserError
+        If no run of the data set has an embedding.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    folder = Path(results_dir)
+    folders, _ = ledger.folders(folder / "runs")
+    codes, reasons, y = panels(list(folders.values()), folders, dataset)
+    if RAW not in codes:
+        raise UserError(f"no run of {dataset!r} in {folder / 'runs'} whose embedding can be shown: "
+                        f"expected one of {', '.join(PANELS[1:])}")  # fmt: skip
+    figure = Figure(figsize=(3 * COLUMNS, 6.3), dpi=110, layout="constrained")
+    many = len(np.unique(y)) > 10
+    for axis, name in zip(figure.subplots(-(-len(PANELS) // COLUMNS), COLUMNS).flat, PANELS,
+                          strict=True):  # fmt: skip
+        axis.set(xticks=[], yticks=[])
+        axis.set_title(name, fontsize=10)
+        if name in codes:
+            some, flat = report.plane(np.asarray(codes[name]))
+            axis.scatter(*flat.T, c=y[some] % 20, cmap="tab20" if many else "tab10", s=3,
+                         vmin=0, vmax=19 if many else 9)  # fmt: skip
+        else:
+            axis.text(0.5, 0.5, reasons[name], ha="center", va="center", transform=axis.transAxes)
+    figure.suptitle(f"t-SNE of {dataset}: embeddings of one run each, by class", fontsize=11)
+    path = folder / f"maps-{dataset}.png"
+    FigureCanvasAgg(figure).print_png(str(path))
+    return path
