@@ -173,7 +173,7 @@ def preset(method, dataset=None, n=None):
     if method not in CONFIGS:
         raise UserError(unknown("method", method, CONFIGS))
     config = CONFIGS[method]
-    interval = getattr(config, "update_interval", None)
+    interval = config.update_interval if isinstance(config, Config) else None
     if interval is not None and (n is not None or dataset in INTERVALS):
         by_size = 140 if (n or 0) >= LARGE else 30
         config = replace(config, update_interval=INTERVALS[dataset] if n is None else by_size)

@@ -346,7 +346,7 @@ def test_the_presets_are_the_papers():
     assert (c.cluster_batch_size, c.maxiter, c.optimizer) == (1024, 5000, Adam(1e-3))
     assert (c.psi, c.pairs, c.train_discriminators, c.n_neighbors, c.sigma) == (
         "multiplicative", "input", True, 3, None)  # fmt: skip
-    assert c.head == (1024, 1024, 512)
+    assert c.head == (1024, 1024, 512) and c.update_interval == 100
     assert preset("DSCDAN", "usps", 9298).filters == (16, 32)
     assert preset("DSCDAN", "ytf", 10000).kernel == 5
     code = preset("DSCDAN-code", "mnist-test", 10000)
@@ -358,6 +358,7 @@ def test_the_presets_are_the_papers():
     assert not code.train_discriminators and preset("DSCDAN-code", "usps").filters == (32, 64)
     s = preset("SpectralNet", "mnist", 70000)
     assert (s.head, s.siamese, s.n_neighbors) == ((1024, 1024, 512), (1024, 1024, 512, 10), 2)
+    assert (s.update_interval, s.maxiter, s.patience, s.drop) == (100, 40000, 20, 0.1)
 
 
 def test_table_4_switches_terms_off():
