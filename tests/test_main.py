@@ -50,7 +50,9 @@ def outcome(status, out, err):
 def command(monkeypatch, capsys, tmp_path):
     """Run main.py's words in this process, without its set-up of TensorFlow."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(main, "set_up", lambda threads, device: {"device": "", "threads": threads})
+    monkeypatch.setattr(
+        main, "set_up", lambda threads, device, parallel: {"device": "", "threads": threads}
+    )
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["main.py", *map(str, words)])
@@ -83,7 +85,7 @@ def refused(command, tmp_path):
 def early(refused, monkeypatch):
     """`refused`, and that before TensorFlow is set up: bad input is told at once."""
 
-    def set_up(threads, device):
+    def set_up(threads, device, parallel):
         raise AssertionError("accepted")
 
     monkeypatch.setattr(main, "set_up", set_up)
