@@ -18,8 +18,7 @@ import math
 import keras
 from keras import layers, ops
 
-from errors import UserError
-from models.networks import POLICIES, _fit, _seeds
+from models.networks import POLICIES, _fit, _seeds, check_images
 
 SLOPE = 0.2
 
@@ -55,11 +54,7 @@ def dual_autoencoder(
     UserError
         If a sample is not an image, or a side is shorter than 4 pixels.
     """
-    if len(input_shape) != 3 or min(input_shape[:2]) < 4:
-        raise UserError(
-            f"samples of shape {tuple(input_shape)} do not suit a convolutional network: expected "
-            "(height, width, channels) with sides of at least 4 pixels"
-        )
+    check_images(input_shape, 4)
     seeds, policy = _seeds(seed), POLICIES[precision]
     steps = strides(len(filters))
 

@@ -8,7 +8,6 @@ Departure (paper / released code / here): batch normalisation with learnt scale,
 in prediction / the same / that of Kingdra's members, on the same network.
 """
 
-import os
 import time
 
 import numpy as np
@@ -76,7 +75,7 @@ class IMSAT(Ensemble):
         )  # fmt: skip
         self.seconds_["initialize"] = time.monotonic() - begin
         checkpoint = self._place("checkpoint.h5")
-        if checkpoint is not None and os.path.exists(checkpoint):
+        if checkpoint is not None:
             trainer.restore(checkpoint, self._monitor.warn)
         total = c.epochs * trainer.steps_per_pass
         self._monitor.begin("cluster", total, trainer.step)

@@ -83,6 +83,15 @@ class ThinConv2DTranspose(layers.Conv2DTranspose):
         return tf.nn.depth_to_space(blocks, 2) + self.bias
 
 
+def check_images(shape, least):
+    """Refuse samples of a shape that are no images with sides of `least` pixels or more."""
+    if len(shape) != 3 or min(shape[:2]) < least:
+        raise UserError(
+            f"samples of shape {tuple(shape)} do not suit a convolutional network: expected "
+            f"(height, width, channels) with sides of at least {least} pixels"
+        )
+
+
 def conv_autoencoder(
     input_shape, latent_dim=10, seed=0, precision="float32", filters=(32, 64, 128)
 ):
@@ -110,11 +119,7 @@ def conv_autoencoder(
     UserError
         If a sample is not an image, or a side is shorter than 8 pixels.
     """
-    if len(input_shape) != 3 or min(input_shape[:2]) < 8:
-        raise UserError(
-            f"samples of shape {tuple(input_shape)} do not suit a convolutional network: expected "
-            "(height, width, channels) with sides of at least 8 pixels"
-        )
+    check_images(input_shape, 8)
     h, w, channels = input_shape
     fits = (h % 8 == 0 and w % 8 == 0) or min(h, w) < 9  # a 3x3 kernel needs 3 pixels
     third = "same" if fits else "valid"
