@@ -33,11 +33,11 @@ class DualConfig(PretrainConfig):
     pretrain_epochs: int = 100
     filters: tuple = setting((16, 16, 32, 32), "channels of the dual encoder's convolutions")
     kernel: int = setting(3, "side of their kernels, pixels")
-    original: float = setting(1.0, "weight of the reconstruction in pretraining")
-    relative: float = setting(0.5, "delta, weight of the relative reconstruction in pretraining")
+    original: float = setting(2.5, "weight of the reconstruction in pretraining")
+    relative: float = setting(5.0, "delta, weight of the relative reconstruction in pretraining")
     mutual: float = setting(0.01, "beta, weight of the mutual information in pretraining")
     prior: float = setting(1.0, "gamma, weight of the prior in pretraining")
-    psi: str = setting("multiplicative", "noise of the codes: multiplicative or reparameterised")
+    psi: str = setting("reparameterised", "noise of the codes: multiplicative or reparameterised")
     psi_variance: float = setting(0.25, "variance of the multiplicative noise; its mean is 1")
     code: str = setting("mean", "z under multiplicative noise: mean, or draw of p(z|x)")
     pairs: str = setting("input", "what the discriminators see beside a code: input (global and "
@@ -103,8 +103,8 @@ class DSCDANConfig(DualConfig):
     class_means: str = setting("fitted", "start of the class means: fitted, or pretrained (zero "
                                "where pretraining has none)")  # fmt: skip
     compare: str = setting("clean", "reconstruction set beside x in joint steps: clean or noisy")
-    cluster_original: float = setting(1.0, "weight of the reconstruction in joint steps")
-    cluster_relative: float = setting(0.5, "delta, of the relative reconstruction")
+    cluster_original: float = setting(2.5, "weight of the reconstruction in joint steps")
+    cluster_relative: float = setting(5.0, "delta, of the relative reconstruction")
     cluster_mutual: float = setting(0.01, "beta, of the mutual information")
     cluster_prior: float = setting(1.0, "gamma, of the classes' prior")
     cluster_entropy: float = setting(1.0, "of the classes' entropy; gamma in the paper")

@@ -15,8 +15,8 @@ Departures (paper / released code / here); those of the auto-encoder are in mode
    code's; `spectral=1/m` makes it the paper's, some hundred times weaker than the other terms.
 5. Cholesky: of the Gram matrix / with 1e-7 added, float32 / float64, jitter by the trace where
    needed, QR where the batch has not full rank (models/spectral.py).
-6. Weights in joint training: those of pretraining / 5, 2.5, KL 1.5, entropy 1, MI .001 / the
-   paper's; gamma weighs the entropy, a part of eq. 19, too.
+6. Weights in joint training: those of pretraining (eq. 20) / 5, 2.5, KL 1.5, entropy 1, MI .001 /
+   those of pretraining; gamma weighs the entropy, a part of eq. 19, too.
 7. Reconstruction set beside x: of z / of psi(z) / of z.
 8. Class means: not given / those of pretraining, from zero / means of the codes under the head's
    first p(y|z).

@@ -95,7 +95,8 @@ CONVAE = DualConfig()
 CONFIGS |= {
     "ConvAE": replace(CONVAE, relative=0.0, mutual=0.0, prior=0.0),
     "ConvAE+MI": replace(CONVAE, relative=0.0),
-    "ConvAE+RS": replace(CONVAE, mutual=0.0, prior=0.0),
+    # Without the prior nothing keeps the encoder's own noise from vanishing: the paper's noise.
+    "ConvAE+RS": replace(CONVAE, mutual=0.0, prior=0.0, psi="multiplicative"),
     "ConvAE+MI+RS": CONVAE,
     "DSCDAN": DSCDANConfig(),
     # The released code: filters, weights of both stages, graph, labels; see models/dscdan.py.

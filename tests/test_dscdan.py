@@ -345,7 +345,7 @@ def test_the_presets_are_the_papers():
     assert (c.batch_size, c.pretrain_epochs, c.pretrain_optimizer) == (100, 100, Adam(1e-3))
     assert (c.cluster_batch_size, c.maxiter, c.optimizer) == (1024, 5000, Adam(1e-3))
     assert (c.psi, c.pairs, c.train_discriminators, c.n_neighbors, c.sigma) == (
-        "multiplicative", "input", True, 3, None)  # fmt: skip
+        "reparameterised", "input", True, 3, None)  # fmt: skip
     assert c.head == (1024, 1024, 512) and c.update_interval == 100
     assert preset("DSCDAN", "usps", 9298).filters == (16, 32)
     assert preset("DSCDAN", "ytf", 10000).kernel == 5
