@@ -6,14 +6,6 @@ from errors import UserError
 from models.config import SGD, Adam, PretrainConfig, setting
 
 
-def _check_widths(config, name):
-    """Check a sequence of whole numbers >= 1 and keep it as a tuple."""
-    config._numbers(name, 1, None)
-    if any(value != int(value) for value in getattr(config, name)):
-        raise UserError(f"{name}={getattr(config, name)!r}: expected integers >= 1")
-    object.__setattr__(config, name, tuple(int(value) for value in getattr(config, name)))
-
-
 @dataclass(frozen=True)
 class DualConfig(PretrainConfig):
     """The dual auto-encoder and its pretraining (DSCDAN, eqs. 1-13).
@@ -47,7 +39,7 @@ class DualConfig(PretrainConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        _check_widths(self, "filters")
+        self._numbers("filters", 1, integer=True)
         if len(self.filters) < 2:
             raise UserError(f"filters={self.filters!r}: expected two or more integers")
         self._number("kernel", 1, integer=True)
@@ -113,7 +105,7 @@ class DSCDANConfig(DualConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        _check_widths(self, "head")
+        self._numbers("head", 1, integer=True)
         for name in ("cluster_batch_size", "n_neighbors", "scale_neighbor"):
             self._number(name, 1, integer=True)
         self._number("update_interval", 1, integer=True)
@@ -167,8 +159,8 @@ class SpectralNetConfig(PretrainConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        _check_widths(self, "head")
-        _check_widths(self, "siamese")
+        self._numbers("head", 1, integer=True)
+        self._numbers("siamese", 1, integer=True)
         for name in ("cluster_batch_size", "update_interval", "n_neighbors", "scale_neighbor",
                      "siamese_neighbors", "siamese_batch"):  # fmt: skip
             self._number(name, 1, integer=True)

@@ -340,13 +340,14 @@ def test_a_head_trained_on_spectral_labels_gives_them():
 def test_the_presets_are_the_papers():
     c = preset("DSCDAN", "mnist-test", 10000)
     assert (c.filters, c.kernel, c.latent_dim) == ((16, 16, 32, 32), 3, 120)
-    assert (c.original, c.relative, c.mutual, c.prior) == (1, 0.5, 0.01, 1)
-    assert (c.cluster_relative, c.cluster_mutual, c.cluster_prior) == (0.5, 0.01, 1)
+    assert (c.original, c.relative, c.mutual, c.prior) == (2.5, 5, 0.01, 1)
+    assert (c.cluster_relative, c.cluster_mutual, c.cluster_prior) == (5, 0.01, 1)
     assert (c.batch_size, c.pretrain_epochs, c.pretrain_optimizer) == (100, 100, Adam(1e-3))
     assert (c.cluster_batch_size, c.maxiter, c.optimizer) == (1024, 5000, Adam(1e-3))
     assert (c.psi, c.pairs, c.train_discriminators, c.n_neighbors, c.sigma) == (
         "reparameterised", "input", True, 3, None)  # fmt: skip
     assert c.head == (1024, 1024, 512) and c.update_interval == 100
+    assert preset("ConvAE+RS", "usps").psi == "multiplicative"  # without the prior's hold on std
     assert preset("DSCDAN", "usps", 9298).filters == (16, 32)
     assert preset("DSCDAN", "ytf", 10000).kernel == 5
     code = preset("DSCDAN-code", "mnist-test", 10000)
