@@ -89,7 +89,8 @@ class DSCDANConfig(DualConfig):
     n_neighbors: int = 3  # of a sample in the batch's graph, itself not counted
     sigma: float | None = None  # width of its kernel; None: median distance to a neighbour
     scale_neighbor: int = setting(1, "which neighbour gives that distance, 1 the nearest")
-    spectral_steps: int = setting(0, "steps of the spectral network alone before the joint ones")
+    spectral_steps: int = setting(300, "steps of the spectral network alone before the joint ones")
+    head_starts: int = setting(5, "starts of these; the lowest spectral loss stays")
     head_init: str = setting("random", "start of the head: random, or spectral (labels of the "
                              "spectral clustering with the lowest cut)")  # fmt: skip
     class_means: str = setting("fitted", "start of the class means: fitted, or pretrained (zero "
@@ -106,9 +107,9 @@ class DSCDANConfig(DualConfig):
     def __post_init__(self):
         super().__post_init__()
         self._numbers("head", 1, integer=True)
-        for name in ("cluster_batch_size", "n_neighbors", "scale_neighbor"):
+        for name in ("cluster_batch_size", "n_neighbors", "scale_neighbor", "head_starts",
+                     "update_interval"):  # fmt: skip
             self._number(name, 1, integer=True)
-        self._number("update_interval", 1, integer=True)
         for name in ("maxiter", "spectral_steps"):
             self._number(name, 0, integer=True)
         for name in ("tol", "cluster_original", "cluster_relative", "cluster_mutual",

@@ -105,11 +105,11 @@ CONFIGS |= {
         psi="reparameterised", pairs="code", train_discriminators=False, prior_of="classes",
         n_neighbors=4, sigma=2.62, class_means="pretrained", compare="noisy", cluster_original=5.0,
         cluster_relative=2.5, cluster_mutual=0.001, cluster_prior=1.5, cluster_entropy=1.0,
-        final="argmax",
+        spectral_steps=0, final="argmax",
     ),
     # Not in the paper: the head starts from spectral clustering of all codes, whose number of
     # eigenvectors the lowest cut chooses.
-    "DSCDAN-spectral-init": DSCDANConfig(head_init="spectral"),
+    "DSCDAN-spectral-init": DSCDANConfig(head_init="spectral", spectral_steps=0),
     # SpectralNet's released settings for MNIST; the auto-encoder is FcDEC's.
     "SpectralNet": SpectralNetConfig(network="fc", pretrain_optimizer=SGD(1.0, 0.9)),
 }  # fmt: skip

@@ -42,6 +42,8 @@ def small_networks():
 def settings(method):
     if method == "SpectralNet":
         return SMALL | SPECTRAL | SIAMESE | {"optimizer": Adam(1e-3), "patience": 0}
+    if method == "DSCDAN":
+        return DUAL | SPECTRAL | {"spectral_steps": 4, "head_starts": 2}
     return DUAL | (SPECTRAL if method in JOINT else {})
 
 
@@ -277,7 +279,7 @@ def test_gradients_are_finite_on_constant_images(method, value, eager):
 
 def test_losses_by_hand(eager):
     """Against the equations in NumPy, on the networks' own outputs."""
-    model = make("DSCDAN", psi_variance=0.0)
+    model = make("DSCDAN", psi="multiplicative", psi_variance=0.0)
     model._build((8, 8, 1))
     x = np.random.default_rng(0).random((12, 8, 8, 1)).astype(np.float32)
     mean, log_variance, local = (np.asarray(a) for a in model.gaussian(x))
@@ -307,7 +309,7 @@ def test_losses_by_hand(eager):
     assert joint["prior"] == pytest.approx(expected, rel=1e-3)
     assert joint["entropy"] == pytest.approx((p * np.log(p)).sum(axis=1).mean(), rel=1e-4)
     assert set(joint) == set(model.loss_weights())
-    noisy = make("DSCDAN", psi_variance=0.25)
+    noisy = make("DSCDAN", psi="multiplicative", psi_variance=0.25)
     noisy._build((8, 8, 1))
     z, psi = map(np.asarray, noisy.codes(tf.ones((4000, 6)), tf.zeros((4000, 6)), seed))
     assert psi.mean() == pytest.approx(1, abs=0.02) and psi.var() == pytest.approx(0.25, rel=0.05)
@@ -328,10 +330,28 @@ def test_a_head_trained_on_spectral_labels_gives_them():
     model = make("DSCDAN-spectral-init", optimizer=Adam(1e-2))
     model._monitor = Recorder()
     model._build((8, 8, 1))
-    labels = model._spectral_labels(z, 0)
-    assert acc(np.repeat(np.arange(K), 30), labels) == 1
-    model._train_head(z, labels)
-    assert np.array_equal(np.argmax(model._outputs(z), axis=1), labels)
+    model._start_head(z, 0)
+    assert acc(np.repeat(np.arange(K), 30), np.argmax(model._outputs(z), axis=1)) == 1
+
+
+def test_of_several_starts_the_head_with_the_lowest_loss_stays():
+    z = np.random.default_rng(0).normal(size=(120, 6)).astype("f")
+    model = make("DSCDAN", head_starts=4)
+    model._monitor, losses, heads = Recorder(), [], []
+    model._build((8, 8, 1))
+    train = model._train_head
+
+    def remember(*args):
+        losses.append(train(*args))
+        heads.append(model.head.get_weights())
+        return losses[-1]
+
+    model._train_head = remember
+    model._start_head(z, 0)
+    assert len(set(losses)) == 4
+    best = heads[int(np.argmin(losses))]
+    assert all(map(np.array_equal, model.head.get_weights(), best))
+    assert not np.array_equal(heads[0][0], heads[1][0])
 
 
 # -- names, settings, costs -----------------------------------------------------------------------
@@ -347,6 +367,7 @@ def test_the_presets_are_the_papers():
     assert (c.psi, c.pairs, c.train_discriminators, c.n_neighbors, c.sigma) == (
         "reparameterised", "input", True, 3, None)  # fmt: skip
     assert c.head == (1024, 1024, 512) and c.update_interval == 100
+    assert (c.spectral_steps, c.head_starts) == (300, 5)  # ours
     assert preset("ConvAE+RS", "usps").psi == "multiplicative"  # without the prior's hold on std
     assert preset("DSCDAN", "usps", 9298).filters == (16, 32)
     assert preset("DSCDAN", "ytf", 10000).kernel == 5
@@ -412,6 +433,7 @@ BAD = [
         (("head",), ((), (0,), "8", (1.5,))),
         (("cluster_batch_size", "n_neighbors", "scale_neighbor", "update_interval"), (0, 1.5, "2")),
         (("maxiter", "spectral_steps"), (-1, 2.5)),
+        (("head_starts",), (0, 2.5)),
         (("sigma",), (0, -1, "a")),
         (("tol", "cluster_relative", "cluster_mutual", "cluster_entropy"), (-1, None)),
         (("spectral",), (0, -1)),
