@@ -49,6 +49,8 @@ class DualConfig(PretrainConfig):
             raise UserError(f"original={self.original!r}: expected a number > 0")
         self._choice("psi", ("multiplicative", "reparameterised"))
         self._choice("code", ("mean", "draw"))
+        if self.code == "draw" and self.psi != "multiplicative":
+            raise UserError(f"code='draw' with psi={self.psi!r}: expected psi='multiplicative'")
         self._choice("pairs", ("input", "code"))
         self._choice("prior_of", ("standard", "classes"))
         self._flag("train_discriminators")

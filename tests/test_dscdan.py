@@ -398,7 +398,7 @@ def test_pretraining_is_shared_where_it_is_the_same():
     assert pretrain_key(code, (28, 28, 1), "x", 0, 9)[0] != key["DSCDAN-code"]
     joint = dataclasses.replace(CONFIGS["DSCDAN"], n_neighbors=5, cluster_mutual=0.0, head=(8,))
     assert pretrain_key(joint, (28, 28, 1), "x", 0)[0] == key["DSCDAN"]
-    for name, value in {"psi_variance": 1.0, "filters": (8, 8), "code": "draw", "pairs": "code",
+    for name, value in {"psi": "multiplicative", "filters": (8, 8), "pairs": "code",
                         "train_discriminators": False}.items():  # fmt: skip
         other = dataclasses.replace(CONFIGS["DSCDAN"], **{name: value})
         assert pretrain_key(other, (28, 28, 1), "x", 0)[0] != key["DSCDAN"], name
@@ -424,6 +424,7 @@ BAD = [
         (("original",), (0, -1)),
         (("psi", "pairs", "prior_of", "code", "network"), ("none", None, 1)),
         (("train_discriminators",), ("no", None, 1)),
+        (("code",), ("draw",)),  # without multiplicative noise
     ]
     for name in names
     for value in values
