@@ -90,7 +90,8 @@ def dual_flops(config, n, d):
     head = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
     size = min(n, config.cluster_batch_size)
     more = head + size * config.latent_dim
-    return pretraining, samples(config.maxiter, size, True, True, more)
+    alone = 6 * config.spectral_steps * config.head_starts * size * more
+    return pretraining, alone + samples(config.maxiter, size, True, True, more)
 
 
 def method_flops(config, n, d, k):
