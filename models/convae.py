@@ -9,7 +9,7 @@ Departures (paper / released code / here)
    relative 5, KL 1, MI .01 / the code's: they are known.
 2. psi: multiplicative Gaussian noise, variance not given / mean + std * noise, the encoder's own
    std / the code's. `psi="multiplicative"` has mean 1 and variance .25, that of dropping 20 % of
-   the values; with the mean decoded, the prior then shrinks the codes to a spread of .04 (USPS)
+   the values; with the mean decoded, the prior then shrinks the codes to a spread below .05 (USPS)
    without cost to the reconstruction, and clusters are cut less well (README; no label used).
 3. Information: of x and z, global and local / of z and z, global; the discriminator keeps its
    random weights because no optimizer is given them / the paper's, trained;

@@ -41,7 +41,7 @@ from threadpoolctl import threadpool_limits
 
 from models.base import INITIALIZE, NETWORK
 from models.convae import DualAutoencoder
-from models.dual import ClassMeans, dense_network
+from models.dual import ClassMeans
 from models.functional import class_divergence, negative_entropy
 from models.graphs import lowest_cut
 from models.optimizers import make as make_optimizer
@@ -131,11 +131,8 @@ class DSCDAN(SpectralHead, DualAutoencoder):
         best = None
         for start in range(c.head_starts if c.spectral_steps else 1):
             if start:
-                fresh = dense_network(
-                    c.latent_dim, c.head, (int(self.n_clusters), "softmax"),
-                    derive_seed(self.random_state, NETWORK, 2, start),
-                )  # fmt: skip
-                self.head.set_weights(fresh.get_weights())
+                fresh = derive_seed(self.random_state, NETWORK, 2, start)
+                self.head.set_weights(self._new_head("softmax", fresh).get_weights())
             if labels is not None:
                 self._train_head(z, "labels", LABEL_STEPS, start, labels)
             if c.spectral_steps:
@@ -169,7 +166,7 @@ class DSCDAN(SpectralHead, DualAutoencoder):
             seed=derive_seed(self.random_state, NETWORK, int(name == "spectral"), start),
             targets=targets, whole_batches=True,
         )  # fmt: skip
-        trainer.run(steps - steps // 3, steps, lambda step: False)
+        trainer.run(2 * steps // 3, steps, lambda step: False)
         trainer.mean_losses()
         trainer.run(steps, steps, lambda step: False)
         told = trainer.mean_losses()["loss"]

@@ -35,9 +35,14 @@ class SpectralHead:
             raise UserError(f"cluster_batch_size={size}: expected >= n_clusters={self.n_clusters}")
         return x
 
+    def _new_head(self, activation, seed):
+        """Return an untrained head."""
+        z, k = self.config.latent_dim, int(self.n_clusters)
+        return dense_network(z, self.config.head, (k, activation), seed, name="head")
+
     def _make_head(self, activation, seed):
         z, k = self.config.latent_dim, int(self.n_clusters)
-        self.head = dense_network(z, self.config.head, (k, activation), seed, name="head")
+        self.head = self._new_head(activation, seed)
         self._head_batch = tf.function(
             self.head, input_signature=[tf.TensorSpec((None, z), tf.float32)]
         )

@@ -17,6 +17,7 @@ from models.config import Adam, pretrain_key
 from models.config_dscdan import DSCDANConfig, DualConfig, SpectralNetConfig
 from models.cost import method_flops
 from models.dual import dual_autoencoder
+from models.graphs import lowest_cut
 from models.monitor import Monitor
 from models.networks import AUTOENCODERS, dense_autoencoder
 from models.presets import CONFIGS
@@ -330,13 +331,16 @@ def test_a_head_trained_on_spectral_labels_gives_them():
     model = make("DSCDAN-spectral-init", optimizer=Adam(1e-2))
     model._monitor = Recorder()
     model._build((8, 8, 1))
+    labels, _, _ = lowest_cut(z, K, model.config.n_init, 0)
+    assert acc(np.repeat(np.arange(K), 30), labels) == 1
     model._start_head(z, 0)
-    assert acc(np.repeat(np.arange(K), 30), np.argmax(model._outputs(z), axis=1)) == 1
+    assert np.array_equal(np.argmax(model._outputs(z), axis=1), labels)
 
 
-def test_of_several_starts_the_head_with_the_lowest_loss_stays():
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_of_several_starts_the_head_with_the_lowest_loss_stays(steps):
     z = np.random.default_rng(0).normal(size=(120, 6)).astype("f")
-    model = make("DSCDAN", head_starts=4)
+    model = make("DSCDAN", head_starts=4, spectral_steps=steps)
     model._monitor, losses, heads = Recorder(), [], []
     model._build((8, 8, 1))
     train = model._train_head
@@ -402,6 +406,11 @@ def test_pretraining_is_shared_where_it_is_the_same():
                         "train_discriminators": False}.items():  # fmt: skip
         other = dataclasses.replace(CONFIGS["DSCDAN"], **{name: value})
         assert pretrain_key(other, (28, 28, 1), "x", 0)[0] != key["DSCDAN"], name
+    paper = dataclasses.replace(CONFIGS["DSCDAN"], psi="multiplicative")
+    for name, value in {"psi_variance": 1.0, "code": "draw"}.items():
+        a, b = (pretrain_key(config, (28, 28, 1), "x", 0)[0]
+                for config in (paper, dataclasses.replace(paper, **{name: value})))  # fmt: skip
+        assert a != b, name
 
 
 @pytest.mark.parametrize("method", OWN)
