@@ -12,6 +12,7 @@ import itertools
 import json
 import math
 import statistics
+import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -241,17 +242,23 @@ def update(path, runs_dir):
 FIELDS = ("ours", "paper", "difference", "verdict")
 SOURCE = {"acc": "acc", "nmi": "nmi", "seconds": "seconds_total"}  # metric -> our column
 ROOM = 0.005  # what counts as equal even where no spread is known
+MOST = 0.02  # of our own spread: runs that scatter widely are not near the paper
 # Methods whose k-means scores before clustering are those of k-means on the Fc auto-encoder.
 ON_FC_CODES = ("FcDEC", "FcIDEC", "FcDCN", "BasicDC", "ASPC")
 # Data sets whose published features are not described: on ours scores are another matter.
 OTHER_INPUTS = ("20news",)
+LEGEND = (
+    "ACC and NMI (arithmetic) are fractions, std is over seeds (n - 1); only runs at the papers' "
+    "settings count. better: above the paper; within: below it by no more than the largest of the "
+    f"paper's spread, {ROOM} and ours, which counts as {MOST} at most; short: further below. Times "
+    "are of different machines and have no verdict; nor have scores on "
+    f"{' and '.join(OTHER_INPUTS)}, where the paper's inputs are not known (data/README.md)."
+)
 HEAD = f"""# The papers' tables beside our runs
 
-Written by `ledger.py` from results.csv and paper.csv; do not edit. Only runs at the papers'
-settings count. ACC and NMI (arithmetic) are fractions, std is over seeds (n - 1). better: above
-the paper; within: below it by no more than the larger of our spread, the paper's and {ROOM};
-short: further below. Times are of different machines and have no verdict; nor have scores on
-{" and ".join(OTHER_INPUTS)}, where the paper's inputs are not known (data/README.md).
+Written by `ledger.py` from results.csv and paper.csv; do not edit.
+
+{textwrap.fill(LEGEND, 100)}
 """
 
 
@@ -325,11 +332,12 @@ def spread_text(mean, std, digits=4):
 def verdict(mean, std, value, spread):
     """Return "better", "within" or "short" for our mean beside a published value.
 
-    "within": not above, and below by no more than the largest of both spreads and ROOM. NaN
-    stands for a spread that is not known.
+    "within": not above, and below by no more than the largest of both spreads, our `std` counting
+    as MOST at most, and ROOM. NaN stands for a spread that is not known.
     """
     gap = round(mean - value, 9)  # 0.985 - 0.98 is 0.005
-    room = max([ROOM, *(known for known in (std, spread) if not math.isnan(known))])
+    ours = min(std, MOST)  # NaN if std is
+    room = max(known for known in (ROOM, ours, spread) if not math.isnan(known))
     return "better" if gap > 0 else "within" if -gap <= room else "short"
 
 

@@ -14,7 +14,6 @@ from reporting import charts, evidence
 from reporting.evidence import Absent, Damaged
 from reporting.figures import confusion, embedding, published_acc, sheet, training
 from reporting.tables import (
-    LEGEND,
     coverage,
     every_run,
     figure,
@@ -172,7 +171,8 @@ class Report:
         ]  # fmt: skip
         parts = {"coverage": ("Coverage", tag("div", coverage(tables), class_="card"))}
         if cards:
-            parts["tables"] = ("The papers' tables", "".join([tag("p", LEGEND), *cards]))
+            legend = tag("p", escape(ledger.LEGEND))
+            parts["tables"] = ("The papers' tables", "".join([legend, *cards]))
         return parts
 
     def html(self):

@@ -4,13 +4,6 @@ from html import escape
 
 import ledger
 
-LEGEND = (
-    "ACC and NMI (arithmetic) are fractions, std is over seeds (n − 1); only runs at the papers' "
-    "settings count. better: above the paper; within: below it by no more than the larger of our "
-    f"spread, the paper's and {ledger.ROOM}; short: further below. Times are of different machines "
-    "and have no verdict."
-)
-
 # ---- Parts ------------------------------------------------------------------------------------
 
 

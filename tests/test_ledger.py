@@ -391,6 +391,7 @@ def test_paper_notes(paper):
         (0.9799, None, 0.985, None, "short"),
         (0.960, 0.02, 0.980, None, "within"),
         (0.9599, 0.02, 0.980, 0.01, "short"),
+        (0.959, 0.08, 0.980, None, "short"),  # a wide spread of ours is no excuse
         (0.960, 0.001, 0.980, 0.02, "within"),
         (0.996, None, 0.990, 0.1, "better"),
     ],
