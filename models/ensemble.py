@@ -166,8 +166,7 @@ class Ensemble(Estimator):
 
     def _predictions(self, network, data):
         """Return a network's predictions (n, k) of samples (n, d), and the statistics they used."""
-        statistics = network.statistics(data)
-        p = network.predict(data, statistics)
+        p, statistics = network.predict_whole(data)
         if not np.isfinite(p).all():
             raise TrainingFailed("predictions are not finite: try a smaller learning rate")
         return p, statistics

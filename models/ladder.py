@@ -153,38 +153,47 @@ class Ladder:
                 u = normalize(tf.matmul(estimate, self.down[i - 1].value))
         return costs[::-1]
 
-    def statistics(self, x):
-        """Return [(mean, deviation)] (w,) of each layer before normalisation, over x (n, d).
+    def predict_whole(self, x):
+        """Return the clean predictions of a whole set x (n, d) as one batch, and its statistics.
 
-        Kingdra's released code predicts a whole set as one batch; with these numbers frozen, one
-        sample gets the same prediction as in that batch. Sums are in float64.
+        Kingdra's released code predicts so; with these statistics frozen, `predict` gives one
+        sample the same prediction as in that batch. One layer of all samples is kept in memory.
+
+        Returns
+        -------
+        predictions : float32 array (n, k)
+        statistics : list of (mean, deviation), float32 arrays (w,)
+            Of each layer before normalisation; their sums are in float64.
         """
-        found = []
-        for i in range(len(self.up)):
-            total, square, n = 0.0, 0.0, len(x)
-            for begin in range(0, n, CHUNK):
-                z = self._below(x[begin : begin + CHUNK], found, i).numpy().astype(np.float64)
+        n, found = len(x), []
+        parts = [x[begin : begin + CHUNK] for begin in range(0, n, CHUNK)]
+        for layer, w in enumerate(self.up):
+            total, square = 0.0, 0.0
+            for i, part in enumerate(parts):
+                parts[i] = tf.matmul(part, w.value)
+                z = parts[i].numpy().astype(np.float64)
                 total, square = total + z.sum(axis=0), square + np.square(z).sum(axis=0)
             mean = total / n
             deviation = np.sqrt(np.maximum(square / n - mean**2, 0.0) + EPSILON)
-            if i == len(self.up) - 1 and not self.last_bn:
+            if layer == len(self.up) - 1 and not self.last_bn:
                 mean, deviation = np.zeros_like(mean), np.ones_like(deviation)
             found.append((mean.astype(np.float32), deviation.astype(np.float32)))
-        return found
-
-    def _below(self, x, statistics, layer):
-        """Return a layer before normalisation (b, w), the ones below normalised by `statistics`."""
-        h = tf.convert_to_tensor(x)
-        for i in range(layer):
-            mean, deviation = statistics[i]
-            z = (tf.matmul(h, self.up[i].value) - mean) / deviation
-            h = tf.nn.relu(z + self.betas[i].value)
-        return tf.matmul(h, self.up[layer].value)
+            for i, z in enumerate(parts):
+                parts[i] = self._activate(z, layer, found[layer])
+        return np.concatenate([part.numpy() for part in parts]), found
 
     def predict(self, x, statistics):
         """Return the clean predictions, float32 (n, k), of samples x (n, d)."""
-        parts, (mean, deviation) = [], statistics[-1]
+        parts = []
         for begin in range(0, len(x), CHUNK):
-            z = self._below(x[begin : begin + CHUNK], statistics, len(self.up) - 1)
-            parts.append(tf.nn.softmax((z - mean) / deviation + self.betas[-1].value).numpy())
+            h = tf.convert_to_tensor(x[begin : begin + CHUNK])
+            for layer, w in enumerate(self.up):
+                h = self._activate(tf.matmul(h, w.value), layer, statistics[layer])
+            parts.append(h.numpy())
         return np.concatenate(parts)
+
+    def _activate(self, z, layer, statistics):
+        """Return what leaves a layer (b, w): normalised by `statistics`, then ReLU or softmax."""
+        mean, deviation = statistics
+        z = (z - mean) / deviation + self.betas[layer].value
+        return tf.nn.softmax(z) if layer == len(self.up) - 1 else tf.nn.relu(z)

@@ -148,6 +148,21 @@ def test_paths_are_normalised_apart_and_share_weights():
     assert np.allclose(together, alone, atol=1e-5)
 
 
+@pytest.mark.parametrize("last_bn", [False, True])
+def test_a_set_predicted_in_parts_is_one_batch(last_bn, monkeypatch):
+    network = Ladder((D, 6, 5, K), 0.3, last_bn, seed=3)
+    rng = np.random.default_rng(2)
+    for v in network.betas:
+        v.assign(rng.normal(size=v.shape))
+    x = rng.normal(1, 2, (23, D)).astype(np.float32)
+    whole = tf.nn.softmax(network.encode([x], 0, tf.constant([0, 0]))[0][0])
+    monkeypatch.setattr("models.ladder.CHUNK", 7)
+    p, statistics = network.predict_whole(tf.constant(x))
+    assert np.allclose(p, whole, atol=1e-5)
+    assert np.array_equal(network.predict(x, statistics), p)
+    assert np.allclose(network.predict(x[4:5], statistics), p[4:5], atol=1e-6)
+
+
 def test_the_combinator_starts_as_a_sigmoid_of_nothing():
     u = np.linspace(-2, 2, 6, dtype=np.float32).reshape(2, 3)
     network = Ladder((3, 4, K), 0.0, False, seed=0)
