@@ -6,8 +6,9 @@ For each input size (2000: tf-idf words, 784: MNIST), batch 64: milliseconds a s
 without and with pseudo-labels on one thread, GFLOP/s (operations counted below) beside those of a
 large matrix product, and what a round of the published schedule takes at that rate. Then the
 ensemble: two members side by side, a thread each, against one after the other on two threads; and
-the products of ten members as batched products against ten products. With --graph, in
-their place: time and memory of the agreement graph of 70,000 samples and ten members.
+the products of ten members as batched products against ten products. In their place, with --graph:
+time and memory of the agreement graph of 70,000 samples and ten members; with --profile: where the
+time of a step with pseudo-labels goes, kernel by kernel.
 """
 
 import argparse
@@ -21,6 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import numpy as np  # noqa: E402
 import pretraining  # noqa: E402
+import profile_step  # noqa: E402
 
 import main as single  # noqa: E402
 
@@ -177,6 +179,20 @@ def graph(n=70000, m=10, k=10):
             )
 
 
+def profile(d=784, steps=20):
+    """Print how a step's time divides into kinds of kernels."""
+    import tensorflow as tf
+
+    (member,) = members(d, 1, True)
+    train(member, 3)
+    wall, kernels = profile_step.record(member.trainer, steps)
+    speed = pretraining.product_speed(tf.float32)
+    floor = step_flops(d, SETS[d][2], True) / speed
+    print(f"d {d}, pseudo-labels, one thread: {wall / steps * 1e3:.1f} ms a step\n")
+    profile_step.show(profile_step.kinds(kernels), wall, steps)
+    print(f"\nproducts at {speed / 1e9:.0f} GFLOP/s: {floor * 1e3:.1f} ms")
+
+
 def main():
     if sys.argv[1:2] == ["--child"]:
         child(sys.argv[2])
@@ -184,12 +200,16 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--graph", action="store_true", help="time the agreement graph instead")
+    p.add_argument("--profile", action="store_true", help="divide a step's time by kernel instead")
     args = p.parse_args()
     if args.graph:
         graph()
         return
     found = single.set_up(1, "cpu")
     print(f"{found['device']}, batch {BATCH}, float32\n")
+    if args.profile:
+        profile()
+        return
     steps_table(args.rounds)
     print()
     batched(args.rounds)

@@ -30,6 +30,7 @@ KINDS = {
     "optimizer": r":ResourceApply",
     "matrix products": r":\w*MatMul",
     "gather rows": r":\w*Gather",
+    "noise": r":StatelessRandom",
     "bias, activation, loss": r":(BiasAdd|BiasAddGrad|Relu|ReluGrad|AddV2|Sub|Mul|Mean|Square|"
     r"SquaredDifference|Sum|AddN|DivNoNan|RealDiv|Neg|_Fused|_MklRelu|_MklReluGrad|Tile|Fill)",
     "layout": r":(Transpose|Pad|DepthToSpace|SpaceToDepth|Reshape|Slice|StridedSlice|Reverse|"
@@ -73,6 +74,22 @@ def record(trainer, steps):
     return wall, kernels
 
 
+def kinds(kernels):
+    """Return {kind: seconds}, from {kernel: seconds}."""
+    table = collections.Counter()
+    for name, seconds in kernels.items():
+        table[kind(name)] += seconds
+    return table
+
+
+def show(table, wall, steps):
+    """Print {kind: seconds} of some steps that took `wall` seconds; the rest is the executor."""
+    table["executor, Python"] = wall - sum(table.values())
+    print("| kind | ms a step | share |\n| --- | --- | --- |")
+    for name, seconds in table.most_common():
+        print(f"| {name} | {seconds / steps * 1e3:.2f} | {seconds / wall:.1%} |")
+
+
 def profile(network, side, steps, precision, details):
     """Print the table of a network on images of side * side pixels."""
     import tensorflow as tf
@@ -83,21 +100,16 @@ def profile(network, side, steps, precision, details):
     speed = pretraining.product_speed(tf.float32)
     wall, kernels = record(trainer, steps)
     speed = (speed + pretraining.product_speed(tf.float32)) / 2
-    table = collections.Counter()
-    for name, seconds in kernels.items():
-        table[kind(name)] += seconds
+    table = kinds(kernels)
     batch_of_images = trainer.x[:batch]
     transform = pretraining.single_augmentation()
     transform(batch_of_images, tf.constant([0, 0]))
     table["augmentation"] = pretraining.seconds(
         lambda: [transform(batch_of_images, tf.constant([0, i])) for i in range(steps)]
     )
-    table["executor, Python"] = wall - sum(table.values())
     floor = step_flops(network, (side, side, 1), batch) / speed
     print(f"\n{network} {side}x{side}, {precision}: {wall / steps * 1e3:.1f} ms a step\n")
-    print("| kind | ms a step | share |\n| --- | --- | --- |")
-    for name, seconds in table.most_common():
-        print(f"| {name} | {seconds / steps * 1e3:.2f} | {seconds / wall:.1%} |")
+    show(table, wall, steps)
     print(f"\nproducts and convolutions at {speed / 1e9:.0f} GFLOP/s: {floor * 1e3:.1f} ms")
     for name, seconds in kernels.most_common(details):
         print(f"  {seconds / steps * 1e3:8.2f} ms {kind(name):24} {name}")
