@@ -84,9 +84,9 @@ def kinds(kernels):
 
 def show(table, wall, steps):
     """Print {kind: seconds} of some steps that took `wall` seconds; the rest is the executor."""
-    table["executor, Python"] = wall - sum(table.values())
+    rest = {"executor, Python": wall - sum(table.values())}
     print("| kind | ms a step | share |\n| --- | --- | --- |")
-    for name, seconds in table.most_common():
+    for name, seconds in collections.Counter(table | rest).most_common():
         print(f"| {name} | {seconds / steps * 1e3:.2f} | {seconds / wall:.1%} |")
 
 
