@@ -34,6 +34,8 @@ class TrainingFailed(RuntimeError):
     status = 3
 
 
+BAD_RESULT_STATUS = 4  # with --strict: a cluster is empty, or the result has collapsed
+
 # Conditions of the disk that no program can mend: no bug of ours, nor a mistake in the words.
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 DISK_STATUS = 74

@@ -15,7 +15,7 @@ import tempfile
 import time
 
 import datasets
-from errors import DISK_STATUS, TrainingFailed, UserError, disk_line, unknown
+from errors import BAD_RESULT_STATUS, DISK_STATUS, TrainingFailed, UserError, disk_line, unknown
 from models import METHODS, preset
 from models.config import OPTIMIZERS, Adam, digest
 from models.cost import method_flops, step_flops
@@ -47,6 +47,9 @@ def parser():
     add("--n-clusters", type=int, metavar="K", help="default: the number of distinct labels")
     add("--data-dir", metavar="DIR", help="where data files lie; see data/README.md")
     add("--seed", type=int, default=0, help="decides every random number (default 0)")
+    add("--trials", type=int, metavar="N",
+        help="train N seeds; choose one without labels, find their consensus")  # fmt: skip
+    add("--jobs", type=int, metavar="N", help="trials side by side (default 1)")
     add("--save-dir", metavar="DIR", help="the run's folder (default results/runs/...)")
     add("--cache-dir", metavar="DIR", default=os.path.join(ROOT, "results", "pretrained"),
         help="where pretrained auto-encoders are shared (default results/pretrained)")  # fmt: skip
@@ -60,6 +63,8 @@ def parser():
     add("--device", choices=("cpu", "gpu"), help="default: a GPU if TensorFlow sees one")
     add("--checkpoint-seconds", type=float, default=60.0, metavar="S", help="(default 60)")
     add("--quiet", action="store_true", help="no progress")
+    add("--strict", action="store_true",
+        help="exit status 4 if a cluster is empty or the result has collapsed")  # fmt: skip
     s = p.add_argument_group("settings (default: the paper's, for the method and data set)")
     add = s.add_argument
     add("--optimizer", metavar="NAME", help="sgd or adam, in clustering")
@@ -357,12 +362,20 @@ def check(args):
         raise UserError(f"seed={args.seed}: expected an integer from 0 to 2147483647")
     if args.threads < 1:
         raise UserError(f"threads={args.threads}: expected an integer >= 1")
+    for name in ("trials", "jobs"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise UserError(f"{name}={value}: expected an integer >= 1")
+    if args.jobs is not None and args.trials is None:
+        raise UserError(f"--jobs {args.jobs} without --trials N: there is one run")
+    if args.trials is not None and args.test:
+        raise UserError(f"--trials {args.trials} and -t: expected only one")
     if not args.checkpoint_seconds >= 0:
         raise UserError(f"checkpoint_seconds={args.checkpoint_seconds}: expected a number >= 0")
 
 
 def run(args):
-    """Do what the command line asks for."""
+    """Do what the command line asks for; return the exit status."""
     check(args)
     data = load_data(args)
     config = resolve(args, data)
@@ -377,13 +390,18 @@ def run(args):
                 "seed": args.seed, "save_dir": folder, "config": config.to_dict()}  # fmt: skip
         print(json.dumps(told, indent=1))
         print(f"about {pretrain:.1f} min of pretraining, at most {cluster:.1f} min of clustering")
-        return
+        return 0
     if args.test:
         environment_of(config, args)
         test(args, data)
-        return
+        return 0
+    import health
     import runs
 
+    if args.trials is not None and args.trials > 1:
+        import trials
+
+        return alarm(args, trials.run(args, data, sys.argv[1:]))
     runs.make_folder(folder)
     runs.make_folder(args.cache_dir)
     environment = environment_of(config, args)
@@ -401,9 +419,22 @@ def run(args):
     result = runs.execute(job, not args.quiet, args.overwrite, command)
     print_scores(result, "kmeans_", "k-means on the auto-encoder")
     print_scores(result)
+    for line in health.lines(result):
+        print(line)
     steps = "clustering steps" if config.pretrains else "iterations"
     print(f"{result['iterations']} {steps}, {result['seconds_total']:.0f} s in all; "
           f"labels, weights, log and figure (clusters.png) in {folder}")  # fmt: skip
+    return alarm(args, result)
+
+
+def alarm(args, result):
+    """Warn of an empty cluster or a collapse, also if --quiet; return the exit status."""
+    import health
+
+    if not health.alarming(result):
+        return 0
+    print(f"warning: {result['verdict']} result: {result['reasons']}", file=sys.stderr)
+    return BAD_RESULT_STATUS if args.strict else 0
 
 
 def main():
@@ -411,7 +442,7 @@ def main():
     early.over()
     args = parser().parse_args()
     try:
-        run(args)
+        return run(args)
     except UserError as error:
         print(f"main.py: error: {error}", file=sys.stderr)
         return error.status
@@ -426,7 +457,6 @@ def main():
     except KeyboardInterrupt:
         print("main.py: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Figures of a run: its clusters' most and least certain members, and a map of its codes."""
 
+import textwrap
+
 import numpy as np
 
 CERTAIN, UNCERTAIN, POINTS = 10, 5, 1500
@@ -76,7 +78,7 @@ def _sheet(axes, x, labels, certainty):
         axis.imshow(strip, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
 
 
-def cluster_figure(path, x, z, labels, memberships, title=""):
+def cluster_figure(path, x, z, labels, memberships, title="", note=""):
     """Draw a run's clusters: image sheets (for images) beside a t-SNE map of the embedding.
 
     Parameters
@@ -89,6 +91,8 @@ def cluster_figure(path, x, z, labels, memberships, title=""):
     memberships : float array (n, k)
         A sample's largest entry is its certainty.
     title : str
+    note : str
+        A second, smaller line of the title.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -97,7 +101,8 @@ def cluster_figure(path, x, z, labels, memberships, title=""):
     images = x.ndim == 4 and x.shape[3] in (1, 3) and k <= 50
     height = max(5.0, 0.62 * k + 0.8) if images else 5.5
     figure = Figure(figsize=(12.5 if images else 6, height), dpi=110, layout="constrained")
-    figure.suptitle(title.replace("$", r"\$"), fontsize=11)
+    wide = textwrap.fill(note, 150 if images else 75)
+    figure.suptitle("\n".join(filter(None, (title, wide))).replace("$", r"\$"), fontsize=10)
     if images:
         left, right = figure.subfigures(1, 2, width_ratios=(7, 5.5))
         _sheet(np.atleast_1d(left.subplots(k, 1)), x, labels, certainty)

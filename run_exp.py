@@ -27,6 +27,7 @@ from runs import finished, identity
 from shapes import image_shape
 from sweep import Cores, Sweep, Trial
 from sweepfiles import KEYS, is_authors, read_authors, read_sweep
+from trials import conclude_groups
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
 RESULTS = os.path.join(ROOT, "results")
@@ -161,7 +162,7 @@ def plan(args, rest):
             for seed in seeds:
                 for method, _, extra in (pair for pair in pairs if pair[1] == name):
                     more = ["--method", method, *options, "--seed", str(seed), *extra]
-                    trial = _trial(more, data, hashes)
+                    trial = trial_of(more, data, hashes)
                     trials.setdefault(trial.folder, trial)
     return list(trials.values()), list(complaints)
 
@@ -184,7 +185,7 @@ def _check(args, rest):
         raise UserError(f"gpus={args.gpus}: expected a number >= 0")
 
 
-def _trial(words, data, hashes):
+def trial_of(words, data, hashes):
     """Return the trial of main.py's words on loaded data; `hashes` keeps those of its samples."""
     args = single.parser().parse_args(words)
     single.check(args)
@@ -214,6 +215,11 @@ def _trial(words, data, hashes):
         minutes=tuple(single.estimate(config, data, args.threads)),
         megabytes=(2 * size + arrays, size),
     )
+
+
+def data_of(trial):
+    """Return the data set of a trial."""
+    return single.load_data(single.parser().parse_args(trial.words))
 
 
 def show(trials, jobs):
@@ -316,6 +322,8 @@ def run(argv):
     ledger.update(os.path.join(RESULTS, "results.csv"), os.path.join(RESULTS, "runs"))  # or refuse
     failed = Sweep(trials, place_of(args, rest), args.retries, settled).run()
     publish()
+    for line in conclude_groups(trials, data_of, os.path.join(RESULTS, "choices.csv")):
+        print(line)
     if failed:
         print(f"{len(failed)} failed: {'; '.join(failed)}", file=sys.stderr)
     return 2 if complaints else 1 if failed else 0

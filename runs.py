@@ -8,6 +8,7 @@ Labels, where there are any, are used here and only here, to score.
 import contextlib
 import csv
 import datetime
+import functools
 import glob
 import importlib.metadata
 import json
@@ -25,6 +26,7 @@ from inspect import signature
 
 import numpy as np
 
+import health
 import metrics
 from errors import FolderInUse, UserError
 from models import build, class_of
@@ -36,6 +38,7 @@ from models.storage import locked, remove_leftovers, replacing, save_json
 LOG_COLUMNS = (
     "phase", "step", "seconds", "loss", "reconstruction", "kl", "distance",
     "changed", "lambda", "selected", "distance_mean", "acc", "nmi", "ari",
+    "empty", "largest", "modularity", "start_agreement",  # of the labels, without ground truth
 )  # fmt: skip
 
 
@@ -124,13 +127,22 @@ class RunMonitor(Monitor):
         Progress on stderr.
     columns : sequence of str
         What the method logs besides LOG_COLUMNS.
+    x : array (n, ...), optional
+        The samples, on whose neighbour graph the labels of each refresh are judged.
+    k : int, optional
+        Number of clusters.
     """
 
-    def __init__(self, path, y=None, show=True, columns=()):
-        self.path, self.y, self.show = path, y, show
+    def __init__(self, path, y=None, show=True, columns=(), x=None, k=None):
+        self.path, self.y, self.show, self.x, self.k = path, y, show, x, k
         self.columns = [*LOG_COLUMNS, *(name for name in columns if name not in LOG_COLUMNS)]
         self._bar = None
         self._after = {}
+
+    @functools.cached_property
+    def graph(self):
+        """The neighbour graph of the samples."""
+        return health.Graph(self.x)
 
     def begin(self, phase, total, step):
         """Drop this and later phases' rows after `step` and open a progress bar."""
@@ -165,6 +177,10 @@ class RunMonitor(Monitor):
         if labels is not None and self.y is not None:
             score = metrics.scores(self.y, labels)
             values |= {name: score[name] for name in ("acc", "nmi", "ari")}
+        if labels is not None and self.x is not None:
+            found = health.sizes(labels, max(self.k, int(labels.max()) + 1))
+            values |= {"empty": found["empty_clusters"], "largest": found["largest_cluster"],
+                       "modularity": self.graph.modularity(labels)}  # fmt: skip
         for name, parts in (others or {}).items():
             if self.y is not None and parts:
                 some = [metrics.acc(self.y if i is None else self.y[i], c) for i, c in parts]
@@ -310,8 +326,9 @@ def execute(run, show=True, overwrite=False, command=""):
             return done
         begin = time.monotonic()
         monitor = RunMonitor(
-            os.path.join(run.folder, "log.csv"), run.data.y, show, run.config.logged
-        )
+            os.path.join(run.folder, "log.csv"), run.data.y, show, run.config.logged,
+            run.data.x, int(run.data.n_clusters),
+        )  # fmt: skip
         deep = {
             "run_dir": run.folder, "cache_dir": run.cache_dir,
             "pretrained_weights": run.pretrained_weights,
@@ -327,10 +344,10 @@ def execute(run, show=True, overwrite=False, command=""):
             model.fit(run.data.x)
         finally:
             monitor.close()
-        return _keep(run, model, command, time.monotonic() - begin)
+        return _keep(run, model, monitor, command, time.monotonic() - begin)
 
 
-def _keep(run, model, command, seconds):
+def _keep(run, model, monitor, command, seconds):
     """Write a fitted run's files, result.json last, and drop its checkpoint."""
     import report
 
@@ -342,11 +359,17 @@ def _keep(run, model, command, seconds):
     for name, array in (("labels.npy", model.labels_), ("embedding.npy", z)):
         with replacing(place(name)) as temporary, open(temporary, "wb") as file:
             np.save(file, array)
-    report.cluster_figure(
-        place("clusters.png"), run.data.x, z, model.labels_, model.memberships(run.data.x),
-        title=f"{run.method} on {run.data.name}, seed {run.seed}",
+    memberships = model.memberships(run.data.x)
+    start = model.other_labels().get("kmeans") if run.config.deep and model.n_iter_ else None
+    found = health.assess(
+        model, run.data.x, z, model.labels_, memberships, monitor.graph, start, model.converged_,
+        read_log(monitor.path),
     )  # fmt: skip
-    result = describe(run, model, command, seconds)
+    report.cluster_figure(
+        place("clusters.png"), run.data.x, z, model.labels_, memberships,
+        title=f"{run.method} on {run.data.name}, seed {run.seed}", note=found.line(),
+    )  # fmt: skip
+    result = describe(run, model, command, seconds) | found.columns()
     save_json(place("result.json"), result)
     _remove(run.folder, CHECKPOINTS)
     return result

@@ -285,7 +285,8 @@ class Sweep:
         result = finished(trial.folder) if outcome.code == 0 and not outcome.lost else None
         if result is not None:
             scores = f"acc {result['acc']:.4f} nmi {result['nmi']:.4f}" if "acc" in result else ""
-            self.told("done", trial, f"{scores} {result['seconds_total']:.0f} s")
+            words = [scores, f"{result['seconds_total']:.0f} s", result.get("verdict", "")]
+            self.told("done", trial, " ".join(filter(None, words)))
         else:
             why = outcome.reason()
             self.told("failed", trial, why)

@@ -116,6 +116,11 @@ def match_clusters(labels, reference, k):
     return clusters
 
 
+def matched_share(labels, reference, k):
+    """Return the share of samples on which two labellings (n,) agree, clusters matched."""
+    return float(np.mean(match_clusters(labels, reference, k)[labels] == reference))
+
+
 def mean_agreement(labels):
     """Return the share of equal labels over all samples and pairs of members of (m, n) labels."""
     m = len(labels)

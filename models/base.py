@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from augment import RandomShiftRotate
 from errors import TrainingFailed, UserError
+from models.agreement import matched_share
 from models.config import digest, pretrain_key
 from models.estimator import Estimator
 from models.functional import mean_squared_error, soft_assignment, squared_distances
@@ -357,6 +358,9 @@ class DeepClusterer(Estimator):
             changed = 1.0 if previous is None else float(np.mean(labels != previous))
             carry["labels"] = labels.astype(np.int64)
             values = trainer.mean_losses() | told | {"changed": changed, "seconds": trainer.seconds}
+            values["start_agreement"] = matched_share(
+                carry["labels"], carry["initial_labels"], self.n_clusters
+            )
             self._monitor.row("cluster", step, values, carry["labels"])
             carry["converged"] = np.bool_(previous is not None and changed < c.tol)
             if carry["converged"]:

@@ -32,12 +32,8 @@ def normalized_cut(w, labels):
     w : sparse (n, n), symmetric
     labels : int (n,)
     """
-    degree = np.asarray(w.sum(axis=1)).ravel()
-    k = labels.max() + 1
-    member = csr_array((np.ones(len(labels)), (np.arange(len(labels)), labels)), (len(labels), k))
-    inside = (member.T @ w @ member).diagonal()
-    volume = np.maximum(member.T @ degree, 1e-12)
-    return float(np.sum(1.0 - inside / volume))
+    _, inside, volume = _inside(w, labels)
+    return float(np.sum(1.0 - inside / np.maximum(volume, 1e-12)))
 
 
 def eigenvectors(w, count, seed=0):
@@ -72,3 +68,27 @@ def lowest_cut(z, k, n_init=20, seed=0):
         if best is None or cut < best[1]:
             best = labels, cut, count
     return best
+
+
+def modularity(w, labels):
+    """Return sum_c (share of weight inside c - (share of degree in c)^2), in [-1/2, 1).
+
+    Newman, Girvan (Phys. Rev. E 69, 2004), eq. 5: 0 for a partition no better than chance, or for
+    one cluster. A merge of two real clusters and a cut through one both lower it.
+
+    Parameters
+    ----------
+    w : sparse (n, n), symmetric, non-negative, not all 0
+    labels : int (n,)
+    """
+    _, inside, volume = _inside(w, labels)
+    total = volume.sum()
+    return float(np.sum(inside / total - np.square(volume / total)))
+
+
+def _inside(w, labels):
+    """Return (degrees (n,), weight inside each cluster (k,), sum of degrees in each (k,))."""
+    degree = np.asarray(w.sum(axis=1)).ravel()
+    k = labels.max() + 1
+    member = csr_array((np.ones(len(labels)), (np.arange(len(labels)), labels)), (len(labels), k))
+    return degree, (member.T @ w @ member).diagonal(), member.T @ degree

@@ -33,7 +33,7 @@ ROOT = Path(runs.__file__).resolve().parent
 
 
 def data(name="usps", n=9298, k=10, sha256="5a" * 32):
-    return SimpleNamespace(name=name, n=n, n_clusters=k, sha256=sha256, y=None)
+    return SimpleNamespace(name=name, n=n, n_clusters=k, sha256=sha256, x=None, y=None)
 
 
 def run_of(folder="", method="FcDEC-DA", changes=None, weights=None, **others):

@@ -1,0 +1,171 @@
+"""What the verdict on a run's health is worth: runs spoilt on purpose, and runs as they came.
+
+    python benchmarks/health.py --spoil DIR     make runs on digits, most of them spoilt, in DIR
+    python benchmarks/health.py DIR [DIR ...]   judge all run folders in DIR and below
+
+The second prints a line a run (its verdict without labels, its ACC with them), how the verdicts
+compare with ACC, and for each data set the rank correlation (Spearman) of every signal with ACC
+over the runs with the right K. Runs are judged afresh from their files, by the code of today.
+"""
+
+import argparse
+import itertools
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import datasets  # noqa: E402
+import health  # noqa: E402
+import main  # noqa: E402
+import metrics  # noqa: E402
+from errors import TrainingFailed  # noqa: E402
+from models import load  # noqa: E402
+from runs import read_log, read_result  # noqa: E402
+
+GOOD = 0.9  # of the ACC of the best run on the data set: who reaches it is called good
+# What each spoilt run is told, besides the data.
+SPOILT = {
+    "as published": [],
+    "rate of clustering too large": ["--optimizer", "adam", "--lr", "0.03"],
+    "rate of clustering far too large": ["--optimizer", "adam", "--lr", "0.3"],
+    "no pretraining": ["--pretrain-epochs", "0"],
+    "little pretraining": ["--pretrain-epochs", "15"],
+    "K = 3": ["--n-clusters", "3"],
+    "K = 20": ["--n-clusters", "20"],
+    "K = 60": ["--n-clusters", "60"],
+    "wild augmentation": ["--rotation", "180", "--shift", "0.5"],
+}
+METHODS = ("FcDEC-DA", "ASPC-DA", "FcIDEC-DA")
+
+
+def spoilt_data(folder):
+    """Write made-up data sets and return {what is wrong: path}."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    x, y = (digits.images[..., None] / 16).astype(np.float32), digits.target
+    rng = np.random.default_rng(0)
+    kinds = {
+        "constant samples": np.full_like(x, 0.5),
+        "three quarters of the samples the same": np.where(
+            (rng.random(len(x)) < 0.75)[:, None, None, None], x[:1], x
+        ),
+        "uniform noise": rng.random(x.shape, np.float32),
+        "pixels shuffled in each sample": rng.permuted(x.reshape(len(x), -1), axis=1).reshape(
+            x.shape
+        ),
+    }
+    paths = {}
+    for what, array in kinds.items():
+        paths[what] = folder / f"{what.replace(' ', '-')}.npz"
+        np.savez(paths[what], x=array, y=y)
+    return paths
+
+
+def spoil(folder, methods, seeds):
+    """Train the runs, each in a folder of its own below `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cases = {what: ["--dataset", "digits", *words] for what, words in SPOILT.items()}
+    for what, path in spoilt_data(folder).items():
+        cases[what] = ["--data", str(path), "--n-clusters", "10", "--pretrain-epochs", "250"]
+    for seed, (what, words), method in itertools.product(seeds, cases.items(), methods):
+        name = f"{method}-{what.replace(' ', '-')}-s{seed}"
+        words = ["--method", method, *words, "--seed", str(seed), "--quiet", "--threads", "1"]
+        words += ["--save-dir", str(folder / name), "--cache-dir", str(folder / "pretrained")]
+        if "augmentation" in what:
+            words += ["--pretrain-epochs", "250"]
+        print(f"== {name}", flush=True)
+        try:
+            main.run(main.parser().parse_args(words))
+        except TrainingFailed as error:
+            print(f"training failed: {error}", flush=True)
+
+
+def data_of(result):
+    """Return the data set of a run: by name, or from the file that its command names."""
+    words = result["command"].split()
+    if "--data" in words:
+        return datasets.load_file(words[words.index("--data") + 1], int(result["k"]))
+    return datasets.load(result["dataset"])
+
+
+def judged(folders):
+    """Return a table, a row a run folder: verdict, reasons, signals and, for us alone, ACC."""
+    rows, known = [], {}
+    for path in sorted(p for folder in folders for p in Path(folder).rglob("result.json")):
+        result, folder = read_result(path.parent), path.parent
+        if result.get("status") != "ok" or "acc" not in result:
+            continue
+        key = result["data_hash"]
+        if key not in known:
+            data = data_of(result)
+            known = {key: (data, health.Graph(data.x))}  # one at a time: sets are large
+        data, graph = known[key]
+        model = load(folder / "model_final.h5")
+        labels, z = (np.load(folder / f"{name}.npy") for name in ("labels", "embedding"))
+        found = health.assess(
+            model, data.x, z, labels, model.memberships(data.x), graph,
+            converged=result["converged"], log=read_log(folder / "log.csv"),
+        )  # fmt: skip
+        kept = {n: result[n] for n in ("start_agreement", "drift") if n in result}
+        rows.append(
+            {"run": folder.name, "dataset": result["dataset"], "k": result["k"],
+             "classes": len(np.unique(data.y)), "acc": result["acc"], "nmi": result["nmi"]}
+            | found.columns() | kept
+        )  # fmt: skip
+        for share in (0.1, 0.3, 1.0) if folder.name.endswith("as-published-s0") else ():
+            rng = np.random.default_rng(0)
+            some = rng.random(len(labels)) < share
+            mixed = labels.copy()
+            mixed[some] = rng.permutation(labels[some])
+            found = health.assess(model, data.x, z, mixed, model.memberships(data.x), graph)
+            rows.append(
+                rows[-1] | {"run": f"{folder.name}, {share:.0%} of the labels shuffled",
+                            "acc": metrics.acc(data.y, mixed), "nmi": metrics.nmi(data.y, mixed)}
+                | found.columns()
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def report(table):
+    """Print the runs, the verdicts against ACC, and the signals' rank correlations with it."""
+    shown = ["run", "dataset", "k", "acc", "verdict", *(n for n in health.NAMES if n in table)]
+    with pd.option_context("display.width", 250, "display.max_colwidth", 60):
+        print(table[shown].round(3).to_string(index=False))
+        print(table[["run", "verdict", "reasons"]].to_string(index=False))
+    table = table.assign(share=table.acc / table.groupby("dataset").acc.transform("max"))
+    print("\nruns by verdict (good: ACC of at least "
+          f"{GOOD:.0%} of the data set's best)")  # fmt: skip
+    print(pd.crosstab(table.share >= GOOD, table.verdict).to_string())
+    print("\nSpearman's rank correlation with ACC, runs with the right K")
+    right = table[table.k == table.classes]
+    found = {}
+    for name, some in right.groupby("dataset"):
+        if len(some) > 3:
+            signals = some[[n for n in health.NAMES if n in some]].astype(float)
+            found[f"{name} ({len(some)})"] = signals.corrwith(some.acc, method="spearman")
+    print(pd.DataFrame(found).round(2).to_string())
+
+
+if __name__ == "__main__":
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("folders", nargs="*", metavar="DIR")
+    p.add_argument("--spoil", type=Path, metavar="DIR")
+    p.add_argument("--methods", nargs="+", default=METHODS)
+    p.add_argument("--seeds", nargs="+", type=int, default=(0,))
+    p.add_argument("--csv", metavar="FILE", help="keep the table of judged runs")
+    args = p.parse_args()
+    if args.spoil:
+        spoil(args.spoil, args.methods, args.seeds)
+    if args.folders:
+        table = judged(args.folders)
+        if args.csv:
+            table.to_csv(args.csv, index=False)
+        report(table)

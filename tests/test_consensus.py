@@ -1,0 +1,111 @@
+"""One answer from several runs: worked by hand, and against plain loops over pairs of samples."""
+
+import numpy as np
+import pytest
+from conftest import user_error
+from test_health import blobs
+
+import consensus
+import trials
+from datasets import Dataset
+
+
+def test_company_is_the_plain_definition():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, (4, 30))
+    total = np.zeros(30)
+    for i in range(30):
+        for a in range(4):
+            for b in range(a):
+                mine, theirs = labels[a] == labels[a, i], labels[b] == labels[b, i]
+                total[i] += (mine & theirs).sum() / (mine | theirs).sum()
+    assert np.allclose(consensus.company(labels), total / 6)
+
+
+def test_company_does_not_see_the_numbering_of_clusters():
+    a = np.array([0, 0, 1, 1, 2])
+    assert consensus.company(np.stack([a, (a + 1) % 3])).tolist() == [1.0] * 5
+
+
+def test_vote_matches_clusters_first():
+    a = np.array([0, 0, 0, 1, 1, 1])
+    runs = np.stack([a, 1 - a, np.array([1, 1, 0, 0, 0, 0])])
+    assert consensus.vote(runs, 0).tolist() == a.tolist()
+    assert consensus.vote(np.stack([a, np.array([0, 0, 1, 1, 1, 1])]), 0).tolist() == a.tolist()
+
+
+def test_the_true_partition_is_chosen_and_the_vote_mends_single_errors():
+    x, y = blobs(k=4)
+    rng = np.random.default_rng(1)
+    runs = []
+    for seed in range(4):
+        labels = rng.permutation(4)[y]
+        wrong = rng.random(len(y)) < (0.0, 0.1, 0.1, 0.3)[seed]
+        runs.append(np.where(wrong, rng.integers(0, 4, len(y)), labels))
+    merged = np.where(y == 3, 2, y)
+    runs.append(merged)
+    found = consensus.conclude(x, runs, [x + 0.01 * i for i in range(5)])
+    assert found.chosen == 0
+    assert found.scores.argmin() == 3
+    assert np.array_equal(found.consensus, runs[0])
+    assert found.company[y == 0].mean() > found.company[y == 3].mean()
+
+
+def test_a_run_is_not_judged_in_its_own_embedding():
+    """An embedding that is nothing but the run's labels flatters it alone."""
+    x, y = blobs(k=3)
+    shuffled = np.random.default_rng(0).permutation(y)
+    flattering = shuffled[:, None] + 0.001 * np.random.default_rng(1).random((len(y), 1))
+    found = consensus.conclude(x, [y, shuffled], [x, flattering])
+    assert (
+        found.scores[1]
+        < 0.1
+        < consensus.common_scores(shuffled[None], [consensus.health.Graph(flattering)])
+    )
+    good = consensus.conclude(x, [y, shuffled, y], [x, flattering, x])
+    assert good.chosen in (0, 2)
+
+
+def test_one_run_is_not_several():
+    with user_error("1 finished runs", "two or more"):
+        consensus.conclude(np.zeros((3, 2)), [np.zeros(3, int)], [np.zeros((3, 2))])
+
+
+def test_words_that_trials_share():
+    argv = ["--method", "FcDEC", "--trials", "3", "--seed=4", "--jobs", "2", "--strict", "--lr",
+            "0.1", "--save-dir", "there", "--threads=2", "--quiet"]  # fmt: skip
+    assert trials.shared(argv) == ["--method", "FcDEC", "--lr", "0.1"]
+
+
+def row(seed, **more):
+    about = {"method": "FcDEC", "dataset": "blobs", "n": 240, "k": 4, "data_hash": "d"}
+    return about | {"seed": seed, "config_hash": "c", "overrides": "", "verdict": "healthy"} | more
+
+
+def test_choice_has_scores_only_where_there_are_labels():
+    x, y = blobs(k=4)
+    runs = [y, np.where(y == 3, 2, y)]
+    found = consensus.conclude(x, runs, [x, x])
+    results = [row(5, acc=1.0), row(6, acc=0.75)]
+    told = trials.choice(found, results, Dataset(x, y, "blobs", 4))
+    assert told["chosen_seed"] == 5 and told["seeds"] == "5 6" and told["runs"] == 2
+    assert told["chosen_acc"] == 1.0 and told["mean_acc"] == pytest.approx(0.875)
+    assert "seed 5 chosen (acc 1.0000)" in trials.summary(told)
+    blind = trials.choice(found, [row(5), row(6)], Dataset(x, None, "blobs", 4))
+    assert "chosen_acc" not in blind and "acc" not in trials.summary(blind)
+    assert blind["chosen_seed"] == 5
+    assert trials.table(found, results)[1].endswith("<- chosen")
+
+
+def test_choices_are_kept_by_what_was_run(tmp_path):
+    path = tmp_path / "choices.csv"
+    first = row(1, runs=2, seeds="0 1", chosen_seed=1, company=0.5)
+    trials.keep_choices(path, [first])
+    trials.keep_choices(path, [first | {"runs": 3, "seeds": "0 1 2", "chosen_seed": 2}])
+    trials.keep_choices(path, [first])  # fewer runs do not take the place of more
+    trials.keep_choices(path, [first | {"config_hash": "other"}])
+    kept = trials.read_choices(path)
+    assert [(r["config_hash"], r["runs"], r["chosen_seed"]) for r in kept] == [
+        ("c", "3", "2"), ("other", "2", "1")
+    ]  # fmt: skip
+    assert trials.read_choices(tmp_path / "none.csv") == []
