@@ -5,15 +5,7 @@ height_shift_range=0.1, rotation_range=10), with which the DEC-DA and ASPC-DA pa
 per image and per visit theta ~ U(-10, 10) degrees, row shift ~ U(-0.1, 0.1) * height, column shift
 ~ U(-0.1, 0.1) * width, one composed affine map, bilinear, edges replicated.
 
-Departures (paper / released code / here)
------------------------------------------
-1. Shift: 3 pixels on every set (DEC-DA), sqrt(D)/10 pixels (ASPC-DA) / 10 % of the side / 10 % of
-   the side by default; `shift_pixels=3` gives the paper's.
-2. Centre of rotation: not stated / (h/2 + 0.5, w/2 + 0.5) in pixel-index coordinates, one pixel
-   off the true centre (h/2 - 0.5, w/2 - 0.5) / the code's by default; `center="true"` for the true.
-3. Random numbers: - / NumPy's global generator in several worker processes / counter-based
-   (Philox) from (seed, step): the same on every device, and a resumed run draws what an
-   uninterrupted one does.
+Departures: docs/methods/dec-da.md
 """
 
 import math

@@ -50,7 +50,7 @@ def parser():
     seeds.add_argument("--trials", type=int, metavar="N", help="seeds 0 to N-1 (default 5)")
     seeds.add_argument("--seeds", type=int, nargs="+", metavar="S")
     add("--table", metavar="ID", help="the runs that a published table needs, e.g. decda-3")
-    add("--file", nargs="+", metavar="FILE", help="sweeps described in JSON files, see README")
+    add("--file", nargs="+", metavar="FILE", help="sweeps in JSON files, see docs/running.md")
     add("--jobs", type=int, metavar="N", help="trials side by side, each on its share of the cores "
         "(default 1; with --ray as many as the cluster holds)")  # fmt: skip
     add("--threads", type=int, metavar="N",
@@ -64,7 +64,7 @@ def parser():
         "cluster has any; 0.5 puts two trials on one)")  # fmt: skip
     add("--dry-run", action="store_true", help="print the plan and stop")
     add("--tables", action="store_true",
-        help="run nothing: rebuild results.csv, the tables and README's")  # fmt: skip
+        help="run nothing: rebuild results.csv, the tables and docs/results.md")  # fmt: skip
     add("--report", action="store_true",
         help="run nothing: write results/report.html, all results on one page")  # fmt: skip
     add("--maps", metavar="NAME", help="run nothing: write results/maps-NAME.png, t-SNE of a data "
@@ -267,15 +267,15 @@ def settled():
 
 
 def publish():
-    """Rebuild results.csv, the tables and README's from the rows; print warnings."""
+    """Rebuild results.csv, the tables and docs/results.md from the rows; print warnings."""
     rows, warnings = ledger.update(
         os.path.join(RESULTS, "results.csv"), os.path.join(RESULTS, "runs")
     )
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     ledger.write_tables(RESULTS)
-    ledger.update_readme(os.path.join(ROOT, "README.md"), rows, ledger.read_paper())
-    print(f"{len(rows)} rows in results/results.csv; results/tables.md and README.md rewritten")
+    ledger.update_readme(os.path.join(ROOT, "docs", "results.md"), rows, ledger.read_paper())
+    print(f"{len(rows)} rows in results/results.csv; results/tables.md, docs/results.md rewritten")
 
 
 def write_report():

@@ -39,7 +39,7 @@ def read_sweep(path, args, rest):
     Raises
     ------
     UserError
-        If the file is no JSON object of KEYS, or a value is not of the form that README tells.
+        If the file is no JSON object of KEYS, or a value is not of the form in docs/running.md.
     """
     sweep = read_object(path)
     forms = {

@@ -42,7 +42,7 @@ _keep = _counted(_keep)
 
 def copy_project(folder):
     """Copy the project's code, without results, to a folder that is to be made; return it."""
-    for path in [*ROOT.glob("*.py"), ROOT / "README.md", ROOT / "results" / "paper.csv",
+    for path in [*ROOT.glob("*.py"), ROOT / "docs" / "results.md", ROOT / "results" / "paper.csv",
                  *(ROOT / "models").glob("*.py")]:  # fmt: skip
         target = Path(folder) / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -3,21 +3,7 @@
 min over v, w of (1/n) sum_i v_i ||f_w(x~_i) - M s_i||^2 - lambda v_i with v_i in {0, 1}, centres M
 fixed once they are initialised, s_i the nearest centre of the clean embedding.
 
-Departures (paper / released code / here)
------------------------------------------
-1. Losses that select: of the augmented embedding (eq. 16) / of the clean one / the code's by
-   default, `selection="augmented"` for the paper's, on one draw an epoch.
-2. Order in an epoch: s and v, then w / w first, so that the first epoch uses all samples and
-   lambda starts at the mean in the second / the code's.
-3. Distance: summed over the latent dimensions / mean over them in the training loss, the sum in
-   lambda / the sum in both. Adam makes little of the factor; selection does not see it.
-4. Weighted batch loss: 1/n / mean over the selected samples of the batch / the code's; a batch
-   without any gives 0.
-5. Epochs on Fashion-MNIST: 100 as on every set / 10 / 10 (the published run), `epochs=100` for
-   the paper's text.
-6. Stop test and result: need no labels / are inside `if y is not None` / need none.
-7. Other initialisers (Table 6) on more than `SAMPLE` samples: not said / - / spectral and
-   agglomerative clustering of a random sample, every sample then to its nearest centre.
+Departures: docs/methods/aspc-da.md
 """
 
 import numpy as np

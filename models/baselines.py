@@ -3,25 +3,7 @@
 Every sample is flattened; nothing is scaled. One thread does the work (OpenMP adds up in any
 order): the same seed gives the same labels, bit for bit, whatever the number of cores.
 
-Choices, where the papers only name a method
---------------------------------------------
-1. NMF: plain, least squares, random start; a sample belongs to the component that contributes
-   most to it, components scaled to length 1 (Xu, Liu, Gong, SIGIR 2003). The papers' NMF-LP is
-   the locality preserving one, which is not here.
-2. SC-Ncut: normalised cuts (Shi, Malik, PAMI 2000) as scikit-learn's SpectralClustering has them:
-   graph of the `n_neighbors` nearest samples, weight 1 both ways or 1/2 one way, k-means on the
-   first K eigenvectors of D^-1 W. The solver is Lanczos on the sparse matrix itself, without
-   scikit-learn's shift and inversion, whose factors need not be sparse.
-3. SC-LS: LSC-K (Chen, Cai, AAAI 2011) as released: landmarks by 5 steps of k-means, kernel
-   exp(-d^2 / (2 sigma^2)) with sigma the mean of d^2 over all pairs (so nearly constant), the
-   first singular vector dropped, rows of the others scaled to length 1.
-4. AC: Ward's linkage, exact at any n: centres stand for clusters, no matrix of distances.
-5. AC-GDL: graph degree linkage (Zhang, Wang, Zhao, Tang, ECCV 2012) on all pairs of clusters; the
-   released code looks at the 10 best candidates of each, which gave the same clusters on USPS and
-   MNIST-test.
-6. GMM: full covariances.
-7. UMAP+HDBSCAN: K is not used, the number of clusters is HDBSCAN's; what it calls noise joins the
-   cluster of the nearest sample that is none, in UMAP's map; if all is noise there is one cluster.
+Departures: docs/methods/baselines.md
 
 New samples: k-means, NMF, SC-LS and GMM assign them by what they learnt. The others have no such
 rule: they know only the samples that were fitted, and refuse others.

@@ -3,29 +3,7 @@
 ConvAE reconstructs; +MI adds mutual information of input and code, and the prior; +RS adds the
 relative reconstruction of noisy codes.
 
-Departures (paper / released code / here)
------------------------------------------
-1. Weights: beta = .01, gamma = 1, delta = .5 (from memory, unverified) / reconstruction 2.5,
-   relative 5, KL 1, MI .01 / the code's: they are known.
-2. psi: multiplicative Gaussian noise, variance not given / mean + std * noise, the encoder's own
-   std / the code's. `psi="multiplicative"` has mean 1 and variance .25, that of dropping 20 % of
-   the values; with the mean decoded, the prior then shrinks the codes to a spread below .05 (USPS)
-   without cost to the reconstruction, and clusters are cut less well (README; no label used).
-3. Information: of x and z, global and local / of z and z, global; the discriminator keeps its
-   random weights because no optimizer is given them / the paper's, trained;
-   `train_discriminators=False`, `pairs="code"` for the code's.
-4. The code z that is decoded, and that psi disturbs: of p(z|x), Gaussian / its mean / its mean;
-   `code="draw"` for a draw of p(z|x), under multiplicative noise. With neither draws nor the code's
-   psi nothing but the prior sees the encoder's variance. Discriminators see psi(z), as in the code.
-5. Negatives: shuffled within the batch / the same / each sample gets the code of the one before it
-   in a batch drawn at random: none is paired with its own.
-6. Prior in pretraining: N(0, I) / N(mu_y, I) of classes found by a head of 256 units, means zero
-   at first / the paper's; `prior_of="classes"` for the code's.
-7. What ConvAE and ConvAE+RS are without: not said whether the prior belongs to MI / - / it does
-   (eqs. 6 and 9 derive it from there). ConvAE+RS has the paper's noise: the code's vanishes
-   without the prior.
-8. Batch 100, 100 epochs, Adam 1e-3: not given / on the 60,000 training images / on the data that
-   are clustered.
+Departures: docs/methods/dscdan.md
 """
 
 import keras

@@ -4,32 +4,7 @@ A batch's codes give a graph of nearest neighbours and, through the head, class 
 p(y|z) whose orthonormalised columns Y are to vary little over the graph. Encoder, decoder,
 discriminators and head are trained together.
 
-Departures (paper / released code / here); those of the auto-encoder are in models/convae.py
------------------------------------------
-1. Neighbours: 3 / 5 with the sample itself / 3 others (paper), 4 others (`DSCDAN-code`).
-2. sigma: not given / 2.62, in the first release the median distance to the nearest neighbour of a
-   sample batch / that median, batch by batch; `sigma=2.62` for the code's.
-3. Head: four dense layers, ReLU / 1024-1024-512-K, softmax, in the first release tanh / softmax:
-   eq. 19 needs probabilities.
-4. Spectral loss: sum / m^2 as we read it / sum over pairs of W / 1024, the diagonal left out / the
-   code's; `spectral=1/m` makes it the paper's, some hundred times weaker than the other terms.
-5. Cholesky: of the Gram matrix / with 1e-7 added, float32 / float64, jitter by the trace where
-   needed, QR where the batch has not full rank (models/spectral.py).
-6. Weights in joint training: those of pretraining (eq. 20) / 5, 2.5, KL 1.5, entropy 1, MI .001 /
-   those of pretraining; gamma weighs the entropy, a part of eq. 19, too.
-7. Reconstruction set beside x: of z / of psi(z) / of z.
-8. Class means: not given / those of pretraining, from zero / means of the codes under the p(y|z)
-   that joint training starts from.
-9. Labels: k-means in the spectral embedding / argmax of the softmax / k-means; both are in the row
-   (`spectral_acc`, `argmax_acc`).
-10. New samples: not said / - / the orthonormalisation of all training samples at the end.
-11. End: convergence / 5000 steps, a test on the loss that never holds / 5000 steps.
-12. Batches: not given / 1024 random samples / 1024 of a random permutation.
-13. Adam's epsilon in joint training: - / 1e-8 / Keras's 1e-7.
-14. Start of the head: not said / random (joint), in the first release trained alone on the codes /
-   trained alone for 300 steps from each of five random starts, of which the lowest spectral loss
-   stays. From an untrained head p(y|z) is nearly uniform, the class means nearly equal, and eq. 19
-   has nothing to hold on to (`--spectral-steps 0`; README).
+Departures: docs/methods/dscdan.md
 """
 
 import time

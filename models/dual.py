@@ -1,16 +1,6 @@
 """The networks of DSCDAN: a Gaussian encoder, its decoder, discriminators, and a spectral head.
 
-Departures (paper / released code / here)
------------------------------------------
-1. Channels: 16-16-32-32 for 28x28 images, 16-32 for USPS, 16-16-32-32 with 5x5 kernels for YTF
-   (Table 2) / 32-32-64-64 / the paper's, `filters` for others.
-2. Strides: not given / 2, 1, 2, 1 / the code's; for two layers 2, 2.
-3. Activation: not given / leaky ReLU, slope 0.2 / the code's.
-4. Decoder: not given / a linear dense layer, the mirrored convolutions, one more to the image with
-   a sigmoid / the code's.
-5. Discriminators: T1(x, z) and T2(C_ij(x), z), 1x1 convolutions, sizes not given / 120-120-120-1
-   on (z, z), the local one commented out / 120-120-120-1 both, T1 on the pixels, C the map of the
-   last convolution, between image and code; `pairs="code"` for the code's T1.
+Departures: docs/methods/dscdan.md
 """
 
 import math

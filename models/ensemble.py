@@ -1,8 +1,6 @@
 """An ensemble of classifier networks as an estimator: what Kingdra and IMSAT share after training.
 
-Departure (paper / released code / here): prediction normalises a layer over - / whatever set is
-passed, as one batch / the training set, by numbers frozen at the end of `fit`, so that new data,
-and one sample alone, can be predicted, and the training data get their labels again.
+Departures: docs/methods/kingdra.md
 """
 
 import os

@@ -4,8 +4,7 @@ L = R + lambda (H(Y|X) - mu H(Y)); R is KL(p(x) || p(x + r)) with p(x) fixed and
 length `radius` * distance to the `neighbor`-th neighbour: random (RPT), or adversarial (VAT), by
 power iterations on the second derivative of that divergence.
 
-Departure (paper / released code / here): batch normalisation with learnt scale, running averages
-in prediction / the same / that of Kingdra's members, on the same network.
+Departures: docs/methods/kingdra.md
 """
 
 import time

@@ -3,20 +3,7 @@
 Rounds of: train each member on all samples and, where there are some, on pseudo-labels; find the
 groups of samples on which the members agree (models/agreement.py); match the groups to clusters.
 
-Departures (the paper's text was not at hand: released code / here)
---------------------------------------------------------------------
-1. Matching groups to clusters: to the last member's, for all members, unless `vote` is "first" / to
-   each member's own, since members have numberings of their own; `alignment="last"` for the code's.
-2. Averaging members: as they are numbered / after matching their clusters to the first member's,
-   with `alignment="each"`.
-3. Samples of a group in the supervised stream: in the order of the data / in random order, so that
-   of a group larger than n / k not always the same are left out.
-4. The agreement graph: lists of n^2 numbers / distinct signatures; the same groups.
-5. LADDER-IM: 45 passes in data order, as the code's class of that name / the same;
-   LADDER-IM-ensemble and LADDER-DOT, which the code does not have: the same schedule.
-6. LADDER-DOT: losses defined in the code, not used / `dot_loss` on clean and on corrupted
-   predictions in place of the information-maximisation loss, with its weight.
-7. Prediction: see models/ensemble.py.
+Departures: docs/methods/kingdra.md
 """
 
 import os

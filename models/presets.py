@@ -2,19 +2,7 @@
 
 Sources: [P] paper, [C] released code. No TensorFlow here.
 
-Departures from DEC-DA (paper / released code / here)
------------------------------------------------------
-1. Reconstruction: squared L2 norm, summed over inputs / mean over inputs / mean. beta = 0.1 of
-   the IDEC methods only balances with the mean.
-2. KL: summed over samples / mean over the batch / mean over the batch.
-3. Update interval: not given / 140 steps for mnist and fmnist, 30 for mnist-test and usps / the
-   code's; 30 for every other set of fewer than 20,000 samples, else 140.
-4. FcDCN: optimiser and loss in the paper, no schedule / absent / one pass of the data, shuffled,
-   between two updates of centres and assignments; tol and the limit of 20,000 steps as the others.
-5. An epoch of augmented pretraining: one pass / floor(n / 256) batches from several shuffles
-   drawn in parallel / one exact pass of one shuffle, the short last batch included.
-6. Labels: of the final model / of the last refresh / of the final model; the scores of the last
-   refresh are kept beside them.
+Departures: docs/methods/
 """
 
 from dataclasses import replace
@@ -79,7 +67,7 @@ CONFIGS |= {
     "AE+k-means": AE,
     "DAE+k-means": replace(AE, noise=0.2),
     "AE+k-means-DA": replace(AE, aug_pretrain=True),
-    # On the input itself; sources in models/config.py, choices in models/baselines.py.
+    # On the input itself; sources in models/config.py, choices in docs/methods/baselines.md.
     "k-means": KMeansConfig(),
     "NMF": NMFConfig(),
     "SC-Ncut": NcutConfig(),
@@ -90,7 +78,7 @@ CONFIGS |= {
     "UMAP+HDBSCAN": UMAPConfig(),
 }
 
-# DSCDAN's Table 4; sources of the numbers in models/config_dscdan.py, models/convae.py.
+# DSCDAN's Table 4; sources of the numbers in models/config_dscdan.py, docs/methods/dscdan.md.
 CONVAE = DualConfig()
 CONFIGS |= {
     "ConvAE": replace(CONVAE, relative=0.0, mutual=0.0, prior=0.0),
@@ -99,7 +87,7 @@ CONFIGS |= {
     "ConvAE+RS": replace(CONVAE, mutual=0.0, prior=0.0, psi="multiplicative"),
     "ConvAE+MI+RS": CONVAE,
     "DSCDAN": DSCDANConfig(),
-    # The released code: filters, weights of both stages, graph, labels; see models/dscdan.py.
+    # The released code: filters, weights of both stages, graph, labels; see docs/methods/dscdan.md.
     "DSCDAN-code": DSCDANConfig(
         filters=(32, 32, 64, 64), original=2.5, relative=5.0, mutual=0.01, prior=1.0,
         psi="reparameterised", pairs="code", train_discriminators=False, prior_of="classes",

@@ -4,18 +4,7 @@ The auto-encoder is pretrained as the Fc methods' own. A siamese network learns 
 pairs of nearest neighbours and of strangers; the spectral network then maps codes so that
 neighbours in a batch, by the siamese distance, are near each other and the outputs orthonormal.
 
-Departures (paper / released code / here)
------------------------------------------
-1. Auto-encoder: d-500-500-2000-10, weights shipped with the code / the same / DEC's, pretrained as
-   FcDEC's on the data that are clustered.
-2. Optimizer of both networks: - / RMSprop, in DSCDAN's first release Adam / Adam.
-3. The learning rate drops by the loss of: - / 10 % of the data, held out / the last epoch's
-   batches; nothing is held out.
-4. Neighbours: - / the 3 nearest with the sample itself / 2 others.
-5. sigma: - / median distance to the nearest neighbour in one random batch / in each batch.
-6. Orthonormalisation of new samples: - / that of a batch / that of all training samples.
-7. Loss: sum / m^2 / sum / 2m / sum / m; Adam makes nothing of the factor.
-8. Pairs: - / drawn of the shuffled 90 % / of all samples, as many of either kind as neighbours.
+Departures: docs/methods/dscdan.md
 """
 
 import os

@@ -122,7 +122,8 @@ def home(base, tmp_path, monkeypatch):
         monkeypatch.setattr(module, "ROOT", str(tmp_path))
     monkeypatch.setattr(run_exp, "RESULTS", str(tmp_path / "results"))
     monkeypatch.setattr(engine, "PAUSE", 0.2)
-    (tmp_path / "README.md").write_text(f"{ledger.BEGIN}\n{ledger.END}\n")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "results.md").write_text(f"{ledger.BEGIN}\n{ledger.END}\n")
     for path in [base / "calls", *(base / "orders").iterdir()]:
         path.unlink(missing_ok=True)
     return tmp_path

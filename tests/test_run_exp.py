@@ -92,7 +92,8 @@ def folders(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "PAUSE", 0.1)
     monkeypatch.setattr(run_exp, "RESULTS", str(tmp_path / "results"))
     monkeypatch.setattr(single, "ROOT", str(tmp_path))
-    (tmp_path / "README.md").write_text(README)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "results.md").write_text(README)
     return tmp_path
 
 
@@ -448,7 +449,7 @@ def test_a_sweep(sweep, home):
     assert done.out.count("acc 0.5000 nmi 0.2500 2 s") == 2
     assert [call[0] for call in calls(home)] == ["FcDEC", "ConvDEC"]
     assert list(results(home).method) == ["ConvDEC", "FcDEC"]
-    assert "old" not in (home / "README.md").read_text()
+    assert "old" not in (home / "docs" / "results.md").read_text()
     assert (home / "results" / "tables.md").exists()
 
     again = sweep(TWO, "--maxiter 150")
@@ -867,12 +868,12 @@ def test_a_data_set_that_is_missing_keeps_no_other_from_running(sweep, home, mon
 def test_what_is_rebuilt_without_a_run(sweep, home):
     assert sweep(TWO).status == 0
     (home / "results" / "results.csv").unlink()
-    (home / "README.md").write_text(README)
+    (home / "docs" / "results.md").write_text(README)
     done = sweep("--tables")
     assert (done.status, done.err) == (0, "")
     assert "2 rows" in done.out
     assert len(results(home)) == 2
-    assert "old" not in (home / "README.md").read_text()
+    assert "old" not in (home / "docs" / "results.md").read_text()
     assert len(calls(home)) == 2
 
 
