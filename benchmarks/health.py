@@ -42,7 +42,7 @@ SPOILT = {
     "K = 60": ["--n-clusters", "60"],
     "wild augmentation": ["--rotation", "180", "--shift", "0.5"],
 }
-METHODS = ("FcDEC-DA", "ASPC-DA", "FcIDEC-DA")
+METHODS = ("ASPC-DA", "FcDEC-DA")
 
 
 def spoilt_data(folder):
@@ -79,8 +79,8 @@ def spoil(folder, methods, seeds):
         name = f"{method}-{what.replace(' ', '-')}-s{seed}"
         words = ["--method", method, *words, "--seed", str(seed), "--quiet", "--threads", "1"]
         words += ["--save-dir", str(folder / name), "--cache-dir", str(folder / "pretrained")]
-        if "augmentation" in what:
-            words += ["--pretrain-epochs", "250"]
+        if method != "ASPC-DA":  # which is limited by passes over the data
+            words += ["--maxiter", "3000"]
         print(f"== {name}", flush=True)
         try:
             main.run(main.parser().parse_args(words))

@@ -87,6 +87,32 @@ def groups(rows, folders):
     return shown, left_out
 
 
+def choice(group, choices):
+    """Return the ACC of the run chosen without labels and of the consensus, "–" if not known."""
+    for row in choices:
+        about = tuple(row[name] for name in ("dataset", "data_hash", "k", "method", "overrides"))
+        if about == (*group.problem, group.method, group.overrides) and row["chosen_acc"]:
+            chosen = f"{float(row['chosen_acc']):.4f} (seed {row['chosen_seed']})"
+            return chosen, f"{float(row['consensus_acc']):.4f} ({row['runs']})"
+    return "–", "–"
+
+
+def verdicts(group):
+    """Return how many of a group's runs have which verdict, e.g. "4 healthy, 1 doubtful"."""
+    found = [row.get("verdict", "") for row in group.runs.values()]
+    counts = {word: found.count(word) for word in ("healthy", "doubtful", "collapsed")}
+    return ", ".join(f"{n} {word}" for word, n in counts.items() if n) or "–"
+
+
+def doubts(group):
+    """Return a line on each run of a group that is not healthy."""
+    return [
+        f"Seed {seed} is {row['verdict']}: {row['reasons']}."
+        for seed, row in group.runs.items()
+        if row.get("verdict", "healthy") not in ("", "healthy")
+    ]
+
+
 # ---- Curves -----------------------------------------------------------------------------------
 
 

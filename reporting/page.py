@@ -25,6 +25,7 @@ from reporting.tables import (
     settings,
     tag,
 )
+from trials import read_choices
 
 STYLE = Path(__file__).resolve().parent / "style.css"
 LIMIT = 15_000_000  # bytes of the file, about: after that clusters are not shown
@@ -46,10 +47,12 @@ class Report:
         Run folder -> its row.
     paper : DataFrame
         From `ledger.read_paper`.
+    choices : list of rows
+        From `trials.read_choices`.
     """
 
-    def __init__(self, rows, folders, paper):
-        self.rows, self.paper = ledger.merge(rows), paper
+    def __init__(self, rows, folders, paper, choices=()):
+        self.rows, self.paper, self.choices = ledger.merge(rows), paper, choices
         self.groups, self.left_out = evidence.groups(rows, folders)
         self.warnings = []
         self.size = 0
@@ -102,6 +105,7 @@ class Report:
             curves = training(group, list(logs.values()), self.paper)
             self.size += len(curves)
             content = curves or missing("No training curves: no log with rows.")
+            content += "".join(tag("p", escape(line)) for line in evidence.doubts(group))
             content += self.clusters(group)
         return tag("details", tag("summary", title, acc), content, id=anchor, open="")
 
@@ -124,11 +128,17 @@ class Report:
             acc, nmi = (mean_std(group.values(column)) for column in ("acc", "nmi"))
             minutes = mean_std([s / 60 for s in group.values("seconds_total")], 1)
             _, printed = published_acc(group, self.paper) or (None, "–")
-            lines.append([link, dot, acc, escape(printed), nmi, minutes])
+            chosen, consensus = evidence.choice(group, self.choices)
+            lines.append([link, dot, acc, escape(printed), chosen, consensus, nmi, minutes,
+                          escape(evidence.verdicts(group))])  # fmt: skip
             cards.append(self.card(group, logs, anchor))
-        head = ["method", "mark", "ACC", "paper", "NMI", "minutes"]
-        caption = "Mean ± std (number of seeds); paper: the first published ACC."
-        table = grid(head, lines, caption, f"our runs on {title}", numbers=range(2, 6))
+        head = ["method", "mark", "ACC", "paper", "choice", "consensus", "NMI", "minutes", "health"]
+        caption = (
+            "Mean ± std (number of seeds); paper: the first published ACC; choice and consensus: "
+            "ACC of the run chosen without labels, and of what most runs say; health: verdicts "
+            "of the runs, without labels."
+        )
+        table = grid(head, lines, caption, f"our runs on {title}", numbers=range(2, 8))
         parts = [tag("div", table, class_="card")]
         if marks:
             ends = (f"{m[0]}: ACC {np.mean(m[2]):.4f} in {np.mean(m[1]):.0f} s" for m in marks)
@@ -220,7 +230,8 @@ def write(results_dir, paper=None):
     folder = Path(results_dir)
     rows = ledger.read_rows(folder / "results.csv")
     folders, warnings = ledger.folders(folder / "runs")
-    page = Report(rows, folders, ledger.read_paper() if paper is None else paper)
+    choices = read_choices(folder / "choices.csv")
+    page = Report(rows, folders, ledger.read_paper() if paper is None else paper, choices)
     text = page.html()
     ledger.write_text(folder / "report.html", text)
     return folder / "report.html", warnings + page.warnings

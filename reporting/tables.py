@@ -125,8 +125,8 @@ def published(table):
 
 RUN_COLUMNS = {
     "method": "method", "data set": "dataset", "seed": "seed", "settings": "overrides",
-    "status": "status", "ACC": "acc", "NMI": "nmi", "ARI": "ari", "k-means ACC": "kmeans_acc",
-    "steps": "iterations", "converged": "converged", "seconds": "seconds_total",
+    "status": "status", "health": "verdict", "ACC": "acc", "NMI": "nmi", "ARI": "ari",
+    "k-means ACC": "kmeans_acc", "steps": "iterations", "converged": "converged", "seconds": "seconds_total",
     "MB": "peak_memory_mb", "device": "device", "threads": "threads", "commit": "commit",
     "ended": "finished",
 }  # fmt: skip
@@ -140,7 +140,8 @@ def every_run(rows):
         cells = []
         for name in RUN_COLUMNS.values():
             digits = DIGITS.get(name)
-            text = f"{float(row[name]):.{digits}f}" if digits and row[name] else row[name]
+            value = row.get(name, "")
+            text = f"{float(value):.{digits}f}" if digits and value else value
             cells.append(escape(text))
         if row["status"] != "ok":
             cells[4] = tag("strong", cells[4]) + escape(f": {row['reason']}")
@@ -148,5 +149,5 @@ def every_run(rows):
     caption = f"{plural(len(rows), 'run')}; results.csv has further columns, NMI's other average "
     caption += "and the command among them. Settings: what is not the paper's."
     return grid(
-        list(RUN_COLUMNS), lines, caption, "all runs", numbers=(2, 5, 6, 7, 8, 9, 11, 12, 14)
+        list(RUN_COLUMNS), lines, caption, "all runs", numbers=(2, 6, 7, 8, 9, 10, 12, 13, 15)
     )
