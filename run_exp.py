@@ -91,7 +91,7 @@ def described(args, rest):
             told = getattr(args, name) is not None
             if told and not (authors and name in ("trials", "seeds")):
                 raise UserError(f"--file and --{name}: expected only one")
-        sweeps.append((read_authors if authors else read_sweep)(path, args, rest))
+        sweeps += [read_authors(path, args, rest)] if authors else read_sweep(path, args, rest)
     return sweeps
 
 
