@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 
+import campaign
 import datasets
 import distributed
 import ledger
@@ -61,6 +62,7 @@ def parser():
     )
     add("--gpus", type=float, metavar="X", help="GPUs a trial, with --ray (default: 1 if the "
         "cluster has any; 0.5 puts two trials on one)")  # fmt: skip
+    add("--campaign", action="store_true", help="go on with configs/campaign; see --campaign -h")
     add("--dry-run", action="store_true", help="print the plan and stop")
     add("--tables", action="store_true",
         help="run nothing: rebuild results.csv, the tables and README's")  # fmt: skip
@@ -285,6 +287,8 @@ def write_report():
 
 def run(argv):
     """Do what the command line asks for; return the exit status."""
+    if "--campaign" in argv:
+        return campaign.run(argv, parse, plan, RESULTS)
     args, rest = parse(argv)
     if args.maps is not None:
         from reporting import maps
