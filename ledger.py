@@ -113,7 +113,7 @@ def merge(*groups):
     best = {}
     for row in map(as_row, itertools.chain(*groups)):
         rank = (row["status"] == "ok", _finished(row), sorted(row.items()))  # total: no ties
-        key = tuple(row[name] for name in KEY)
+        key = key_of(row)
         if key not in best or rank > best[key][0]:
             best[key] = (rank, row)
     order = ("dataset", "method", "overrides")
@@ -224,17 +224,49 @@ def update(path, runs_dir):
     UserError
         If the file is damaged or cannot be written; it is then as it was.
     """
-    path = Path(path)
     found, warnings = collect(runs_dir)
+    return add(path, found), warnings
+
+
+def add(path, found, replace=True):
+    """Add rows to a results.csv, under a lock, and return all its rows.
+
+    Parameters
+    ----------
+    path : path
+    found : list of rows
+    replace : bool
+        Whether a row may take the place of one of the same run with status ok.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged or cannot be written; it is then as it was.
+    """
+    path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_name(f".{path.name}.lock")):
             remove_leftovers(path.parent, path.name)
-            rows = merge(read_rows(path), found)
+            there = read_rows(path)
+            if not replace:
+                done = done_keys(there)
+                found = [row for row in found if key_of(row) not in done]
+            rows = merge(there, found)
             write_text(path, _csv_text(rows))
     except OSError as error:
         raise UserError(f"cannot update {path}: {error.strerror or error}") from error
-    return rows, warnings
+    return rows
+
+
+def key_of(row):
+    """Return what makes a row the row of one run: its values of KEY."""
+    return tuple(row[name] for name in KEY)
+
+
+def done_keys(rows):
+    """Return the keys of the rows with status ok."""
+    return {key_of(row) for row in rows if row["status"] == "ok"}
 
 
 # ---- Tables -----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 
+import campaign
 import datasets
 import distributed
 import ledger
@@ -62,6 +63,7 @@ def parser():
     )
     add("--gpus", type=float, metavar="X", help="GPUs a trial, with --ray (default: 1 if the "
         "cluster has any; 0.5 puts two trials on one)")  # fmt: skip
+    add("--campaign", action="store_true", help="go on with configs/campaign; see --campaign -h")
     add("--dry-run", action="store_true", help="print the plan and stop")
     add("--tables", action="store_true",
         help="run nothing: rebuild results.csv, the tables and docs/results.md")  # fmt: skip
@@ -92,7 +94,7 @@ def described(args, rest):
             told = getattr(args, name) is not None
             if told and not (authors and name in ("trials", "seeds")):
                 raise UserError(f"--file and --{name}: expected only one")
-        sweeps.append((read_authors if authors else read_sweep)(path, args, rest))
+        sweeps += [read_authors(path, args, rest)] if authors else read_sweep(path, args, rest)
     return sweeps
 
 
@@ -291,6 +293,8 @@ def write_report():
 
 def run(argv):
     """Do what the command line asks for; return the exit status."""
+    if "--campaign" in argv:
+        return campaign.run(argv, parse, plan, RESULTS)
     args, rest = parse(argv)
     if args.maps is not None:
         from reporting import maps

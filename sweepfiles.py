@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 
@@ -34,7 +35,11 @@ def read_object(path):
 
 
 def read_sweep(path, args, rest):
-    """Return (args, further words) of a sweep described in a JSON file.
+    """Return the [(args, further words)] of the sweeps described in a JSON file.
+
+    One for each table, where "table" is a list, and for each combination of the settings that
+    are lists. A setting that is itself a list of numbers, as widths, takes a list of lists for
+    several.
 
     Raises
     ------
@@ -45,8 +50,9 @@ def read_sweep(path, args, rest):
     forms = {
         "methods": ("a list of names", _is_list_of(str)), "seeds": ("a list of integers",
         _is_list_of(int)), "datasets": ("a list of names", _is_list_of(str)),
-        "trials": ("an integer", lambda v: type(v) is int), "table": ("a table's id",
-        lambda v: isinstance(v, str)), "settings": ("an object", lambda v: isinstance(v, dict)),
+        "trials": ("an integer", lambda v: type(v) is int), "table": ("a table's id or a list of "
+        "them", lambda v: isinstance(v, str) or _is_list_of(str)(v)),
+        "settings": ("an object", lambda v: isinstance(v, dict)),
     }  # fmt: skip
     for key, value in sweep.items():
         if key not in KEYS:
@@ -56,11 +62,17 @@ def read_sweep(path, args, rest):
             raise UserError(f"{path!r}: {key}={value!r}: expected {form}")
     if "seeds" in sweep and "trials" in sweep:
         raise UserError(f"{path!r}: seeds and trials: expected only one")
-    words = []
-    for name, value in sweep.get("settings", {}).items():
-        words += _setting(path, name, value)
     told = {key: sweep.get(key) for key in KEYS[:-1]}
-    return argparse.Namespace(**vars(args) | told), [*words, *rest]
+    tables = told["table"] if isinstance(told["table"], list) else [told["table"]]
+    choices = [_choices(path, name, value) for name, value in sweep.get("settings", {}).items()]
+    return [
+        (
+            argparse.Namespace(**vars(args) | told | {"table": table}),
+            [*itertools.chain.from_iterable(words), *rest],
+        )
+        for table in tables
+        for words in itertools.product(*choices)
+    ]
 
 
 def _is_list_of(kind):
@@ -71,6 +83,19 @@ def _is_number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def _choices(path, name, value):
+    """Return, for each of the values that a sweep's file gives a setting, main.py's words."""
+    if isinstance(value, list) and value and not (_is_tuple(name) and _is_number(value[0])):
+        return [_setting(path, name, one) for one in value]
+    return [_setting(path, name, value)]
+
+
+def _is_tuple(name):
+    """Whether a setting is itself a list of numbers, e.g. widths."""
+    return any(f.name == name and isinstance(f.default, tuple)
+               for fields in single.OWN.values() for f in fields)  # fmt: skip
+
+
 def _setting(path, name, value):
     """Return main.py's words for a setting, e.g. {"tol": 0.01} or {"aug_pretrain": false}."""
     flag = name.replace("_", "-")
@@ -78,12 +103,11 @@ def _setting(path, name, value):
         raise UserError(f"{path!r}: {unknown('setting', name, SETTINGS)}")
     if isinstance(value, bool):
         return [f"--{flag}" if value else f"--no-{flag}"]
-    several = any(f.name == name and isinstance(f.default, tuple)
-                  for fields in single.OWN.values() for f in fields)  # fmt: skip
-    if several and isinstance(value, list) and value and all(map(_is_number, value)):
+    if _is_tuple(name) and isinstance(value, list) and value and all(map(_is_number, value)):
         return [f"--{flag}", *map(str, value)]
     if not isinstance(value, (int, float, str)):
-        raise UserError(f"{path!r}: {name}={value!r}: expected a number, a name, true or false")
+        form = "numbers, or lists of them" if _is_tuple(name) else "a number, a name, true or false"
+        raise UserError(f"{path!r}: {name}={value!r}: expected {form}")
     return [f"--{flag}={value}"]
 
 

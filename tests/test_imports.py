@@ -57,7 +57,7 @@ MAY = {
 }
 OUTSIDE = {"datasets", "readers", "images", "corpora", "features", "sources",
            "metrics", "runs", "report", "ledger", "main", "run_exp",
-           "sweep", "distributed", "reporting",
+           "sweep", "distributed", "reporting", "campaign",
            "sklearn.datasets", "sklearn.metrics"}  # fmt: skip
 
 
