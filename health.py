@@ -171,6 +171,19 @@ def neighbor_agreement(z, labels):
     return float(np.mean(labels[near] == labels[:, None]))
 
 
+def uncertain(memberships):
+    """Return the share of samples whose largest membership is less than twice the second.
+
+    Parameters
+    ----------
+    memberships : array (n, k), rows summing to 1
+    """
+    if memberships.shape[1] < 2:
+        return 0.0
+    second, first = np.sort(memberships, axis=1)[:, -2:].T
+    return float(np.mean(first < 2 * second))
+
+
 def signals(model, x, z, labels, memberships, graph, start=None, converged=None, log=()):
     """Return {name: number} of a fitted model's result.
 
@@ -198,7 +211,7 @@ def signals(model, x, z, labels, memberships, graph, start=None, converged=None,
         "stability": stability(model, x, labels),
         "neighbor_agreement": neighbor_agreement(z, labels),
         "input_modularity": graph.modularity(labels),
-        "uncertain": float(np.mean(memberships.max(axis=1) < 0.5)),
+        "uncertain": uncertain(memberships),
     }
     if start is not None:
         found["start_agreement"] = metrics.acc(start, labels)

@@ -103,6 +103,11 @@ def test_matched_share():
     assert matched_share(np.array([1, 1, 2, 2, 2, 0]), a, 3) == pytest.approx(5 / 6)
 
 
+def test_uncertain():
+    assert health.uncertain(np.array([[0.6, 0.4], [0.9, 0.1], [0.1, 0.9], [0.5, 0.5]])) == 0.5
+    assert health.uncertain(np.ones((3, 1))) == 0.0
+
+
 def test_signals_of_a_fitted_baseline():
     x, y = blobs()
     x = x.astype(np.float32)
