@@ -3,7 +3,6 @@
 import early  # isort: split
 
 import argparse
-import contextlib
 import dataclasses
 import functools
 import json
@@ -11,10 +10,10 @@ import math
 import os
 import shlex
 import sys
-import tempfile
 import time
 
 import datasets
+import device
 from errors import DISK_STATUS, TrainingFailed, UserError, disk_line, unknown
 from models import METHODS, preset
 from models.config import OPTIMIZERS, Adam, digest
@@ -238,78 +237,6 @@ def estimate(config, data, threads):
     return [f * s / speed / 60 for f, s in zip(flops, steps, strict=True)]
 
 
-@contextlib.contextmanager
-def quiet_stderr():
-    """Keep what native libraries write to stderr off the screen; show it if the block fails."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            os.dup2(kept, 2)
-            file.seek(0)
-            sys.stderr.write(file.read().decode(errors="replace"))
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-def set_up(threads, device, parallel=False):
-    """Prepare TensorFlow: threads, device, repeatable operations. Return what was found.
-
-    parallel: the threads work side by side on graphs of their own, not together on one.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    with early.importing(), quiet_stderr():
-        import keras  # noqa: F401
-        import tensorflow as tf
-
-        gpus = tf.config.list_physical_devices("GPU")
-        if device == "cpu":
-            tf.config.set_visible_devices([], "GPU")
-        for gpu in gpus:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        tf.config.threading.set_intra_op_parallelism_threads(1 if parallel else threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads if parallel else 1)
-        tf.config.experimental.enable_op_determinism()
-        tf.zeros(())  # starts the device: its messages come here
-    if device == "gpu" and not gpus:
-        raise UserError("device 'gpu': TensorFlow sees none on this machine; expected cpu")
-    if gpus and device != "cpu":
-        name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
-    else:
-        name = cpu_name()
-    return {"device": name, "threads": threads}
-
-
-def environment_of(config, args):
-    """Prepare what the method runs on, and return the device's name and the number of threads.
-
-    A baseline needs no TensorFlow, and one thread, with which its sums are always the same.
-    """
-    if config.deep:
-        return set_up(args.threads, args.device, config.parallel)
-    if args.device == "gpu":
-        raise UserError(f"device 'gpu': {args.method} runs on the CPU; expected cpu")
-    return {"device": cpu_name(), "threads": 1}
-
-
-def cpu_name():
-    """Return the processor's name as the system gives it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return " ".join(line.partition(":")[2].split())
-    except OSError:
-        pass
-    return "CPU"
-
-
 def test(args, data):
     """Score a saved model on a data set, and print the scores."""
     import numpy as np
@@ -379,14 +306,16 @@ def run(args):
         print(f"about {pretrain:.1f} min of pretraining, at most {cluster:.1f} min of clustering")
         return
     if args.test:
-        environment_of(config, args)
+        device.environment_of(config, args)
         test(args, data)
         return
     import runs
 
     runs.make_folder(folder)
     runs.make_folder(args.cache_dir)
-    environment = environment_of(config, args)
+    environment = device.environment_of(config, args)
+    if (line := device.slow_precision(config, environment)) is not None:
+        print(f"warning: {line}", file=sys.stderr)
     if data.note:
         print(f"{data.name}: {data.note}", file=sys.stderr)
     if not args.quiet:

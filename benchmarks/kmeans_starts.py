@@ -12,6 +12,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+import device  # noqa: E402
 import main as single  # noqa: E402
 import metrics  # noqa: E402
 from errors import UserError  # noqa: E402
@@ -24,7 +25,7 @@ def main():
     if args.pretrained_weights is None:
         raise UserError("expected --pretrained-weights FILE (an ae_weights.h5)")
     data = single.load_data(args)
-    single.set_up(args.threads, "cpu")
+    device.set_up(args.threads, "cpu")
     from sklearn.cluster import KMeans
 
     from models import build

@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import numpy as np  # noqa: E402
 
-import main as single  # noqa: E402
+import device  # noqa: E402
 from models.cost import step_flops  # noqa: E402
 from models.presets import preset  # noqa: E402
 
@@ -164,7 +164,7 @@ def main():
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--memory", action="store_true", help="the peak memory instead of the time")
     args = p.parse_args()
-    found = single.set_up(args.threads, "cpu")
+    found = device.set_up(args.threads, "cpu")
     import keras
 
     keras.utils.set_random_seed(0)

@@ -27,7 +27,6 @@ New samples: k-means, NMF, SC-LS and GMM assign them by what they learnt. The ot
 rule: they know only the samples that were fitted, and refuse others.
 """
 
-import os
 import time
 import warnings
 
@@ -41,6 +40,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
+import device
 from errors import UserError
 from models.estimator import Estimator
 from models.monitor import Monitor
@@ -396,7 +396,7 @@ class UMAPHDBSCAN(FittedOnly):
         return 24 * n * d + 20_000 * n
 
     def partition(self, x, seed):
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # UMAP imports TensorFlow if it can
+        device.prepare()  # UMAP imports TensorFlow if it can
         try:
             import umap
         except ImportError as error:

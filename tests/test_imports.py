@@ -24,7 +24,8 @@ MAY = {
     "readers": {"errors"},
     "images": {"errors", "readers"},
     "corpora": {"errors", "readers"},
-    "features": {"errors", "readers"},
+    "device": {"early", "errors"},
+    "features": {"device", "errors", "readers"},
     "sources": {"features", "corpora", "images"},
     "datasets": {"errors", "readers", "sources"},
     "shapes": {"errors"},
@@ -37,6 +38,7 @@ MAY = {
     "models.config_dscdan": {"errors", "models.config"},
     "models.samples": {"errors"},
     "models.baselines": {
+        "device",
         "errors",
         "models.estimator",
         "models.monitor",

@@ -23,11 +23,13 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+import device
 import ledger
 import main
 import metrics
 import report
 import runs
+from errors import UserError
 from models.storage import locked
 from runs import read_log
 
@@ -51,7 +53,7 @@ def command(monkeypatch, capsys, tmp_path):
     """Run main.py's words in this process, without its set-up of TensorFlow."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        main, "set_up", lambda threads, device, parallel: {"device": "", "threads": threads}
+        device, "set_up", lambda threads, device, parallel: {"device": "", "threads": threads}
     )
 
     def run(*words):
@@ -88,7 +90,7 @@ def early(refused, monkeypatch):
     def set_up(threads, device, parallel):
         raise AssertionError("accepted")
 
-    monkeypatch.setattr(main, "set_up", set_up)
+    monkeypatch.setattr(device, "set_up", set_up)
     return refused
 
 
@@ -280,13 +282,33 @@ def test_bad_words(early, tmp_path, words, told):
 @pytest.mark.parametrize("words", [[], ["--dry-run"], ["-t", "--weights", "model_final.h5"]])
 @pytest.mark.parametrize("threads", [0, -2])
 def test_threads_out_of_range(refused, monkeypatch, tmp_path, words, threads):
-    monkeypatch.setattr(main, "set_up", SET_UP)
+    monkeypatch.setattr(device, "set_up", SET_UP)
     words = [*words, "--dataset", "digits", "--threads", threads, "--save-dir", tmp_path / "run"]
     line = refused(*words)
     assert f"threads={threads}: expected an integer >= 1" in line
 
 
-SET_UP = main.set_up
+SET_UP = device.set_up
+
+
+@pytest.mark.parametrize(("flag", "warned"), [("avx512_vnni", True), ("avx512_bf16", False)])
+def test_bfloat16_without_units_for_it_is_warned_of_even_if_quiet(
+    command, monkeypatch, tmp_path, flag, warned
+):
+    def execute(*args):
+        raise UserError("not trained")
+
+    monkeypatch.setattr(device, "cpu_flags", lambda: {flag})
+    monkeypatch.setattr(
+        device, "set_up", lambda *args: {"device": device.cpu_name(), "threads": 1}
+    )  # fmt: skip
+    monkeypatch.setattr(runs, "execute", execute)
+    folders = ("--save-dir", tmp_path / "run", "--cache-dir", tmp_path / "cache")
+    done = command("--precision", "bfloat16", "--quiet", *folders)
+    assert done.lines[-1] == "main.py: error: not trained"
+    assert len(done.lines) == 1 + warned
+    if warned:
+        assert done.lines[0].startswith("warning: precision bfloat16: this CPU has no units")
 
 
 @pytest.mark.parametrize(
@@ -558,6 +580,7 @@ def test_a_run_tells_its_result(run):
                 "status": "ok", "iterations": 4, "converged": False, "pretrain_epochs": 1,
                 "aug_pretrain": True, "aug_cluster": True, "threads": 1}  # fmt: skip
     assert {name: result[name] for name in expected} == expected
+    assert result["cpu"] == device.cpu_kind() and isinstance(result["onednn"], bool)
     assert set(result["overrides"].split()) == {
         "pretrain_epochs=1", "maxiter=4", "update_interval=2", "n_init=1", "tol=0.0"
     }  # fmt: skip
