@@ -31,6 +31,14 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
+def restarts(text):
+    """Return the value of --n-init: a number or "auto"."""
+    try:
+        return text if text == "auto" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected an integer or auto") from None
+
+
 def parser():
     """Return the command line's parser."""
     p = Parser(
@@ -73,7 +81,8 @@ def parser():
     add("--tol", type=float, help="stop below this share of changed labels (0.001 = 0.1 %%)")
     add("--batch-size", type=int, metavar="N")
     add("--latent-dim", type=int, metavar="N")
-    add("--n-init", type=int, metavar="N", help="restarts of k-means (or of GMM)")
+    add("--n-init", type=restarts, metavar="N", help="restarts of k-means (or of GMM); auto: until "
+        "the lowest inertia has come up several times")  # fmt: skip
     add("--alpha", type=float, help="weight of the reconstruction loss in clustering")
     add("--beta", type=float, help="weight of the clustering loss")
     for stage in ("pretrain", "cluster"):
@@ -83,7 +92,7 @@ def parser():
     add("--self-paced", action=argparse.BooleanOptionalAction, default=None,
         help="select samples by self-paced learning (ASPC)")  # fmt: skip
     add("--selection", help="losses that select samples: clean or augmented (ASPC)")
-    add("--init", help="k-means, spectral, agglomerative or gmm (ASPC)")
+    add("--init", help="start of clustering: k-means, gmm, spectral, agglomerative or umap")
     add("--shift", type=float, help="largest shift, fraction of the side")
     add("--shift-pixels", type=float, help="largest shift, pixels, in place of --shift")
     add("--rotation", type=float, help="largest rotation, degrees")
@@ -328,7 +337,7 @@ def run(args):
     )  # fmt: skip
     command = "python main.py " + shlex.join(sys.argv[1:])
     result = runs.execute(job, not args.quiet, args.overwrite, command)
-    print_scores(result, "kmeans_", "k-means on the auto-encoder")
+    print_scores(result, "kmeans_", f"{getattr(config, 'init', '')} on the auto-encoder")
     print_scores(result)
     steps = "clustering steps" if config.pretrains else "iterations"
     print(f"{result['iterations']} {steps}, {result['seconds_total']:.0f} s in all; "

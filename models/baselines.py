@@ -43,6 +43,7 @@ from threadpoolctl import threadpool_limits
 import device
 from errors import UserError
 from models.estimator import Estimator
+from models.initialization import kmeans
 from models.monitor import Monitor
 from models.samples import as_samples, check_estimator, hash_array
 from models.storage import save_arrays
@@ -168,7 +169,8 @@ class KMeansBaseline(Baseline):
     """k-means on the input; `transform` gives the distances to the centres, (n, k)."""
 
     def learn(self, x, seed):
-        model = KMeans(self.n_clusters, n_init=self.config.n_init, random_state=seed).fit(x)
+        note = (self.monitor or Monitor()).note
+        model, self.n_init_ = kmeans(x, self.n_clusters, self.config.n_init, seed, note)
         return {"centers": model.cluster_centers_}, model.n_iter_, model.n_iter_ < model.max_iter
 
     def embed(self, x):
