@@ -251,7 +251,13 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path):
         ("--method FcDEC --momentum 1", ["momentum=1.0", "< 1"]),
         ("--batch-size 0", ["batch_size=0", "an integer >= 1"]),
         ("--latent-dim 0", ["latent_dim=0", "an integer >= 1"]),
-        ("--n-init 0", ["n_init=0", "an integer >= 1"]),
+        ("--n-init 0", ["n_init=0", "an integer >= 1", "'auto'"]),
+        ("--n-init many", ["--n-init", "'many'", "an integer or auto"]),
+        ("--method FcDEC --n-init auto --init gmm", ["n_init='auto'", "init='gmm'"]),
+        ("--method GMM --n-init auto", ["n_init='auto'", "an integer >= 1"]),
+        ("--method FcDEC --init kmeans", ["unknown init 'kmeans'", "k-means", "umap"]),
+        ("--method SpectralNet --init gmm", ["init='gmm'", "does not start from a clustering"]),
+        ("--method k-means --init gmm", ["--init is not a setting of k-means"]),
         ("--update-interval 0", ["update_interval=0", "an integer >= 1"]),
         ("--pretrain-epochs -1", ["pretrain_epochs=-1", "an integer >= 0"]),
         ("--pretrain-epochs 1.5", ["--pretrain-epochs", "'1.5'", "int"]),
@@ -486,6 +492,21 @@ def test_defaults(command):
     told, (pretrain, cluster) = dry(command)
     assert (told["method"], told["dataset"], told["seed"]) == ("ASPC-DA", "digits", 0)
     assert pretrain > 0 and cluster > 0
+
+
+def test_the_start_and_its_restarts(settled, command, small, tmp_path):
+    words = ("--method", "FcDEC", "--n-init", "auto", "--init", "umap")
+    config = settled(*words)["config"]
+    assert (config["n_init"], config["init"]) == ("auto", "umap")
+    assert "init" not in settled("--method", "FcDEC")["config"]
+    told, minutes = dry(command, "--method", "k-means", "--n-init", "auto")
+    assert told["config"] == {"n_init": "auto"} and minutes[1] > 0
+    words = ("--method", "k-means", "--data", small, "--n-init", "auto")
+    done = command(*words, "--save-dir", tmp_path / "run", "--cache-dir", tmp_path / "cache")
+    assert done.status == 0
+    row = result_of(tmp_path / "run")
+    assert (row["overrides"], row["n_init_made"]) == ("n_init=auto", 20)
+    assert sum("k-means: 20 restarts" in line for line in done.lines) == 1
 
 
 def test_overrides_act(settled):
