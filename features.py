@@ -7,12 +7,12 @@ are imported only where features are extracted.
 Letters: n samples, h rows, w columns.
 """
 
-import os
 import subprocess
 import sys
 
 import numpy as np
 
+import device
 from errors import UserError
 from readers import as_labels, check_rows, check_values, open_numpy
 
@@ -67,8 +67,7 @@ def make(read_images, name, images, paths, folder):
     np.save(folder / "pixels.npy", pixels)
     # In a process of its own: once TensorFlow has computed here, main.py could not set it up.
     files = [folder / "pixels.npy", paths[1], folder / "x.npy"]
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"} | os.environ
-    subprocess.run([sys.executable, __file__, *files], env=quiet, check=True)
+    subprocess.run([sys.executable, __file__, *files], check=True)
     (folder / name).mkdir()
     x = np.load(folder / "x.npy")
     np.savez(folder / name / "features.npz", x=x, y=y, made_from=made_from(images))
@@ -100,5 +99,6 @@ def read(n, classes, images, paths):
 
 
 if __name__ == "__main__":
+    device.prepare()
     pixels, weights, x = sys.argv[1:]
     np.save(x, extract(np.load(pixels), weights))

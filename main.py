@@ -3,7 +3,6 @@
 import early  # isort: split
 
 import argparse
-import contextlib
 import dataclasses
 import functools
 import json
@@ -11,10 +10,10 @@ import math
 import os
 import shlex
 import sys
-import tempfile
 import time
 
 import datasets
+import device
 from errors import BAD_RESULT_STATUS, DISK_STATUS, TrainingFailed, UserError, disk_line, unknown
 from models import METHODS, preset
 from models.config import OPTIMIZERS, Adam, digest
@@ -30,6 +29,14 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def restarts(text):
+    """Return the value of --n-init: a number or "auto"."""
+    try:
+        return text if text == "auto" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected an integer or auto") from None
 
 
 def parser():
@@ -79,7 +86,8 @@ def parser():
     add("--tol", type=float, help="stop below this share of changed labels (0.001 = 0.1 %%)")
     add("--batch-size", type=int, metavar="N")
     add("--latent-dim", type=int, metavar="N")
-    add("--n-init", type=int, metavar="N", help="restarts of k-means (or of GMM)")
+    add("--n-init", type=restarts, metavar="N", help="restarts of k-means (or of GMM); auto: until "
+        "the lowest inertia has come up several times")  # fmt: skip
     add("--alpha", type=float, help="weight of the reconstruction loss in clustering")
     add("--beta", type=float, help="weight of the clustering loss")
     for stage in ("pretrain", "cluster"):
@@ -89,7 +97,7 @@ def parser():
     add("--self-paced", action=argparse.BooleanOptionalAction, default=None,
         help="select samples by self-paced learning (ASPC)")  # fmt: skip
     add("--selection", help="losses that select samples: clean or augmented (ASPC)")
-    add("--init", help="k-means, spectral, agglomerative or gmm (ASPC)")
+    add("--init", help="start of clustering: k-means, gmm, spectral, agglomerative or umap")
     add("--shift", type=float, help="largest shift, fraction of the side")
     add("--shift-pixels", type=float, help="largest shift, pixels, in place of --shift")
     add("--rotation", type=float, help="largest rotation, degrees")
@@ -243,78 +251,6 @@ def estimate(config, data, threads):
     return [f * s / speed / 60 for f, s in zip(flops, steps, strict=True)]
 
 
-@contextlib.contextmanager
-def quiet_stderr():
-    """Keep what native libraries write to stderr off the screen; show it if the block fails."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            os.dup2(kept, 2)
-            file.seek(0)
-            sys.stderr.write(file.read().decode(errors="replace"))
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-def set_up(threads, device, parallel=False):
-    """Prepare TensorFlow: threads, device, repeatable operations. Return what was found.
-
-    parallel: the threads work side by side on graphs of their own, not together on one.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    with early.importing(), quiet_stderr():
-        import keras  # noqa: F401
-        import tensorflow as tf
-
-        gpus = tf.config.list_physical_devices("GPU")
-        if device == "cpu":
-            tf.config.set_visible_devices([], "GPU")
-        for gpu in gpus:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        tf.config.threading.set_intra_op_parallelism_threads(1 if parallel else threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads if parallel else 1)
-        tf.config.experimental.enable_op_determinism()
-        tf.zeros(())  # starts the device: its messages come here
-    if device == "gpu" and not gpus:
-        raise UserError("device 'gpu': TensorFlow sees none on this machine; expected cpu")
-    if gpus and device != "cpu":
-        name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
-    else:
-        name = cpu_name()
-    return {"device": name, "threads": threads}
-
-
-def environment_of(config, args):
-    """Prepare what the method runs on, and return the device's name and the number of threads.
-
-    A baseline needs no TensorFlow, and one thread, with which its sums are always the same.
-    """
-    if config.deep:
-        return set_up(args.threads, args.device, config.parallel)
-    if args.device == "gpu":
-        raise UserError(f"device 'gpu': {args.method} runs on the CPU; expected cpu")
-    return {"device": cpu_name(), "threads": 1}
-
-
-def cpu_name():
-    """Return the processor's name as the system gives it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return " ".join(line.partition(":")[2].split())
-    except OSError:
-        pass
-    return "CPU"
-
-
 def test(args, data):
     """Score a saved model on a data set, and print the scores."""
     import numpy as np
@@ -392,7 +328,7 @@ def run(args):
         print(f"about {pretrain:.1f} min of pretraining, at most {cluster:.1f} min of clustering")
         return 0
     if args.test:
-        environment_of(config, args)
+        device.environment_of(config, args)
         test(args, data)
         return 0
     import health
@@ -404,7 +340,9 @@ def run(args):
         return alarm(args, trials.run(args, data, sys.argv[1:]))
     runs.make_folder(folder)
     runs.make_folder(args.cache_dir)
-    environment = environment_of(config, args)
+    environment = device.environment_of(config, args)
+    if (line := device.slow_precision(config, environment)) is not None:
+        print(f"warning: {line}", file=sys.stderr)
     if data.note:
         print(f"{data.name}: {data.note}", file=sys.stderr)
     if not args.quiet:
@@ -417,7 +355,7 @@ def run(args):
     )  # fmt: skip
     command = "python main.py " + shlex.join(sys.argv[1:])
     result = runs.execute(job, not args.quiet, args.overwrite, command)
-    print_scores(result, "kmeans_", "k-means on the auto-encoder")
+    print_scores(result, "kmeans_", f"{getattr(config, 'init', '')} on the auto-encoder")
     print_scores(result)
     for line in health.lines(result):
         print(line)

@@ -387,6 +387,8 @@ def describe(run, model, command, seconds):
                 row[f"{kind}_{name}"] = float(np.mean([score[name] for score in found]))
     settings = ("pretrain_epochs", "aug_pretrain", "aug_cluster")
     row |= {name: getattr(run.config, name) for name in settings if hasattr(run.config, name)}
+    if getattr(run.config, "n_init", None) == "auto":
+        row["n_init_made"] = model.n_init_
     row |= {
         "iterations": model.n_iter_,
         "converged": model.converged_,

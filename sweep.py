@@ -15,6 +15,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 
+from device import limited
 from errors import FolderInUse
 from models.storage import is_locked, save_json, try_lock
 from runs import about, finished, now, read_result
@@ -103,7 +104,7 @@ class Process:
         self.process = subprocess.Popen(
             [sys.executable, os.path.join(root or ROOT, "main.py"), *words],
             stdout=subprocess.DEVNULL, stderr=self.errors, stdin=subprocess.DEVNULL,
-            preexec_fn=prepare, env=os.environ | {"OMP_NUM_THREADS": threads},
+            preexec_fn=prepare, env=limited(threads),
         )  # fmt: skip
 
     def poll(self):

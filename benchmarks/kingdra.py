@@ -24,7 +24,7 @@ import numpy as np  # noqa: E402
 import pretraining  # noqa: E402
 import profile_step  # noqa: E402
 
-import main as single  # noqa: E402
+import device  # noqa: E402
 
 BATCH = 64
 SETS = {2000: ("20news", 18040, 20), 784: ("mnist", 70000, 10)}  # d -> data set, n, k
@@ -131,7 +131,7 @@ def child(kind, steps=40):
 
     from models.ensemble import side_by_side
 
-    single.set_up(2, "cpu", parallel=kind == "side")
+    device.set_up(2, "cpu", parallel=kind == "side")
     two = members(2000, 2, False)
     for member in two:
         train(member, 3)
@@ -205,7 +205,7 @@ def main():
     if args.graph:
         graph()
         return
-    found = single.set_up(1, "cpu")
+    found = device.set_up(1, "cpu")
     print(f"{found['device']}, batch {BATCH}, float32\n")
     if args.profile:
         profile()

@@ -8,11 +8,14 @@ augmentation, (b) this project's pretraining with augmentation in float32, (c) t
 GFLOP/s (operations counted in models/cost.py) beside that of a large matrix product in float32
 and in bfloat16. Works are timed in turn, round by round; each figure is the median over rounds.
 With --memory: the peak memory of a short whole fit on 70,000 images.
+With --onednn: the step (b) with TF_ENABLE_ONEDNN_OPTS=0 and with 1, in two processes that are timed
+in turn.
 """
 
 import argparse
 import os
 import resource
+import subprocess
 import sys
 import time
 
@@ -20,7 +23,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import numpy as np  # noqa: E402
 
-import main as single  # noqa: E402
+import device  # noqa: E402
 from models.cost import step_flops  # noqa: E402
 from models.presets import preset  # noqa: E402
 
@@ -141,6 +144,45 @@ def single_augmentation():
     return tf.function(RandomShiftRotate())
 
 
+def onednn(network, n, side, rounds, threads):
+    """Print how long a step takes without and with oneDNN, and the ratio of the two."""
+    children = []
+    for value in "01":
+        words = [sys.executable, os.path.abspath(__file__), "--child", network, str(n), str(side)]
+        children.append(subprocess.Popen(
+            [*words, str(threads)], env=os.environ | {device.ONEDNN: value}, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        ))  # fmt: skip
+    try:
+        found = [child.stdout.readline().strip() for child in children]
+        assert found == ["False", "True"], found
+        table = []
+        for _ in range(rounds):
+            table.append([])
+            for child in children:
+                print(file=child.stdin, flush=True)
+                table[-1].append(float(child.stdout.readline()))
+    finally:
+        for child in children:
+            child.kill()
+    off, on = np.median(table, axis=0) * 1e3
+    ratios = np.divide(*np.array(table).T[::-1])
+    print(f"| {network} | {side}x{side} | {off:.1f} | {on:.1f} | {np.median(ratios):.2f} | "
+          f"{ratios.min():.2f} to {ratios.max():.2f} |", flush=True)  # fmt: skip
+
+
+def be_child(network, n, side, threads):
+    """Tell whether oneDNN is on; then answer each line on stdin with the seconds a step takes."""
+    found = device.set_up(int(threads), "cpu")
+    one = trainer(network, images(int(n), int(side)))
+    steps = one.steps_per_pass
+    one.run(steps, steps, lambda step: False)  # compile
+    print(found["onednn"], flush=True)
+    for _ in sys.stdin:
+        took = seconds(lambda: one.run(one.step + steps, steps, lambda step: False))
+        print(took / steps, flush=True)
+
+
 def memory(network):
     """Print the peak memory of a short run on 70,000 images."""
     from models import build
@@ -163,8 +205,22 @@ def main():
     p.add_argument("--n", type=int, default=10000)
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--memory", action="store_true", help="the peak memory instead of the time")
+    p.add_argument("--onednn", action="store_true", help="a step without and with oneDNN")
+    p.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     args = p.parse_args()
-    found = single.set_up(args.threads, "cpu")
+    if args.child is not None:
+        be_child(*args.child)
+        return
+    if args.onednn:
+        print(f"{device.cpu_name()}, {device.cpu_kind()}, {args.threads} threads, batch {BATCH}, "
+              f"{args.rounds} rounds\n")  # fmt: skip
+        print("| network | images | oneDNN off, ms | on, ms | ratio | range |")
+        print("| --- | --- | --- | --- | --- | --- |")
+        for network in args.networks:
+            for side in args.sides:
+                onednn(network, args.n, side, args.rounds, args.threads)
+        return
+    found = device.set_up(args.threads, "cpu")
     import keras
 
     keras.utils.set_random_seed(0)

@@ -22,7 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import pretraining  # noqa: E402
 
-import main as single  # noqa: E402
+import device  # noqa: E402
 from models.cost import step_flops  # noqa: E402
 
 # The first pattern that a kernel's "name:type" matches gives its kind.
@@ -124,7 +124,7 @@ def main():
     p.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     p.add_argument("--details", type=int, default=0, metavar="N", help="the N longest kernels")
     args = p.parse_args()
-    found = single.set_up(args.threads, "cpu")
+    found = device.set_up(args.threads, "cpu")
     print(f"{found['device']}, {args.threads} threads, batch 256, {args.steps} steps")
     for network in args.networks:
         profile(network, args.side, args.steps, args.precision, args.details)

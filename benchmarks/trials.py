@@ -22,6 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import numpy as np  # noqa: E402
 import pretraining  # noqa: E402
 
+import device  # noqa: E402
 import main as single  # noqa: E402
 import runs  # noqa: E402
 
@@ -41,7 +42,7 @@ def child(network, threads, core, steps):
 
 def serve(network, threads, steps):
     """Be such a process."""
-    single.set_up(threads, "cpu")
+    device.set_up(threads, "cpu")
     trainer = pretraining.trainer(network, pretraining.images(2560, 28))
 
     def train():
@@ -154,13 +155,13 @@ def main():
     p.add_argument("--networks", nargs="+", choices=pretraining.METHODS, default=["fc", "conv"])
     p.add_argument("--rounds", type=int, default=3)
     args = p.parse_args()
-    print(f"{single.cpu_name()}, {len(os.sched_getaffinity(0))} cores, float32, 28x28")
+    print(f"{device.cpu_name()}, {len(os.sched_getaffinity(0))} cores, float32, 28x28")
     if "jobs" in args.what:
         jobs(args.networks, args.rounds)
     if "startup" in args.what:
         startup(args.networks, args.rounds)
     if "growth" in args.what:
-        single.set_up(1, "cpu")
+        device.set_up(1, "cpu")
         growth(args.networks, args.rounds)
 
 

@@ -8,6 +8,7 @@ import dataclasses
 import importlib
 from inspect import signature
 
+import device
 from errors import UserError, unknown
 from models.config import Config
 from models.presets import CONFIGS, preset
@@ -44,6 +45,7 @@ def class_of(method):
     if method not in METHODS:
         raise UserError(unknown("method", method, METHODS))
     module, name = METHODS[method]
+    device.prepare()  # the module may import TensorFlow
     return getattr(importlib.import_module(module), name)
 
 

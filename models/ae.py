@@ -1,5 +1,6 @@
 """k-means on the codes of an auto-encoder (DEC-DA, Table 5): plain, denoising or augmented."""
 
+import numpy as np
 import tensorflow as tf
 
 from models.base import DeepClusterer
@@ -7,16 +8,18 @@ from models.functional import mean_squared_error
 
 
 class KMeansOfCodes(DeepClusterer):
-    """Pretraining, then k-means on the codes; no clustering steps."""
+    """Pretraining, then k-means on the codes (or what `init` says); no clustering steps."""
 
     def _cluster(self, data):
         self._monitor.begin("cluster", 0, 0)
         centers, labels, self.seconds_["initialize"] = self._start(data)
         self.centers.assign(centers)
         self.initial_labels_ = self.refresh_labels_ = labels
+        if self.config.init != "k-means":  # the result is always the nearest centre
+            self.refresh_labels_ = self.assign(self._encode(data)).astype(np.int64)
         self.n_iter_, self.converged_ = 0, True
         self.seconds_["cluster"] = self.step_seconds_["cluster"] = 0.0
-        self._monitor.row("final", 0, {"seconds": 0.0}, labels)
+        self._monitor.row("final", 0, {"seconds": 0.0}, self.refresh_labels_)
 
 
 class AEKMeans(KMeansOfCodes):

@@ -8,13 +8,9 @@ Departures: docs/methods/aspc-da.md
 
 import numpy as np
 from keras import ops
-from sklearn.cluster import AgglomerativeClustering, SpectralClustering
-from sklearn.mixture import GaussianMixture
 
 from models.base import DeepClusterer
 from models.functional import squared_distances
-
-SAMPLE = 10000  # what spectral and agglomerative clustering take at most: their memory is O(n^2)
 
 
 def selection_threshold(losses, progress):
@@ -35,43 +31,10 @@ def selected_mean(losses, v):
     return ops.sum(v * losses) / ops.maximum(ops.sum(v), 1.0)
 
 
-def means(z, labels, k):
-    """Return the mean of each cluster's codes, (k, z); zeros for an empty one."""
-    sums = np.zeros((k, z.shape[1]))
-    np.add.at(sums, labels, z)
-    return sums / np.maximum(np.bincount(labels, minlength=k), 1)[:, None]
-
-
 class ASPC(DeepClusterer):
     """Adaptive self-paced clustering; with `self_paced=False` the paper's BasicDC."""
 
     shuffle = True
-
-    def initialize(self, z, seed):
-        """Return centres (k, z) and labels (n,) by the `init` setting."""
-        if self.config.init == "k-means":
-            return super().initialize(z, seed)
-        k = self.n_clusters
-        if self.config.init == "gmm":
-            labels = GaussianMixture(k, random_state=seed).fit_predict(z)
-            return means(z, labels, k), labels
-        some = np.arange(len(z))
-        if len(z) > SAMPLE:
-            some = np.sort(np.random.default_rng(seed).permutation(len(z))[:SAMPLE])
-            self._monitor.note(
-                f"{self.config.init} initialisation on {SAMPLE} of {len(z)} samples, the others "
-                "to their nearest centre"
-            )
-        if self.config.init == "agglomerative":
-            labels = AgglomerativeClustering(k).fit_predict(z[some])
-        else:
-            labels = SpectralClustering(
-                k, affinity="nearest_neighbors", assign_labels="kmeans", random_state=seed
-            ).fit_predict(z[some])
-        centers = means(z[some], labels, k)
-        if len(some) < len(z):
-            labels = np.argmin(squared_distances(z, centers.astype(z.dtype)), axis=1)
-        return centers, labels
 
     def trained(self):
         return self.encoder.trainable_variables

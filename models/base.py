@@ -6,11 +6,11 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from augment import RandomShiftRotate
 from errors import TrainingFailed, UserError
+from models import initialization
 from models.agreement import matched_share
 from models.config import digest, pretrain_key
 from models.estimator import Estimator
@@ -62,7 +62,9 @@ class DeepClusterer(Estimator):
     converged_ : bool
         Whether the share of changed labels fell below `tol`.
     initial_labels_ : int64 array (n,)
-        k-means on the pretrained embedding.
+        The start: k-means on the pretrained embedding, or what `init` says.
+    n_init_ : int
+        Restarts of k-means made for it; 0 where `init` has none.
     refresh_labels_ : int64 array (n,)
         Labels at the last refresh, which the released code reports.
     seconds_ : dict
@@ -129,9 +131,11 @@ class DeepClusterer(Estimator):
         return {"reconstruction": mean_squared_error(x, self.decoder(self.encoder(x)))}
 
     def initialize(self, z, seed):
-        """Return initial centres (k, z) and labels (n,): k-means, `n_init` restarts."""
-        kmeans = KMeans(self.n_clusters, n_init=self.config.n_init, random_state=seed).fit(z)
-        return kmeans.cluster_centers_, kmeans.labels_
+        """Return initial centres (k, z) and labels (n,), by the settings `init` and `n_init`."""
+        c, note = self.config, self._monitor.note
+        start = initialization.init(z, self.n_clusters, c.init, c.n_init, seed, note)
+        self.n_init_ = start.restarts
+        return start.centers, start.labels
 
     def assign(self, z):
         """Return hard labels (n,) of embeddings z (n, z): the nearest centre."""
@@ -345,10 +349,12 @@ class DeepClusterer(Estimator):
             trainer.carry = {
                 "initial_labels": labels,
                 "initialize_seconds": np.float64(seconds),
+                "restarts": np.int64(self.n_init_),
                 "converged": np.bool_(False),
             }
         carry = trainer.carry
         self.initial_labels_ = carry["initial_labels"]
+        self.n_init_ = int(carry.get("restarts", 0))  # an older checkpoint does not say
         total = c.total_steps(trainer.steps_per_pass)
         self._monitor.begin("cluster", total, trainer.step)
 

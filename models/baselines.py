@@ -9,7 +9,6 @@ New samples: k-means, NMF, SC-LS and GMM assign them by what they learnt. The ot
 rule: they know only the samples that were fitted, and refuse others.
 """
 
-import os
 import time
 import warnings
 
@@ -23,8 +22,10 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
+import device
 from errors import UserError
 from models.estimator import Estimator
+from models.initialization import kmeans
 from models.monitor import Monitor
 from models.samples import as_samples, check_estimator, hash_array
 from models.storage import save_arrays
@@ -150,7 +151,8 @@ class KMeansBaseline(Baseline):
     """k-means on the input; `transform` gives the distances to the centres, (n, k)."""
 
     def learn(self, x, seed):
-        model = KMeans(self.n_clusters, n_init=self.config.n_init, random_state=seed).fit(x)
+        note = (self.monitor or Monitor()).note
+        model, self.n_init_ = kmeans(x, self.n_clusters, self.config.n_init, seed, note)
         return {"centers": model.cluster_centers_}, model.n_iter_, model.n_iter_ < model.max_iter
 
     def embed(self, x):
@@ -378,7 +380,7 @@ class UMAPHDBSCAN(FittedOnly):
         return 24 * n * d + 20_000 * n
 
     def partition(self, x, seed):
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # UMAP imports TensorFlow if it can
+        device.prepare()  # UMAP imports TensorFlow if it can
         try:
             import umap
         except ImportError as error:

@@ -27,6 +27,7 @@ class Adam:
 
 
 OPTIMIZERS = {"sgd": SGD, "adam": Adam}
+INITS = ("k-means", "gmm", "spectral", "agglomerative", "umap")  # see models/initialization.py
 
 
 def setting(default, text, kind=None):
@@ -72,6 +73,12 @@ class Settings:
             limit += f" and < {below}" if below < math.inf else ""
             what = "an integer" if integer else "a number"
             raise UserError(f"{name}={value!r}: expected {what} >= {least}{limit}")
+
+    def _restarts(self):
+        """Check `n_init` where it may be "auto"."""
+        value = self.n_init
+        if value != "auto" and not (isinstance(value, int) and _is_number(value) and value >= 1):
+            raise UserError(f"n_init={value!r}: expected an integer >= 1 or 'auto'")
 
     def _check_optimizer(self, name):
         optimizer = getattr(self, name)
@@ -129,8 +136,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class PretrainConfig(Settings):
-    """The auto-encoder, its pretraining, and k-means on its codes."""
+    """The auto-encoder, its pretraining, and the clustering of its codes to start from."""
 
+    starts_from_clusters = True  # whether a clustering of the codes decides the result: `init`
+    keeps_init = False  # whether `to_dict` has `init` where it is k-means
     deep = True
     pretrains = True
     networks = ("fc", "conv")  # those to choose from
@@ -146,7 +155,8 @@ class PretrainConfig(Settings):
     center: str = "original"  # centre of rotation: "original" or "true", see augment.py
     pretrain_optimizer: SGD | Adam = SGD(1.0, 0.9)
     pretrain_epochs: int = 500
-    n_init: int = 20  # restarts of k-means
+    n_init: int | str = 20  # restarts of k-means; "auto": until the lowest inertia comes up again
+    init: str = "k-means"  # start of clustering, one of INITS; only k-means and umap have restarts
     # Of the layers' arithmetic. With "bfloat16" weights, embedding, output, losses and the
     # optimizer stay float32.
     precision: str = "float32"
@@ -155,7 +165,19 @@ class PretrainConfig(Settings):
         self._choice("network", self.networks)
         self._choice("center", ("original", "true"))
         self._choice("precision", ("float32", "bfloat16"))
-        for name in ("latent_dim", "batch_size", "n_init"):
+        self._choice("init", INITS)
+        self._restarts()
+        if self.init != "k-means" and not self.starts_from_clusters:
+            raise UserError(
+                f"init={self.init!r}: this method does not start from a clustering of the codes; "
+                "expected 'k-means'"
+            )
+        if self.n_init == "auto" and self.init not in ("k-means", "umap"):
+            raise UserError(
+                f"n_init='auto' with init={self.init!r}, which has no restarts: expected init "
+                "'k-means' or 'umap'"
+            )
+        for name in ("latent_dim", "batch_size"):
             self._number(name, 1, integer=True)
         self._number("pretrain_epochs", 0, integer=True)
         self._number("shift", 0, below=1)
@@ -181,12 +203,14 @@ class PretrainConfig(Settings):
     def to_dict(self):
         """Return plain data that JSON can hold; the inverse of `from_dict`.
 
-        The precision is left out where it is float32: runs from before there was a choice keep
-        their hash.
+        The precision is left out where it is float32, and `init` where it is k-means (but for
+        ASPC, which always had it): runs from before there was a choice keep their hash.
         """
         data = super().to_dict()
         if self.precision == "float32":
             del data["precision"]
+        if self.init == "k-means" and not self.keeps_init:
+            del data["init"]
         return data
 
     def pretrain_dict(self):
@@ -262,15 +286,14 @@ class ASPCConfig(Config):
     epochs: int = 100  # T, passes over the data
     self_paced: bool = True  # False: every sample has weight 1 (the paper's BasicDC)
     selection: str = "clean"  # losses that select: "clean" (released code), "augmented" (eq. 16)
-    init: str = "k-means"  # or "spectral", "agglomerative", "gmm" (Table 6)
     epoch_limit = True
+    keeps_init = True
 
     def __post_init__(self):
         super().__post_init__()
         self._number("epochs", 1, integer=True)
         self._flag("self_paced")
         self._choice("selection", ("clean", "augmented"))
-        self._choice("init", ("k-means", "spectral", "agglomerative", "gmm"))
         if self.update_interval is not None:
             raise UserError(f"update_interval={self.update_interval!r}: ASPC updates once a pass")
 
@@ -283,10 +306,10 @@ class ASPCConfig(Config):
 class KMeansConfig(Settings):
     """k-means on the input."""
 
-    n_init: int = 20  # restarts [DEC, DEC-DA]
+    n_init: int | str = 20  # restarts [DEC, DEC-DA]; "auto": until the lowest inertia comes again
 
     def __post_init__(self):
-        self._number("n_init", 1, integer=True)
+        self._restarts()
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ class DualConfig(PretrainConfig):
 class DSCDANConfig(DualConfig):
     """The dual auto-encoder and the spectral network, trained jointly (DSCDAN, eqs. 14-20)."""
 
+    starts_from_clusters = False  # k-means on the codes is only there to compare with; `head_init`
     head: tuple = setting((1024, 1024, 512), "widths of the spectral network before its last layer")
     cluster_batch_size: int = setting(1024, "samples a joint step")
     aug_cluster: bool = False
@@ -142,6 +143,7 @@ class SpectralNetConfig(PretrainConfig):
     """SpectralNet (Shaham et al., ICLR 2018) on the codes of a plain auto-encoder."""
 
     logged = ("contrastive", "spectral", "lr")
+    starts_from_clusters = False  # k-means on the codes is only there to compare with
 
     cluster_batch_size: int = setting(1024, "samples a step of the spectral network")
     head: tuple = setting((1024, 1024, 512), "widths of the spectral network before its last layer")

@@ -107,7 +107,7 @@ def method_flops(config, n, d, k):
     distances = 2 * n * d  # to one point
     eigenvectors = 500 * n * 20 * k
     clustering = {
-        "KMeansConfig": lambda c: 60 * c.n_init * k * distances,
+        "KMeansConfig": lambda c: 60 * (200 if c.n_init == "auto" else c.n_init) * k * distances,
         "NMFConfig": lambda c: 8 * k * c.maxiter * distances,
         "NcutConfig": lambda c: n * distances + eigenvectors,
         "LandmarkConfig": lambda c: 6 * c.landmarks * distances + eigenvectors,

@@ -3,8 +3,9 @@
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import eigsh
-from sklearn.cluster import KMeans
 from sklearn.neighbors import NearestNeighbors
+
+from models.initialization import kmeans
 
 NEIGHBORS = 10  # of the graph, as many as scikit-learn's spectral clustering has
 MORE = 7  # numbers of eigenvectors tried: K to K + MORE - 1
@@ -63,7 +64,7 @@ def lowest_cut(z, k, n_init=20, seed=0):
     vectors = eigenvectors(w, most, seed)
     best = None
     for count in range(min(k, most), most + 1):
-        labels = KMeans(k, n_init=n_init, random_state=seed).fit_predict(vectors[:, :count])
+        labels = kmeans(vectors[:, :count], k, n_init, seed)[0].labels_
         cut = normalized_cut(w, labels)
         if best is None or cut < best[1]:
             best = labels, cut, count

@@ -8,13 +8,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from errors import UserError
 from models.base import CHUNK, INITIALIZE
 from models.dual import dense_network
 from models.functional import soft_assignment, squared_distances
+from models.initialization import kmeans
 from models.spectral import affinity, orthonormalization, orthonormalize, spectral_loss
 from models.training import derive_seed
 
@@ -84,11 +84,11 @@ class SpectralHead:
         y = self._embed(out)
         seed = derive_seed(self.random_state, INITIALIZE)
         with threadpool_limits(1):
-            kmeans = KMeans(k, n_init=self.config.n_init, random_state=seed).fit(y)
+            found, _ = kmeans(y, k, self.config.n_init, seed)
         shared = np.zeros((k, k))
-        np.add.at(shared, (before, kmeans.labels_), 1)
+        np.add.at(shared, (before, found.labels_), 1)
         _, order = linear_sum_assignment(-shared)
-        self.centers.assign(kmeans.cluster_centers_[order])
+        self.centers.assign(found.cluster_centers_[order])
         return self._labels(out)
 
     def _nearest(self, out):

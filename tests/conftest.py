@@ -11,7 +11,11 @@ import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # before anything imports TensorFlow
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import device  # noqa: E402
+
+device.prepare()  # before anything imports TensorFlow
 
 
 def pytest_collection_finish():

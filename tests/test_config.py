@@ -346,8 +346,8 @@ def test_AE_shares_the_pretraining_of_the_deep_methods_but_for_noise():
     assert key(AEConfig(noise=0.1)) != key(AEConfig(noise=0.2))
 
 
-CLUSTERING = {"n_init": 3, "optimizer": Adam(0.5), "alpha": 0.3, "beta": 0.4, "maxiter": 5,
-              "update_interval": 7, "tol": 0.9, "aug_cluster": False}  # fmt: skip
+CLUSTERING = {"n_init": 3, "init": "gmm", "optimizer": Adam(0.5), "alpha": 0.3, "beta": 0.4,
+              "maxiter": 5, "update_interval": 7, "tol": 0.9, "aug_cluster": False}  # fmt: skip
 PRETRAINING = {"network": "conv", "latent_dim": 5, "batch_size": 32, "aug_pretrain": False,
                "shift": 0.2, "shift_pixels": 3, "rotation": 20, "center": "true",
                "pretrain_optimizer": SGD(0.5, 0.9), "pretrain_epochs": 3,

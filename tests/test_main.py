@@ -23,11 +23,13 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+import device
 import ledger
 import main
 import metrics
 import report
 import runs
+from errors import UserError
 from models.storage import locked
 from runs import read_log
 
@@ -51,7 +53,7 @@ def command(monkeypatch, capsys, tmp_path):
     """Run main.py's words in this process, without its set-up of TensorFlow."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        main, "set_up", lambda threads, device, parallel: {"device": "", "threads": threads}
+        device, "set_up", lambda threads, device, parallel: {"device": "", "threads": threads}
     )
 
     def run(*words):
@@ -88,7 +90,7 @@ def early(refused, monkeypatch):
     def set_up(threads, device, parallel):
         raise AssertionError("accepted")
 
-    monkeypatch.setattr(main, "set_up", set_up)
+    monkeypatch.setattr(device, "set_up", set_up)
     return refused
 
 
@@ -249,7 +251,13 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path):
         ("--method FcDEC --momentum 1", ["momentum=1.0", "< 1"]),
         ("--batch-size 0", ["batch_size=0", "an integer >= 1"]),
         ("--latent-dim 0", ["latent_dim=0", "an integer >= 1"]),
-        ("--n-init 0", ["n_init=0", "an integer >= 1"]),
+        ("--n-init 0", ["n_init=0", "an integer >= 1", "'auto'"]),
+        ("--n-init many", ["--n-init", "'many'", "an integer or auto"]),
+        ("--method FcDEC --n-init auto --init gmm", ["n_init='auto'", "init='gmm'"]),
+        ("--method GMM --n-init auto", ["n_init='auto'", "an integer >= 1"]),
+        ("--method FcDEC --init kmeans", ["unknown init 'kmeans'", "k-means", "umap"]),
+        ("--method SpectralNet --init gmm", ["init='gmm'", "does not start from a clustering"]),
+        ("--method k-means --init gmm", ["--init is not a setting of k-means"]),
         ("--update-interval 0", ["update_interval=0", "an integer >= 1"]),
         ("--pretrain-epochs -1", ["pretrain_epochs=-1", "an integer >= 0"]),
         ("--pretrain-epochs 1.5", ["--pretrain-epochs", "'1.5'", "int"]),
@@ -280,13 +288,33 @@ def test_bad_words(early, tmp_path, words, told):
 @pytest.mark.parametrize("words", [[], ["--dry-run"], ["-t", "--weights", "model_final.h5"]])
 @pytest.mark.parametrize("threads", [0, -2])
 def test_threads_out_of_range(refused, monkeypatch, tmp_path, words, threads):
-    monkeypatch.setattr(main, "set_up", SET_UP)
+    monkeypatch.setattr(device, "set_up", SET_UP)
     words = [*words, "--dataset", "digits", "--threads", threads, "--save-dir", tmp_path / "run"]
     line = refused(*words)
     assert f"threads={threads}: expected an integer >= 1" in line
 
 
-SET_UP = main.set_up
+SET_UP = device.set_up
+
+
+@pytest.mark.parametrize(("flag", "warned"), [("avx512_vnni", True), ("avx512_bf16", False)])
+def test_bfloat16_without_units_for_it_is_warned_of_even_if_quiet(
+    command, monkeypatch, tmp_path, flag, warned
+):
+    def execute(*args):
+        raise UserError("not trained")
+
+    monkeypatch.setattr(device, "cpu_flags", lambda: {flag})
+    monkeypatch.setattr(
+        device, "set_up", lambda *args: {"device": device.cpu_name(), "threads": 1}
+    )  # fmt: skip
+    monkeypatch.setattr(runs, "execute", execute)
+    folders = ("--save-dir", tmp_path / "run", "--cache-dir", tmp_path / "cache")
+    done = command("--precision", "bfloat16", "--quiet", *folders)
+    assert done.lines[-1] == "main.py: error: not trained"
+    assert len(done.lines) == 1 + warned
+    if warned:
+        assert done.lines[0].startswith("warning: precision bfloat16: this CPU has no units")
 
 
 @pytest.mark.parametrize(
@@ -466,6 +494,21 @@ def test_defaults(command):
     assert pretrain > 0 and cluster > 0
 
 
+def test_the_start_and_its_restarts(settled, command, small, tmp_path):
+    words = ("--method", "FcDEC", "--n-init", "auto", "--init", "umap")
+    config = settled(*words)["config"]
+    assert (config["n_init"], config["init"]) == ("auto", "umap")
+    assert "init" not in settled("--method", "FcDEC")["config"]
+    told, minutes = dry(command, "--method", "k-means", "--n-init", "auto")
+    assert told["config"] == {"n_init": "auto"} and minutes[1] > 0
+    words = ("--method", "k-means", "--data", small, "--n-init", "auto")
+    done = command(*words, "--save-dir", tmp_path / "run", "--cache-dir", tmp_path / "cache")
+    assert done.status == 0
+    row = result_of(tmp_path / "run")
+    assert (row["overrides"], row["n_init_made"]) == ("n_init=auto", 20)
+    assert sum("k-means: 20 restarts" in line for line in done.lines) == 1
+
+
 def test_overrides_act(settled):
     words = ("--method", "FcDEC-DA", "--tol", 0.05, "--lr", 0.5, "--momentum", 0.1, "--maxiter", 7,
              "--update-interval", 3, "--pretrain-epochs", 2, "--pretrain-lr", 0.2, "--n-init", 4,
@@ -558,6 +601,7 @@ def test_a_run_tells_its_result(run):
                 "status": "ok", "iterations": 4, "converged": False, "pretrain_epochs": 1,
                 "aug_pretrain": True, "aug_cluster": True, "threads": 1}  # fmt: skip
     assert {name: result[name] for name in expected} == expected
+    assert result["cpu"] == device.cpu_kind() and isinstance(result["onednn"], bool)
     assert set(result["overrides"].split()) == {
         "pretrain_epochs=1", "maxiter=4", "update_interval=2", "n_init=1", "tol=0.0"
     }  # fmt: skip

@@ -657,7 +657,7 @@ class Light:
 
 runs.build, runs.class_of = Light, lambda method: Light
 report.cluster_figure = lambda path, *others, **more: open(path, "w").close()
-main.set_up = lambda threads, device, parallel: {"device": "", "threads": threads}
+main.device.set_up = lambda threads, device, parallel: {"device": "", "threads": threads}
 sys.exit(main.main())
 """
 

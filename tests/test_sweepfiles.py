@@ -119,3 +119,13 @@ def test_what_is_refused(folder, changes, message):
 def test_an_unknown_data_set(folder):
     with pytest.raises(UserError, match="unknown dataset 'minst'; did you mean 'mnist'"):
         plan(folder, {"n_en": 3, "high_th": 2, "dataset": "minst"})
+
+
+def test_a_sweeps_file_sets_the_start_and_its_restarts(folder):
+    sweep = {"methods": ["FcDEC"], "datasets": ["digits"], "seeds": [0]}
+    (trial,) = plan(folder, sweep | {"settings": {"n_init": "auto", "init": "umap"}})
+    assert trial.record["config"] == preset("FcDEC", "digits", 1797).to_dict() | {
+        "n_init": "auto", "init": "umap",
+    }  # fmt: skip
+    (plain,) = plan(folder, sweep)
+    assert plain.folder != trial.folder and plain.weights == trial.weights
