@@ -231,6 +231,7 @@ def signals(model, x, z, labels, memberships, graph, start=None, converged=None,
 # Beyond these a result is doubtful; docs/health.md has the runs that they were set on.
 LEAST = {"stability": 0.85, "neighbor_agreement": 0.85, "cluster_entropy": 0.75}
 MOST = {"changed": 0.02, "drift": 0.02}
+SMALLEST = 0.1  # of the even share 1 / K: a smaller cluster is next to empty
 COLLAPSED = 0.5  # share of the clusters that are empty, or of the samples in one of K > 3
 
 
@@ -249,10 +250,13 @@ def judge(signals, k, n):
     if empty:
         some = collapsed if empty >= COLLAPSED * k else doubts
         some.append(f"{empty} of {k} clusters {'is' if empty == 1 else 'are'} empty")
+    smallest = s["smallest_cluster"]
+    if 0 < smallest < SMALLEST / k:
+        doubts.append(f"the smallest of {k} clusters has {smallest * n:,.0f} of {n:,} samples")
     if largest > max(COLLAPSED, 1.5 / k):
         collapsed.append(f"one cluster holds {largest:.0%} of the samples")
     elif s["cluster_entropy"] < LEAST["cluster_entropy"]:
-        doubts.append(f"sizes are uneven: from {s['smallest_cluster'] * n:,.0f} to "
+        doubts.append(f"sizes are uneven: from {smallest * n:,.0f} to "
                       f"{largest * n:,.0f} samples")  # fmt: skip
     if s.get("changed", 0) > MOST["changed"] and s["at_limit"]:
         doubts.append(f"{s['changed']:.0%} of the labels still changed when training stopped")

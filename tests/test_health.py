@@ -138,6 +138,7 @@ def test_a_method_without_a_rule_for_new_samples_has_no_stability():
         ({"empty_clusters": 1}, "doubtful", "1 of 10 clusters is empty"),
         ({"empty_clusters": 5}, "collapsed", "5 of 10 clusters are empty"),
         ({"largest_cluster": 0.62}, "collapsed", "one cluster holds 62%"),
+        ({"smallest_cluster": 0.003}, "doubtful", "smallest of 10 clusters has 3 of 1,000"),
         ({"changed": 0.05, "at_limit": 1}, "doubtful", "5% of the labels still changed"),
         ({"changed": 0.05, "at_limit": 0}, "healthy", None),
         ({"stability": 0.7}, "doubtful", "70% of the samples keep"),
