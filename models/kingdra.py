@@ -205,6 +205,8 @@ class Kingdra(Ensemble):
                 member.trainer.restore(checkpoint, self._monitor.warn)
                 if member.trainer.step < state["step"]:
                     raise UserError(f"{checkpoint}: behind the other files of the run")
+                if member.trainer.step == state["step"]:
+                    member.trainer.mean_losses()  # of the last round, which has logged them
         except UserError as error:
             self._monitor.warn(f"{error}; the run starts over")
             self._build(self._shape)
