@@ -209,6 +209,7 @@ class Kingdra(Ensemble):
                     member.trainer.mean_losses()  # of the last round, which has logged them
         except UserError as error:
             self._monitor.warn(f"{error}; the run starts over")
+            self._put_aside()
             self._build(self._shape)
             return [Member(self, number, data) for number in range(m)], beginning
         more = [member.trainer.seconds for member in members] - state["member_seconds"]
@@ -221,9 +222,18 @@ class Kingdra(Ensemble):
         if not os.path.exists(path):
             return beginning
         arrays, about = load_arrays(path)
-        if about.get("identity") != self._identity or set(arrays) | set(about) < set(beginning):
+        if about.get("identity") != self._identity:
             raise UserError(f"{str(path)!r} is the checkpoint of another run")
+        if missing := sorted(set(beginning) - set(arrays) - set(about)):
+            raise UserError(f"{str(path)!r} holds no {', '.join(missing)}: another version's")
         return arrays | {key: about[key] for key in beginning if key in about}
+
+    def _put_aside(self):
+        """Rename all checkpoints, of which one is of no use, so that the next start finds none."""
+        for name in ("rounds", *(f"member{number}" for number in range(self.members))):
+            path = self._place(f"checkpoint-{name}.h5")
+            if os.path.exists(path):
+                os.replace(path, f"{path}.damaged")
 
     def _save_state(self, state):
         if self.run_dir is not None:

@@ -140,10 +140,9 @@ class SpectralNet(SpectralHead, DeepClusterer):
             whole_batches=True,
         )  # fmt: skip
         path = None if self.run_dir is None else os.path.join(self.run_dir, f"checkpoint-{name}.h5")
-        if path is None or not resume or not trainer.restore(path, self._monitor.warn):
-            trainer.carry = {
-                "best": np.float64(np.inf), "wait": np.int64(0), "converged": np.bool_(False),
-            }  # fmt: skip
+        start = {"best": np.float64(np.inf), "wait": np.int64(0), "converged": np.bool_(False)}
+        if path is None or not resume or not trainer.restore(path, self._monitor.warn, start):
+            trainer.carry = start
         interval = interval or trainer.steps_per_pass
         total = c.maxiter if epochs is None else epochs * interval
         carry = trainer.carry

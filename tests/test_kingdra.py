@@ -29,6 +29,7 @@ from models.ladder import (
     normalize,
 )
 from models.monitor import Monitor
+from models.storage import load_arrays, save_arrays
 
 NAMES = [name for name, (module, _) in METHODS.items() if module in ("models.kingdra",
                                                                     "models.imsat")]  # fmt: skip
@@ -435,6 +436,17 @@ def test_saved_and_loaded_in_another_process(method, fitted, blobs, tmp_path, ro
     assert np.array_equal(load(path).predict(blobs[0]), fitted[method].labels_)
 
 
+def test_a_model_of_another_version_is_one_line(fitted, blobs, tmp_path):
+    path = tmp_path / "model.h5"
+    fitted["KINGDRA-LADDER-IM"].save(path)
+    arrays, about = load_arrays(path)
+    for kept, name in ((arrays, "mappings"), (about, "shape")):
+        left = {key: value for key, value in kept.items() if key != name}
+        save_arrays(path, *((left, about) if kept is arrays else (arrays, left)))
+        with pytest.raises(UserError, match=f"model.h5' holds no '{name}': another version's"):
+            load(path)
+
+
 def test_before_fit_and_of_another_shape(fitted, blobs):
     with pytest.raises(NotFittedError):
         build("KINGDRA-LADDER-IM", K).predict(blobs[0])
@@ -500,6 +512,26 @@ def test_a_damaged_checkpoint_starts_the_run_over(name, fitted, blobs, tmp_path)
     assert any("the run starts over" in line for line in recorder.warnings)
     assert np.array_equal(model.labels_, fitted["KINGDRA-LADDER-IM"].labels_)
     assert np.array_equal(weights(model)[0], weights(fitted["KINGDRA-LADDER-IM"])[0])
+
+
+@pytest.mark.parametrize("missing", ["best", "first_vote"])
+def test_a_checkpoint_of_an_older_version_starts_the_run_over(missing, fitted, blobs, tmp_path):
+    own = SMALL | {"run_dir": tmp_path, "checkpoint_seconds": 0}
+    with pytest.raises(Killed):
+        build("KINGDRA-LADDER-IM", K, monitor=Killer(45), **own).fit(blobs[0])
+    arrays, about = load_arrays(tmp_path / "checkpoint-rounds.h5")
+    for kept in (arrays, about):
+        kept.pop(missing, None)
+    save_arrays(tmp_path / "checkpoint-rounds.h5", arrays, about)
+    killer = Killer(3)
+    with pytest.raises(Killed):
+        build("KINGDRA-LADDER-IM", K, monitor=killer, **own).fit(blobs[0])
+    (line,) = killer.warnings
+    assert f"holds no {missing}: another version's; the run starts over" in line
+    recorder = Recorder()  # and the next start finds nothing of that version
+    model = build("KINGDRA-LADDER-IM", K, monitor=recorder, **own).fit(blobs[0])
+    assert not recorder.warnings
+    assert np.array_equal(model.labels_, fitted["KINGDRA-LADDER-IM"].labels_)
 
 
 def test_a_killed_imsat_ends_like_one_that_was_not(fitted, blobs, tmp_path):
