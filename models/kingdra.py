@@ -284,7 +284,7 @@ class Kingdra(Ensemble):
         """
         c, k, begin = self.config, self.n_clusters, time.monotonic()
         confident = np.all([p.max(axis=1) > c.confidence for p in predictions], axis=0)
-        groups = find_groups(labels, confident, c.high, c.low, k)
+        groups = find_groups(labels, confident, *c.thresholds, k)
         told = {"groups": len(groups), "pseudo_labels": sum(map(len, groups))}
         told |= {"smallest_group": min(map(len, groups), default=0),
                  "largest_group": max(map(len, groups), default=0)}  # fmt: skip
