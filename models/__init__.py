@@ -107,12 +107,15 @@ def load(path):
             f"{str(path)!r} holds {about.get('kind', 'something else')} weights: expected a whole "
             "model (model_final.h5)"
         )
-    cls = class_of(about["method"])
-    model = cls(
-        about["n_clusters"], type(preset(about["method"])).from_dict(about["config"]),
-        method=about["method"], random_state=about["random_state"],
-    )  # fmt: skip
-    return model.restore(path, arrays, about)
+    try:
+        cls = class_of(about["method"])
+        model = cls(
+            about["n_clusters"], type(preset(about["method"])).from_dict(about["config"]),
+            method=about["method"], random_state=about["random_state"],
+        )  # fmt: skip
+        return model.restore(path, arrays, about)
+    except KeyError as error:
+        raise UserError(f"{str(path)!r} holds no {error}: another version's model") from error
 
 
 __all__ = ["METHODS", "Config", "build", "class_of", "load", "preset"]

@@ -343,7 +343,8 @@ class DeepClusterer(Estimator):
             whole_batches=self.whole_batches,
         )  # fmt: skip
         checkpoint = None if self.run_dir is None else os.path.join(self.run_dir, "checkpoint.h5")
-        if checkpoint is None or not trainer.restore(checkpoint, self._monitor.warn):
+        needed = ("initial_labels", "initialize_seconds", "converged")
+        if checkpoint is None or not trainer.restore(checkpoint, self._monitor.warn, needed):
             centers, labels, seconds = self._start(data)
             self.centers.assign(centers)
             trainer.carry = {

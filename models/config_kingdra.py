@@ -1,6 +1,6 @@
 """Settings of Kingdra and IMSAT, as data. No TensorFlow here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from errors import UserError, unknown
 from models.config import SGD, Adam, Settings, setting
@@ -35,7 +35,6 @@ class KingdraConfig(InformationConfig):
     after which every group has a sample.
     """
 
-    parallel = True
     logged = (
         "ladder", "clustering", "noise_kl", "cross_entropy", "agreement", "pseudo_labels",
         "smallest_group", "largest_group", "groups", "graph_seconds", "pseudo_acc", "member_acc",
@@ -46,8 +45,13 @@ class KingdraConfig(InformationConfig):
     epochs_first: int = setting(5, "passes over the data in a round without pseudo-labels")
     epochs: int = 5  # passes in a round with pseudo-labels
     pseudo_labels: bool = setting(True, "train on pseudo-labels from the agreement graph")
-    high: int = setting(9, "strongly alike: more members than this agree")
-    low: int = setting(1, "strongly unlike: no more members than this agree")
+    # None: as `of_ten` of ten members, see `thresholds`.
+    high: int | None = field(default=None, compare=False, metadata={
+        "help": "strongly alike: more members than this agree (9 of 10)", "kind": int})  # fmt: skip
+    low: int | None = field(default=None, compare=False, metadata={
+        "help": "strongly unlike: no more members than this agree (1 of 10)",
+        "kind": int})  # fmt: skip
+    of_ten: tuple = field(default=(9, 1), compare=False)  # high, low of ten members, as published
     confidence: float = setting(0.9, "probability that all members give a sample in a group")
     alignment: str = setting("each", "whose clusters groups are matched to: each member's or last")
     vote: str = setting("mean", "labels from the members' mean prediction or from the first's")
@@ -64,8 +68,9 @@ class KingdraConfig(InformationConfig):
         super().__post_init__()
         for name in ("members", "rounds", "epochs_first", "epochs"):
             self._number(name, 1, integer=True)
-        self._number("high", 0, most=self.members, integer=True)
-        self._number("low", 0, most=self.members, integer=True)
+        for name in ("high", "low"):
+            self._number(name, 0, most=self.members, integer=True, optional=True)
+        self._numbers("of_ten", 0, 2, integer=True)
         self._number("confidence", 0, below=1)
         self._choice("alignment", ("each", "last"))
         self._choice("vote", ("mean", "first"))
@@ -76,6 +81,32 @@ class KingdraConfig(InformationConfig):
         self._numbers("denoising_costs", 0, len(self.widths) + 2)
         for name in ("pseudo_labels", "last_bn"):
             self._flag(name)
+
+    @property
+    def parallel(self):
+        """Whether threads train members side by side: one member alone gets all of them."""
+        return self.members > 1
+
+    @property
+    def thresholds(self):
+        """(high, low): counts of members, the published shares of them unless they are set.
+
+        More than 9 of 10 agree: of m members more than the whole part of .9 m, all of them up to
+        m = 10.
+        """
+        shares = [count * self.members // 10 for count in self.of_ten]
+        pairs = zip((self.high, self.low), shares, strict=True)
+        return tuple(share if count is None else count for count, share in pairs)
+
+    def __eq__(self, other):
+        """Whether both mean the same, thresholds set or not."""
+        return type(self) is type(other) and self.to_dict() == other.to_dict()
+
+    def to_dict(self):
+        """Return plain data that JSON can hold, the thresholds as counts of members."""
+        data = super().to_dict()
+        del data["of_ten"]
+        return data | dict(zip(("high", "low"), self.thresholds, strict=True))
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,15 @@
 
 from keras import ops
 
+LARGEST = 2**22  # numbers that one array of differences holds: 16 MB
 CLIP = 1e-7  # Keras's epsilon, to which `kld` clips both distributions
 
 
 def squared_distances(z, centers):
     """Return ||z_i - mu_j||^2, summed over the latent dimensions.
+
+    Of a whole data set in parts, so that the differences (b, k, z) never take more memory than
+    `LARGEST` numbers do; each distance is computed as it would be in one piece.
 
     Parameters
     ----------
@@ -17,6 +21,11 @@ def squared_distances(z, centers):
     -------
     (b, k)
     """
+    b, (k, size) = z.shape[0], centers.shape
+    rows = max(1, LARGEST // (k * size))
+    if b is not None and b > rows:
+        parts = [squared_distances(z[i : i + rows], centers) for i in range(0, b, rows)]
+        return ops.concatenate(parts)
     return ops.sum(ops.square(z[:, None, :] - centers[None, :, :]), axis=-1)
 
 

@@ -192,8 +192,11 @@ class Kingdra(Ensemble):
                 member.trainer.restore(checkpoint, self._monitor.warn)
                 if member.trainer.step < state["step"]:
                     raise UserError(f"{checkpoint}: behind the other files of the run")
+                if member.trainer.step == state["step"]:
+                    member.trainer.mean_losses()  # of the last round, which has logged them
         except UserError as error:
             self._monitor.warn(f"{error}; the run starts over")
+            self._put_aside()
             self._build(self._shape)
             return [Member(self, number, data) for number in range(m)], beginning
         more = [member.trainer.seconds for member in members] - state["member_seconds"]
@@ -206,9 +209,18 @@ class Kingdra(Ensemble):
         if not os.path.exists(path):
             return beginning
         arrays, about = load_arrays(path)
-        if about.get("identity") != self._identity or set(arrays) | set(about) < set(beginning):
+        if about.get("identity") != self._identity:
             raise UserError(f"{str(path)!r} is the checkpoint of another run")
+        if missing := sorted(set(beginning) - set(arrays) - set(about)):
+            raise UserError(f"{str(path)!r} holds no {', '.join(missing)}: another version's")
         return arrays | {key: about[key] for key in beginning if key in about}
+
+    def _put_aside(self):
+        """Rename all checkpoints, of which one is of no use, so that the next start finds none."""
+        for name in ("rounds", *(f"member{number}" for number in range(self.members))):
+            path = self._place(f"checkpoint-{name}.h5")
+            if os.path.exists(path):
+                os.replace(path, f"{path}.damaged")
 
     def _save_state(self, state):
         if self.run_dir is not None:
@@ -259,7 +271,7 @@ class Kingdra(Ensemble):
         """
         c, k, begin = self.config, self.n_clusters, time.monotonic()
         confident = np.all([p.max(axis=1) > c.confidence for p in predictions], axis=0)
-        groups = find_groups(labels, confident, c.high, c.low, k)
+        groups = find_groups(labels, confident, *c.thresholds, k)
         told = {"groups": len(groups), "pseudo_labels": sum(map(len, groups))}
         told |= {"smallest_group": min(map(len, groups), default=0),
                  "largest_group": max(map(len, groups), default=0)}  # fmt: skip

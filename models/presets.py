@@ -109,9 +109,9 @@ LADDER = KingdraConfig(rounds=15, epochs_first=3, epochs=3, pseudo_labels=False)
 CONFIGS |= {
     "KINGDRA-LADDER-IM": KINGDRA,
     "KINGDRA-LADDER-DOT": replace(KINGDRA, clustering_loss="dot"),
-    "LADDER-IM": replace(LADDER, members=1, high=1),
+    "LADDER-IM": replace(LADDER, members=1, high=1, low=1),
     "LADDER-IM-ensemble": LADDER,
-    "LADDER-DOT": replace(LADDER, members=1, high=1, clustering_loss="dot"),
+    "LADDER-DOT": replace(LADDER, members=1, high=1, low=1, clustering_loss="dot"),
     "IMSAT-RPT": IMSATConfig(perturbation="rpt"),
     "IMSAT-VAT": IMSATConfig(),
 }
@@ -127,7 +127,7 @@ KINGDRA_SETS = {
     ),
     "reuters10k": (
         {"mi_weight": 0.2, "noise_std": 3.0},
-        {"rounds": 10, "epochs": 6, "high": 8, "low": 2, "confidence": 0.0},
+        {"rounds": 10, "epochs": 6, "of_ten": (8, 2), "confidence": 0.0},
     ),
     "stl10": (
         {"mi_weight": 0.2, "noise_std": 1.0, "last_bn": True},

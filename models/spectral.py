@@ -49,7 +49,10 @@ def affinity(z, neighbors=3, sigma=None, scale_neighbor=1):
         variance = 0.25 * tf.square(tf.sqrt(middle[(b - 1) // 2]) + tf.sqrt(middle[half]))
     else:
         variance = tf.constant(sigma**2, z.dtype)
-    linked = tf.reduce_sum(tf.one_hot(places[:, :neighbors], b, dtype=z.dtype), axis=1)
+    places = places[:, :neighbors]
+    rows = tf.repeat(tf.range(b), tf.shape(places)[1])
+    pairs = tf.stack([rows, tf.reshape(places, [-1])], axis=1)  # each once
+    linked = tf.scatter_nd(pairs, tf.ones_like(rows, z.dtype), [b, b])
     w = linked * tf.exp(-d / (2.0 * tf.maximum(variance, TINY)))
     return 0.5 * (w + tf.transpose(w))
 

@@ -74,7 +74,7 @@ class SpectralNet(SpectralHead, DeepClusterer):
         self.initial_labels_ = labels.astype(np.int64)
         z = tf.constant(codes)
         told = time.monotonic() - begin
-        offset, seconds, steps_seconds = 0, 0.0, 0.0
+        offset, seconds, steps_seconds, whole = 0, 0.0, 0.0, True
         if c.siamese_epochs:
             some = tf.constant(pairs(codes, c.siamese_neighbors, seed))
 
@@ -82,7 +82,7 @@ class SpectralNet(SpectralHead, DeepClusterer):
                 a, b = (self.siamese(tf.gather(z, x[:, i])) for i in (0, 1))
                 return {"contrastive": contrastive_loss(a, b, tf.cast(x[:, 2], tf.float32))}
 
-            trainer = self._stage(
+            trainer, whole = self._stage(
                 "siamese", some, contrast, self.siamese, c.siamese_batch, c.siamese_patience,
                 None, c.siamese_epochs,
             )  # fmt: skip
@@ -92,9 +92,9 @@ class SpectralNet(SpectralHead, DeepClusterer):
             space = self.siamese(x) if c.siamese_epochs else x
             return {"spectral": self.spectral_loss(tf.stop_gradient(space), self.head(x))}
 
-        trainer = self._stage(
+        trainer, _ = self._stage(
             "spectral", z, cut, self.head, c.cluster_batch_size, c.patience, c.update_interval,
-            None, offset,
+            None, offset, resume=whole,
         )  # fmt: skip
         self.n_iter_, self.converged_ = trainer.step, bool(trainer.carry["converged"])
         self.finish(codes)
@@ -107,10 +107,18 @@ class SpectralNet(SpectralHead, DeepClusterer):
     def finish(self, z):
         self._partition(z)
 
-    def _stage(self, name, x, loss, network, batch, patience, interval, epochs, offset=0):
-        """Train a network until its learning rate has dropped to LEAST; return the trainer.
+    def _stage(
+        self, name, x, loss, network, batch, patience, interval, epochs, offset=0, resume=True
+    ):
+        """Train a network until its learning rate has dropped to LEAST.
 
-        `offset` steps were made before, of another stage: log rows go on counting.
+        `offset` steps were made before, of another stage: log rows go on counting. With `resume`
+        False a checkpoint is not taken up: an earlier stage has dropped the rows before it.
+
+        Returns
+        -------
+        (trainer, whole) : Trainer, bool
+            `whole`: the stage had ended in an earlier session, so nothing was trained or logged.
         """
         c, (part,) = self.config, ("contrastive",) if name == "siamese" else ("spectral",)
         optimizer = make_optimizer(c.optimizer)
@@ -121,13 +129,14 @@ class SpectralNet(SpectralHead, DeepClusterer):
             whole_batches=True,
         )  # fmt: skip
         path = None if self.run_dir is None else os.path.join(self.run_dir, f"checkpoint-{name}.h5")
-        if path is None or not trainer.restore(path, self._monitor.warn):
-            trainer.carry = {
-                "best": np.float64(np.inf), "wait": np.int64(0), "converged": np.bool_(False),
-            }  # fmt: skip
+        start = {"best": np.float64(np.inf), "wait": np.int64(0), "converged": np.bool_(False)}
+        if path is None or not resume or not trainer.restore(path, self._monitor.warn, start):
+            trainer.carry = start
         interval = interval or trainer.steps_per_pass
         total = c.maxiter if epochs is None else epochs * interval
         carry = trainer.carry
+        if name == "siamese" and (carry["converged"] or trainer.step >= total):
+            return trainer, True  # and leave the log alone: it may hold rows of the next stage
 
         def epoch(step):
             losses = trainer.mean_losses()
@@ -146,11 +155,13 @@ class SpectralNet(SpectralHead, DeepClusterer):
             carry["converged"] = np.bool_(float(optimizer.learning_rate) <= LEAST * 1.001)
             return bool(carry["converged"])
 
-        self._monitor.begin("cluster", offset + total, offset + trainer.step)
+        # The first stage's last row may be at `offset`, this one's first is after it.
+        first = offset + (trainer.step or min(offset, 1))
+        self._monitor.begin("cluster", offset + total, first)
         trainer.run(
             total, interval, epoch, path, self.checkpoint_seconds,
             lambda step: self._monitor.progress("cluster", offset + step),
         )  # fmt: skip
         if path is not None and name == "siamese":
             trainer.save(path)  # so that a kill in the next stage does not cost this one
-        return trainer
+        return trainer, False

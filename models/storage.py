@@ -8,6 +8,7 @@ import io
 import json
 import os
 import tempfile
+import time
 
 import h5py
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from errors import UserError
 
 FORMAT = "deep-clustering-1"
+PATIENCE = 0.2  # seconds for which a lock is tried: who asks about one holds it for microseconds
 
 
 @contextlib.contextmanager
@@ -132,28 +134,42 @@ def save_json(path, data):
 def try_lock(path):
     """Return an open file that holds an exclusive lock on `path` until it is closed.
 
-    None if another process holds it. The kernel frees the lock when its holder dies.
+    None if another process holds it, for `PATIENCE` seconds at least. The kernel frees the lock
+    when its holder dies.
     """
     file = open(path, "a")  # noqa: SIM115
+    end = time.monotonic() + PATIENCE
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
+        while not _flock(file, fcntl.LOCK_EX):
+            if time.monotonic() > end:
+                file.close()
+                return None
+            time.sleep(0.001)
     except BaseException:
         file.close()
         raise
     return file
 
 
+def _flock(file, kind):
+    """Lock a file if that is possible at once; return whether it was."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def is_locked(path):
-    """Return whether a process holds the lock on `path`."""
+    """Return whether a process holds the lock on `path`.
+
+    It is asked by a shared lock, held for a moment: others that ask do not see it, and `try_lock`
+    tries again.
+    """
     if not os.path.exists(path):
         return False
-    file = try_lock(path)
-    if file is not None:
-        file.close()
-    return file is None
+    with open(path, "a") as file:
+        return not _flock(file, fcntl.LOCK_SH)
 
 
 @contextlib.contextmanager

@@ -185,11 +185,12 @@ class Trainer:
         arrays |= {f"carry/{name}": array for name, array in self.carry.items()}
         save_arrays(path, arrays, about)
 
-    def restore(self, path, warn=None):
+    def restore(self, path, warn=None, carry=()):
         """Take up a checkpoint if there is a usable one; return whether there was.
 
-        A checkpoint that is damaged or another run's is put aside as `path`.damaged and the run
-        starts over; `warn` is called with a line that says so.
+        A checkpoint that is damaged, another run's, or an older version's without all that is
+        needed now is put aside as `path`.damaged and the run starts over; `warn` is called with a
+        line that says so. `carry` names the arrays that the caller needs in `self.carry`.
         """
         if not os.path.exists(path):
             return False
@@ -200,18 +201,23 @@ class Trainer:
                 for kind, kept in self._kept.items()
                 for i, v in enumerate(kept)
             ]
+            step, seconds = about["step"], about["seconds"]
+            for name in carry:
+                arrays[f"carry/{name}"]  # noqa: B018 (a KeyError if it is missing)
             shapes = all(tuple(v.shape) == array.shape for v, array in pairs)
             if not shapes or about.get("identity", "") != self.identity:
                 raise UserError(f"{str(path)!r} is the checkpoint of another run")
         except (UserError, KeyError) as error:
             os.replace(path, f"{path}.damaged")
             if warn is not None:
-                what = f"no array {error}" if isinstance(error, KeyError) else error
+                what = error
+                if isinstance(error, KeyError):
+                    what = f"{str(path)!r} holds no {error.args[0]}: another version's"
                 warn(f"{what}; put aside as {path}.damaged, this phase starts over")
             return False
         for v, array in pairs:
             v.assign(array)
-        self.step, self.seconds = about["step"], about["seconds"]
+        self.step, self.seconds = step, seconds
         self.step_seconds = about.get("step_seconds", math.nan)  # an older checkpoint: not known
         prefix = "carry/"
         self.carry = {

@@ -3,7 +3,9 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import ops
 
+from models import functional
 from models.functional import (
     distance_to,
     kl_divergence,
@@ -44,6 +46,32 @@ def close(got, expected, tolerance=1e-5):
 
 
 # -- against loops --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 99, 100, 101, 2500])
+def test_distances_of_many_samples_are_bit_for_bit_those_in_one_piece(monkeypatch, n):
+    """And no array of differences is larger than allowed."""
+    z, centers = normal(n, 6), normal(7, 6, seed=1)
+    whole = np.asarray(ops.sum(ops.square(z[:, None] - centers[None]), axis=-1))
+    sizes, square = [], ops.square
+
+    def recorded(differences):
+        sizes.append(int(np.prod(differences.shape)))
+        return square(differences)
+
+    monkeypatch.setattr(functional, "LARGEST", 100 * 7 * 6)
+    monkeypatch.setattr(ops, "square", recorded)
+    assert np.array_equal(squared_distances(z, centers), whole)
+    assert max(sizes) <= functional.LARGEST and sum(sizes) == n * 7 * 6
+    assert np.array_equal(soft_assignment(z, centers), 1 / (1 + whole) / ops.sum(
+        1 / (1 + whole), axis=1, keepdims=True))  # fmt: skip
+
+
+def test_more_centres_than_fit_at_once_are_one_sample_at_a_time(monkeypatch):
+    z, centers = normal(5, 6), normal(7, 6, seed=1)
+    whole = np.asarray(squared_distances(z, centers))
+    monkeypatch.setattr(functional, "LARGEST", 10)
+    assert np.array_equal(squared_distances(z, centers), whole)
 
 
 def test_distances_and_soft_assignment_against_loops():

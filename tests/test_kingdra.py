@@ -15,6 +15,7 @@ from sklearn.exceptions import NotFittedError
 from errors import TrainingFailed, UserError
 from metrics import acc
 from models import METHODS, build, kingdra, load, preset
+from models.config import digest
 from models.config_kingdra import COSTS, KingdraConfig, translate
 from models.ensemble import side_by_side
 from models.imsat import IMSAT, neighbor_distances
@@ -29,6 +30,7 @@ from models.ladder import (
     normalize,
 )
 from models.monitor import Monitor
+from models.storage import load_arrays, save_arrays
 
 NAMES = [name for name, (module, _) in METHODS.items() if module in ("models.kingdra",
                                                                     "models.imsat")]  # fmt: skip
@@ -46,6 +48,18 @@ def settings(method, **others):
     if method in ("LADDER-IM", "LADDER-DOT"):
         own = own | {"members": 1, "high": 1}
     return own | others
+
+
+HASHES = {
+    "KINGDRA-LADDER-IM mnist": "bea2912b5a4d",
+    "KINGDRA-LADDER-IM reuters10k": "d6852a46a879",
+    "LADDER-IM mnist": "6e4f118e163d",
+    "LADDER-IM reuters10k": "2524cd9996f8",
+    "LADDER-IM-ensemble mnist": "0f63a7dde7b5",
+    "LADDER-IM-ensemble reuters10k": "82b3a915da7e",
+    "LADDER-DOT mnist": "73f6e6052eba",
+    "LADDER-DOT reuters10k": "c19d2b1c30ff",
+}
 
 
 @pytest.fixture(scope="module")
@@ -435,6 +449,17 @@ def test_saved_and_loaded_in_another_process(method, fitted, blobs, tmp_path, ro
     assert np.array_equal(load(path).predict(blobs[0]), fitted[method].labels_)
 
 
+def test_a_model_of_another_version_is_one_line(fitted, blobs, tmp_path):
+    path = tmp_path / "model.h5"
+    fitted["KINGDRA-LADDER-IM"].save(path)
+    arrays, about = load_arrays(path)
+    for kept, name in ((arrays, "mappings"), (about, "shape")):
+        left = {key: value for key, value in kept.items() if key != name}
+        save_arrays(path, *((left, about) if kept is arrays else (arrays, left)))
+        with pytest.raises(UserError, match=f"model.h5' holds no '{name}': another version's"):
+            load(path)
+
+
 def test_before_fit_and_of_another_shape(fitted, blobs):
     with pytest.raises(NotFittedError):
         build("KINGDRA-LADDER-IM", K).predict(blobs[0])
@@ -502,6 +527,26 @@ def test_a_damaged_checkpoint_starts_the_run_over(name, fitted, blobs, tmp_path)
     assert np.array_equal(weights(model)[0], weights(fitted["KINGDRA-LADDER-IM"])[0])
 
 
+@pytest.mark.parametrize("missing", ["best", "first_vote"])
+def test_a_checkpoint_of_an_older_version_starts_the_run_over(missing, fitted, blobs, tmp_path):
+    own = SMALL | {"run_dir": tmp_path, "checkpoint_seconds": 0}
+    with pytest.raises(Killed):
+        build("KINGDRA-LADDER-IM", K, monitor=Killer(45), **own).fit(blobs[0])
+    arrays, about = load_arrays(tmp_path / "checkpoint-rounds.h5")
+    for kept in (arrays, about):
+        kept.pop(missing, None)
+    save_arrays(tmp_path / "checkpoint-rounds.h5", arrays, about)
+    killer = Killer(3)
+    with pytest.raises(Killed):
+        build("KINGDRA-LADDER-IM", K, monitor=killer, **own).fit(blobs[0])
+    (line,) = killer.warnings
+    assert f"holds no {missing}: another version's; the run starts over" in line
+    recorder = Recorder()  # and the next start finds nothing of that version
+    model = build("KINGDRA-LADDER-IM", K, monitor=recorder, **own).fit(blobs[0])
+    assert not recorder.warnings
+    assert np.array_equal(model.labels_, fitted["KINGDRA-LADDER-IM"].labels_)
+
+
 def test_a_killed_imsat_ends_like_one_that_was_not(fitted, blobs, tmp_path):
     own = settings("IMSAT-VAT", run_dir=tmp_path, checkpoint_seconds=0)
     with pytest.raises(Killed):
@@ -529,7 +574,8 @@ def test_a_killed_imsat_ends_like_one_that_was_not(fitted, blobs, tmp_path):
 )  # fmt: skip
 def test_published_settings(dataset, expected):
     config = preset("KINGDRA-LADDER-IM", dataset)
-    assert {name: getattr(config, name) for name in expected} == expected
+    plain = config.to_dict()
+    assert {name: plain[name] for name in expected} == expected
     assert config.widths == (1200, 1200)
     assert config.batch_size == 64
     assert config.members == 10
@@ -586,11 +632,73 @@ def test_settings_out_of_range(changes, message):
         KingdraConfig(**changes)
 
 
-def test_settings_survive_json():
-    config = KingdraConfig(widths=(5, 4), mi_weight_later=0.5)
+@pytest.mark.parametrize("changes", [{}, {"members": 5}, {"of_ten": (8, 2)}, {"high": 3}])
+def test_settings_survive_json(changes):
+    config = KingdraConfig(widths=(5, 4), mi_weight_later=0.5, **changes)
     plain = json.loads(json.dumps(config.to_dict()))
     assert plain == config.to_dict()
     assert KingdraConfig.from_dict(plain) == config
+    assert hash(KingdraConfig.from_dict(plain)) == hash(config)
+    assert (config == KingdraConfig(widths=(5, 4), mi_weight_later=0.5)) is (not changes)
+
+
+# ---- any number of members --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dataset", "members", "expected"),
+    [
+        ("mnist", 1, (0, 0)), ("mnist", 2, (1, 0)), ("mnist", 5, (4, 0)), ("mnist", 9, (8, 0)),
+        ("mnist", 10, (9, 1)), ("mnist", 11, (9, 1)), ("mnist", 20, (18, 2)),
+        ("reuters10k", 5, (4, 1)), ("reuters10k", 10, (8, 2)), ("reuters10k", 1, (0, 0)),
+    ],
+)  # fmt: skip
+def test_thresholds_follow_the_number_of_members(dataset, members, expected):
+    model = build("KINGDRA-LADDER-IM", K, dataset=dataset, members=members)
+    assert model.config.thresholds == expected
+    plain = model.config.to_dict()
+    assert (plain["high"], plain["low"]) == expected and "of_ten" not in plain
+    # As many as the published share of ten: the same counts of agreement pass.
+    high, low = preset("KINGDRA-LADDER-IM", dataset).thresholds
+    for agree in range(members + 1):
+        assert (agree > expected[0]) == (10 * agree > high * members)
+        assert (agree <= expected[1]) == (10 * agree <= low * members)
+
+
+def test_thresholds_that_are_set_are_kept_and_checked():
+    assert KingdraConfig(members=5, high=3, low=2).thresholds == (3, 2)
+    with pytest.raises(UserError, match="high=9: expected an integer >= 0 and <= 5"):
+        build("KINGDRA-LADDER-IM", K, members=5, high=9)
+    with pytest.raises(UserError, match=r"of_ten=\(9,\): expected 2 integers"):
+        KingdraConfig(of_ten=(9,))
+
+
+def test_only_members_side_by_side_get_a_thread_each():
+    """One member alone computes with all threads."""
+    found = {method: preset(method).parallel for method in NAMES}
+    several = {"KINGDRA-LADDER-IM", "KINGDRA-LADDER-DOT", "LADDER-IM-ensemble"}
+    assert found == {method: method in several for method in NAMES}
+    assert not KingdraConfig(members=1).parallel and KingdraConfig(members=2).parallel
+
+
+def test_one_member_makes_groups_of_its_own_clusters():
+    labels = np.array([[0, 2, 1, 0, 2, 0, 1]])
+    config = KingdraConfig(members=1)
+    groups = kingdra.find_groups(labels, np.ones(7, bool), *config.thresholds, K)
+    assert [group.tolist() for group in groups] == [[0, 3, 5], [1, 4], [2, 6]]
+
+
+def test_published_hashes_are_as_they_were():
+    """Rows of results.csv and caches are found by them."""
+    found = {
+        f"{method} {dataset}": digest(preset(method, dataset).to_dict())
+        for method in ("KINGDRA-LADDER-IM", "LADDER-IM", "LADDER-IM-ensemble", "LADDER-DOT")
+        for dataset in ("mnist", "reuters10k")
+    }
+    assert found == HASHES
+
+
+# ---- the authors' class -----------------------------------------------------------------------
 
 
 def test_the_authors_class(blobs):

@@ -114,6 +114,21 @@ def test_affinity_against_a_loop(n, settings):
     assert ((w > 0).sum(axis=1) >= settings[0]).all()
 
 
+def test_the_graph_of_a_batch_takes_no_more_than_its_square():
+    """Bit for bit what sums of one-hot rows give, which took `neighbours` times as much."""
+    b, neighbors = 50, 20
+    z = float32(RNG.normal(size=(b, 4)))
+    d = pairwise(z)
+    far = tf.linalg.set_diag(d, tf.fill([b], d.dtype.max))
+    places = tf.math.top_k(-far, neighbors)[1]
+    w = tf.reduce_sum(tf.one_hot(places, b), axis=1) * tf.exp(-d / (2.0 * tf.constant(1.5**2)))
+    assert np.array_equal(affinity(z, neighbors, 1.5), 0.5 * (w + tf.transpose(w)))
+    traced = tf.function(lambda z: affinity(z, neighbors)).get_concrete_function(z)
+    outputs = [t for op in traced.graph.get_operations() for t in op.outputs]
+    sizes = [t.shape.num_elements() for t in outputs if t.shape.is_fully_defined()]
+    assert len(sizes) > 20 and max(sizes) <= b * b
+
+
 def test_affinity_of_equal_and_of_few_samples():
     with tf.GradientTape() as tape:
         z = tf.ones((5, 3))

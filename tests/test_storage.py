@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import h5py
 import numpy as np
@@ -19,6 +20,7 @@ from models.storage import (
     replacing,
     save_arrays,
     save_json,
+    try_lock,
 )
 
 ARRAYS = {
@@ -235,6 +237,64 @@ def test_lock_excludes_another_process(tmp_path, root, end):
         holder.stdout.close()
         holder.stdin.close()
     assert events == [("waiting", None), "held"]
+
+
+ASKER = """
+import sys, time
+sys.path.insert(0, sys.argv[2])
+from models.storage import is_locked
+seen = 0
+print("asking", flush=True)
+end = time.monotonic() + float(sys.argv[3])
+while time.monotonic() < end:
+    for _ in range(100):
+        seen += is_locked(sys.argv[1])
+print(seen)
+"""
+
+
+def ask(path, root, seconds):
+    """Start a process that asks about a lock in a tight loop, and prints how often it was held."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", ASKER, str(path), str(root), str(seconds)],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "asking\n"
+    return process
+
+
+def test_who_asks_about_a_lock_never_keeps_another_from_it(tmp_path, root):
+    path = tmp_path / "lock"
+    path.touch()
+    asker = ask(path, root, 2)
+    tries = 0
+    try:
+        while asker.poll() is None:
+            for _ in range(50):
+                file = try_lock(path)
+                assert file is not None, f"refused at try {tries}"
+                file.close()
+                tries += 1
+    finally:
+        asker.kill()
+        asker.wait()
+        asker.stdout.close()
+    assert tries >= 1000
+
+
+def test_who_asks_about_a_lock_does_not_take_another_that_asks_for_its_holder(tmp_path, root):
+    path = tmp_path / "lock"
+    path.touch()
+    askers = [ask(path, root, 1) for _ in range(2)]
+    assert [asker.communicate()[0] for asker in askers] == ["0\n", "0\n"]
+
+
+def test_a_lock_that_is_held_is_refused_after_some_patience(tmp_path):
+    with try_lock(tmp_path / "lock"):
+        begin = time.monotonic()
+        assert try_lock(tmp_path / "lock") is None and is_locked(tmp_path / "lock")
+        assert storage.PATIENCE <= time.monotonic() - begin < 10
+    assert not is_locked(tmp_path / "lock")
 
 
 def test_free_lock_does_not_wait(tmp_path):

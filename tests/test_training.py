@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from augment import RandomShiftRotate
 from errors import TrainingFailed
+from models.storage import load_arrays, save_arrays
 from models.training import Trainer, derive_seed
 
 
@@ -400,6 +401,25 @@ def test_checkpoint_of_no_use_is_put_aside(tmp_path, damage):
     assert toy.trainer.step == 0 and not np.asarray(toy.w).any()
     toy.run(5)
     assert (np.asarray(toy.w) == Toy(X).run(5)).all()
+
+
+@pytest.mark.parametrize("missing", ["variable/0", "step", "seconds", "carry/labels"])
+def test_a_checkpoint_of_an_older_version_is_put_aside_in_one_line(tmp_path, missing):
+    path, lines = tmp_path / "checkpoint.h5", []
+    old = Toy(X)
+    old.run(2)
+    old.trainer.carry = {"labels": np.arange(3)}
+    old.trainer.save(path)
+    arrays, about = load_arrays(path)
+    for kept in (arrays, about):
+        kept.pop(missing, None)
+    save_arrays(path, arrays, about)
+    toy = Toy(X)
+    assert toy.trainer.restore(path, lines.append, ["labels"]) is False
+    assert toy.trainer.step == 0 and not np.asarray(toy.w).any() and toy.trainer.carry == {}
+    assert len(lines) == 1 and "\n" not in lines[0]
+    assert missing in lines[0] and "starts over" in lines[0]
+    assert (tmp_path / "checkpoint.h5.damaged").exists() and not path.exists()
 
 
 # -- seeds ----------------------------------------------------------------------------------------

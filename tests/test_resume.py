@@ -1,0 +1,148 @@
+"""Runs killed at many moments, method by method: the same labels and log as without a kill."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models import METHODS, build
+from models.config import Adam
+from models.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder
+from runs import RunMonitor, read_log
+
+K, N = 4, 60
+TIMES = ("seconds", "graph_seconds")  # columns of the log that no two runs have in common
+PRETRAINED = {"pretrain_epochs": 2, "n_init": 2, "batch_size": 20}
+STEPS = PRETRAINED | {"maxiter": 7, "update_interval": 2, "tol": 0.0}
+PASSES = PRETRAINED | {"maxiter": 7, "tol": 0.0}
+DUAL = PRETRAINED | {"latent_dim": 6, "filters": (3, 4)}
+SPECTRAL = {"head": (9, 8), "cluster_batch_size": 20, "maxiter": 7, "update_interval": 2}
+LADDER = {"widths": (9, 8), "batch_size": 20, "confidence": 0.0, "rounds": 3, "epochs_first": 1,
+          "epochs": 2}  # fmt: skip
+SETTINGS = {
+    "FcDEC-DA": STEPS,
+    "ConvIDEC": STEPS,
+    "FcDCN": PASSES | {"update_interval": 3},
+    "ASPC-DA": PASSES | {"epochs": 3},
+    "AE+k-means": PRETRAINED,
+    "ConvAE+MI+RS": DUAL,
+    "DSCDAN": DUAL | SPECTRAL | {"spectral_steps": 4, "head_starts": 2},
+    # Too large a rate, which drops soon to the least: the first stage converges in its 8th pass.
+    "SpectralNet": PRETRAINED | SPECTRAL | {"siamese": (9, 5), "siamese_epochs": 9,
+                                            "siamese_batch": 80, "siamese_patience": 0,
+                                            "optimizer": Adam(1.0), "drop": 0.01},
+    "KINGDRA-LADDER-IM": LADDER | {"members": 2, "high": 1, "low": 1},
+    "LADDER-IM": LADDER,
+    "IMSAT-VAT": {"widths": (9, 8), "batch_size": 20, "epochs": 3, "neighbor": 3},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_and_uncompiled():
+    """Small networks, and steps that are not compiled: there are only few of each."""
+    before = dict(AUTOENCODERS)
+    AUTOENCODERS["fc"] = lambda *args: dense_autoencoder(*args, widths=(9, 8, 7))
+    AUTOENCODERS["conv"] = lambda *args: conv_autoencoder(*args, filters=(3, 4, 5))
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+    AUTOENCODERS.update(before)
+
+
+class Killed(BaseException):
+    pass
+
+
+class Killer(RunMonitor):
+    """Writes the log, and raises after the training of one step, before its checkpoint.
+
+    Attributes
+    ----------
+    moments : list of (phase, step)
+        Of the steps made.
+    early : list of (phase, step)
+        Of these, the first of each phase and the first after each row of the log.
+    warnings : list of str
+    """
+
+    def __init__(self, folder, y, columns, at=None):
+        super().__init__(folder / "log.csv", y, show=False, columns=columns)
+        self.at, self.moments, self.early, self.warnings, self._new = at, [], [], [], True
+
+    def begin(self, phase, total, step):
+        super().begin(phase, total, step)
+        self._new = True
+
+    def row(self, *args, **others):
+        super().row(*args, **others)
+        self._new = True
+
+    def progress(self, phase, step):
+        self.moments.append((phase, step))
+        if self._new:
+            self.early.append((phase, step))
+        self._new = False
+        if (phase, step) == self.at:
+            raise Killed
+
+    def warn(self, text):
+        self.warnings.append(text)
+
+
+def fit(method, folder, x, y, at=None):
+    """Fit in a folder, up to a moment; return the model, or None if it was killed."""
+    folder.mkdir(exist_ok=True)
+    model = build(method, K, run_dir=folder, checkpoint_seconds=0, **SETTINGS[method])
+    monitor = model.monitor = Killer(folder, y, model.config.logged, at)
+    if model.config.pretrains:
+        model.cache_dir = folder / "cache"
+    try:
+        model.fit(x)
+    except Killed:
+        return None
+    finally:
+        assert not monitor.warnings
+    return model
+
+
+def log(folder):
+    """The rows of a log without their times."""
+    rows = read_log(folder / "log.csv")
+    return [{name: v for name, v in row.items() if name not in TIMES} for row in rows]
+
+
+def moments(monitor):
+    """Return moments early in each phase and round, halfway to the next, and the last one."""
+    every, early = monitor.moments, monitor.early
+    places = [every.index(moment) for moment in early] + [len(every)]
+    halfway = [every[(a + b) // 2] for a, b in zip(places, places[1:], strict=False)]
+    return sorted({*early, *halfway, every[-1]}, key=every.index)
+
+
+@pytest.fixture(scope="module")
+def samples(digits):
+    from sklearn.datasets import load_digits
+
+    return digits[:N], load_digits().target[:N]
+
+
+def test_every_kind_of_training_method_is_here():
+    kinds = {METHODS[method] for method in SETTINGS}
+    assert {kind for kind in METHODS.values() if kind[0] != "models.baselines"} == kinds
+
+
+@pytest.mark.parametrize("method", SETTINGS)
+def test_labels_and_log_are_those_of_a_run_without_kills(method, samples, tmp_path):
+    straight = fit(method, tmp_path / "straight", *samples)
+    expected = log(tmp_path / "straight")
+    assert expected[-1]["phase"] == "final" and len(expected) >= 2
+    if method == "KINGDRA-LADDER-IM":
+        assert float(expected[-2]["cross_entropy"]) > 0  # with pseudo-labels, too
+    points = moments(straight.monitor)
+    assert len(points) >= 3
+    killed = 0
+    for at in points:
+        killed += fit(method, tmp_path / "killed", *samples, at) is None
+    assert killed >= len(points) - 1  # each resumed run gets to the next moment
+    model = fit(method, tmp_path / "killed", *samples)
+    assert np.array_equal(model.labels_, straight.labels_)
+    assert log(tmp_path / "killed") == expected
