@@ -27,9 +27,10 @@ Departures (paper / released code / here); those of the auto-encoder are in mode
 12. Batches: not given / 1024 random samples / 1024 of a random permutation.
 13. Adam's epsilon in joint training: - / 1e-8 / Keras's 1e-7.
 14. Start of the head: not said / random (joint), in the first release trained alone on the codes /
-   trained alone for 300 steps from each of five random starts, of which the lowest spectral loss
-   stays. From an untrained head p(y|z) is nearly uniform, the class means nearly equal, and eq. 19
-   has nothing to hold on to (`--spectral-steps 0`; README).
+   trained alone for 300 steps from one random start. From an untrained head p(y|z) is nearly
+   uniform, the class means nearly equal, and eq. 19 has nothing to hold on to
+   (`--spectral-steps 0`; README). `DSCDAN-restarts` takes the lowest spectral loss of five starts,
+   which neither paper nor release does: it is another method, and stands in no published cell.
 """
 
 import time

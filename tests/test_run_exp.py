@@ -23,7 +23,7 @@ import main as single
 import run_exp
 import sweep as engine
 from benchmarks import kill_sweep
-from datasets import DATASETS, Dataset
+from datasets import DATASETS, PROBLEMS, Dataset
 from errors import FolderInUse, UserError
 from models import METHODS
 from models.storage import locked, save_json, try_lock
@@ -106,7 +106,7 @@ def home(folders, monkeypatch):
         side = {"digits": 8, "usps": 16}.get(name, 28)
         n = 20000 if name in ("mnist", "fmnist") else 30
         x = np.broadcast_to(rng.random((1, side, side, 1), np.float32), (n, side, side, 1))
-        return Dataset(x, np.arange(n) % 10, name, 10)
+        return Dataset(x, np.arange(n) % 10, name, 10, named=True)
 
     monkeypatch.setattr(single.datasets, "load", load)
     monkeypatch.setattr(Dataset, "sha256", "5a" * 32)
@@ -412,6 +412,7 @@ def test_the_runs_of_a_table_fill_it(home, table):
         config = trial.record["config"]
         rows.append({"method": trial.record["method"], "dataset": trial.record["dataset"],
                      "seed": 0, "status": "ok", "acc": 0.5, "nmi": 0.5, "seconds_total": 10,
+                     "k": 10, "data_hash": PROBLEMS[trial.record["dataset"]][1],
                      "aug_pretrain": config.get("aug_pretrain", ""),
                      "aug_cluster": config.get("aug_cluster", ""),
                      "config_hash": trial.folder})  # fmt: skip
@@ -448,7 +449,11 @@ def test_a_sweep(sweep, home):
     assert done.out.count("acc 0.5000 nmi 0.2500 2 s") == 2
     assert [call[0] for call in calls(home)] == ["FcDEC", "ConvDEC"]
     assert list(results(home).method) == ["ConvDEC", "FcDEC"]
-    assert "old" not in (home / "README.md").read_text()
+    assert (home / "README.md").read_text() == README  # only --tables writes it
+    assert done.out.splitlines()[-1] == (
+        f"2 rows in {os.path.relpath(home / 'results' / 'results.csv')}; "
+        f"{os.path.relpath(home / 'results' / 'tables.md')} rewritten"
+    )
     assert (home / "results" / "tables.md").exists()
 
     again = sweep(TWO, "--maxiter 150")
