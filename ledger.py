@@ -120,7 +120,7 @@ def source(row):
 def is_published(row):
     """Whether a row is of a problem that scores are published of: a named set, its samples, its K.
 
-    Where the samples' hash is not known (datasets.PROBLEMS), the name and K have to do.
+    Where the samples' hash is not known (datasets.PROBLEMS), name, K and source have to do.
     """
     if source(row) != "named" or row["dataset"] not in PROBLEMS:
         return False
@@ -156,12 +156,13 @@ def _finished(row):
 def merge(*groups):
     """Return the rows of all groups, one a run, in a fixed order.
 
-    Of two rows with the same KEY the successful one stays, then the one that finished last.
+    Of two rows with the same KEY and source the successful one stays, then the one that finished
+    last.
     """
     best = {}
     for row in map(as_row, itertools.chain(*groups)):
         rank = (row["status"] == "ok", _finished(row), sorted(row.items()))  # total: no ties
-        key = tuple(row[name] for name in KEY)
+        key = *(row[name] for name in KEY), source(row)
         if key not in best or rank > best[key][0]:
             best[key] = (rank, row)
     order = ("dataset", "method", "overrides")
