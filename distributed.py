@@ -16,10 +16,11 @@ import socket
 import tempfile
 import time
 
+from checkout import commit_at_start
 from errors import FolderInUse, UserError
 from models.config import digest
 from models.storage import remove_leftovers, replacing, save_json, try_lock
-from runs import finished, git_commit
+from runs import finished
 from sweep import ROOT, Outcome, Process
 
 # What of this folder a node does not need, in .gitignore's words.
@@ -132,7 +133,7 @@ class Cluster:
         self.home = f"deep-clustering-{digest([socket.gethostname(), os.path.abspath(results)])}"
         self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(work)
         self._tasks = {}  # trial -> (Ray's reference, the locks that are held)
-        self._commit = git_commit()
+        self._commit = commit_at_start()
         if not self._places():
             self.stop()
             what = " and ".join(f"{amount:g} {name}" for name, amount in self.needs.items())

@@ -7,10 +7,12 @@ seconds. NMI in the tables is the arithmetic one; the papers' was probably the g
 """
 
 import csv
+import functools
 import io
 import itertools
 import json
 import math
+import shlex
 import statistics
 import textwrap
 from datetime import UTC, datetime
@@ -18,9 +20,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from datasets import DATASETS
+from datasets import DATASETS, PROBLEMS
 from errors import UserError, unknown
-from models import METHODS
+from models import METHODS, preset
+from models.config import digest
 from models.storage import locked, remove_leftovers, replacing
 
 PAPER = Path(__file__).resolve().parent / "results" / "paper.csv"
@@ -35,7 +38,11 @@ COLUMNS = [
     "seconds_steps",  # of pretraining and clustering, the training steps themselves
     "seconds_total", "peak_memory_mb",
     "device", "threads", "precision", "python", "tensorflow", "keras", "scikit_learn", "numpy",
-    "commit", "config_hash", "data_hash", "command",
+    "commit",  # of the code when the run began
+    "config_hash", "protocol", "pretrain_protocol",  # versions, see models/config.py; empty: 1
+    "data_hash",
+    "source",  # of the data: "named", one of datasets.DATASETS, or "file", a user's own
+    "command",
     "finished",  # UTC, ISO
 ]  # fmt: skip
 KEY = ("method", "dataset", "data_hash", "k", "seed", "config_hash")  # two rows, one run
@@ -45,6 +52,7 @@ RANGES = {
     **{name: (-1, 1) for name in COLUMNS if name.endswith("ari")},
     **{name: (0, math.inf) for name in COLUMNS if name.startswith("seconds")},
     **dict.fromkeys(("n", "k", "iterations", "pretrain_epochs", "peak_memory_mb"), (0, math.inf)),
+    **dict.fromkeys(("protocol", "pretrain_protocol"), (1, math.inf)),
 }
 
 # ---- Rows -------------------------------------------------------------------------------------
@@ -82,7 +90,47 @@ def as_row(record):
         if not _within(row[name], low, high):
             raise ValueError(f"{name} {row[name]!r}: expected a number in [{low}, {high}]")
     _finished(row)  # raises
+    if row["method"] == "DSCDAN" and row["config_hash"] in _five_starts():
+        row["method"] = "DSCDAN-restarts"  # its name when the row was made
     return {name: text for name, text in row.items() if text or name in COLUMNS}
+
+
+@functools.cache
+def _five_starts():
+    """Return the config hashes of DSCDAN-restarts, which DSCDAN was before it had one start."""
+    configs = [preset("DSCDAN-restarts", name) for name in PROBLEMS]
+    return {digest(config.to_dict() | {"weights": None}) for config in configs}
+
+
+def source(row):
+    """Return where a row's data came from: "named" (datasets.DATASETS) or "file", a user's own.
+
+    Rows from before there was the column tell it by their command.
+    """
+    if row["source"]:
+        return row["source"]
+    try:
+        words = shlex.split(row["command"])
+    except ValueError:  # an open quote
+        words = row["command"].split()
+    own = any(word == "--data" or word.startswith("--data=") for word in words)
+    return "file" if own or row["dataset"] not in PROBLEMS else "named"
+
+
+def is_published(row):
+    """Whether a row is of a problem that scores are published of: a named set, its samples, its K.
+
+    Where the samples' hash is not known (datasets.PROBLEMS), name, K and source have to do.
+    """
+    if source(row) != "named" or row["dataset"] not in PROBLEMS:
+        return False
+    classes, known = PROBLEMS[row["dataset"]]
+    return row["k"] == str(classes) and (not known or row["data_hash"] == known)
+
+
+def protocol(row):
+    """Return (version of the protocol, version of the pretraining's)."""
+    return tuple(int(float(row[name] or 1)) for name in ("protocol", "pretrain_protocol"))
 
 
 def _within(text, low, high):
@@ -108,12 +156,13 @@ def _finished(row):
 def merge(*groups):
     """Return the rows of all groups, one a run, in a fixed order.
 
-    Of two rows with the same KEY the successful one stays, then the one that finished last.
+    Of two rows with the same KEY and source the successful one stays, then the one that finished
+    last.
     """
     best = {}
     for row in map(as_row, itertools.chain(*groups)):
         rank = (row["status"] == "ok", _finished(row), sorted(row.items()))  # total: no ties
-        key = key_of(row)
+        key = (*key_of(row), source(row))
         if key not in best or rank > best[key][0]:
             best[key] = (rank, row)
     order = ("dataset", "method", "overrides")
@@ -216,8 +265,15 @@ def collect(runs_dir):
     return list(rows.values()), warnings
 
 
-def update(path, runs_dir):
-    """Add a folder's runs to a results.csv, under a lock, and return (all rows, warnings).
+def update(path, runs_dir, own=False):
+    """Add a folder's runs on named sets to a results.csv and return (all its rows, warnings).
+
+    Parameters
+    ----------
+    path : path
+    runs_dir : path
+    own : bool
+        Those on a user's own files in their place.
 
     Raises
     ------
@@ -225,11 +281,12 @@ def update(path, runs_dir):
         If the file is damaged or cannot be written; it is then as it was.
     """
     found, warnings = collect(runs_dir)
-    return add(path, found), warnings
+    wanted = "file" if own else "named"
+    return add(path, [row for row in found if source(row) == wanted]), warnings
 
 
 def add(path, found, replace=True):
-    """Add rows to a results.csv, under a lock, and return all its rows.
+    """Add rows to a results.csv, under a lock, and return all its rows; raises as `update`.
 
     Parameters
     ----------
@@ -237,11 +294,6 @@ def add(path, found, replace=True):
     found : list of rows
     replace : bool
         Whether a row may take the place of one of the same run with status ok.
-
-    Raises
-    ------
-    UserError
-        If the file is damaged or cannot be written; it is then as it was.
     """
     path = Path(path)
     try:
@@ -269,21 +321,45 @@ def done_keys(rows):
     return {key_of(row) for row in rows if row["status"] == "ok"}
 
 
+def move_own(path, own):
+    """Move the rows of users' files from a results.csv to another, where an earlier sweep put them.
+
+    They are in the other one before they leave the first; raises as `update`.
+    """
+    path = Path(path)
+    moved = [row for row in read_rows(path) if source(row) == "file"]
+    if not moved:
+        return
+    add(own, moved)
+    try:
+        with locked(path.with_name(f".{path.name}.lock")):
+            rows = [row for row in read_rows(path) if source(row) != "file" or row not in moved]
+            write_text(path, _csv_text(rows))
+    except OSError as error:
+        raise UserError(f"cannot update {path}: {error.strerror or error}") from error
+
+
 # ---- Tables -----------------------------------------------------------------------------------
 
 FIELDS = ("ours", "paper", "difference", "verdict")
 SOURCE = {"acc": "acc", "nmi": "nmi", "seconds": "seconds_total"}  # metric -> our column
-ROOM = 0.005  # what counts as equal even where no spread is known
+ROOM = 0.005  # what counts as equal at least: papers round, and print no spread
+ALONE = 0.01  # the same for one seed, whose spread is not known
 MOST = 0.02  # of our own spread: runs that scatter widely are not near the paper
+TRIALS = {"decda": 5, "aspc": 5, "dscdan": 10, "kingdra": 5, "dec-keras": 10}  # paper -> its runs
 # Methods whose k-means scores before clustering are those of k-means on the Fc auto-encoder.
 ON_FC_CODES = ("FcDEC", "FcIDEC", "FcDCN", "BasicDC", "ASPC")
 # Data sets whose published features are not described: on ours scores are another matter.
 OTHER_INPUTS = ("20news",)
 LEGEND = (
     "ACC and NMI (arithmetic) are fractions, std is over seeds (n - 1); only runs at the papers' "
-    "settings count. better: above the paper; within: below it by no more than the largest of the "
-    f"paper's spread, {ROOM} and ours, which counts as {MOST} at most; short: further below. Times "
-    "are of different machines and have no verdict; nor have scores on "
+    "settings, on the papers' samples and with their number of clusters count, those of the newest "
+    "protocol. met: the difference is no larger than its standard error sqrt(s²/n + s'²/n'), s and "
+    "n our std and number of seeds, s' and n' the paper's; above, short: it is larger. A spread "
+    f"that the paper does not print counts as 0, ours as {MOST} at most (two seeds that scatter "
+    f"widely are not near the paper), of one seed as the paper's; differences up to {ROOM}, of one "
+    f"seed up to {ALONE}, are met in any case. Times are of different machines and have no "
+    "verdict; nor have scores on "
     f"{' and '.join(OTHER_INPUTS)}, where the paper's inputs are not known (data/README.md)."
 )
 HEAD = f"""# The papers' tables beside our runs
@@ -328,26 +404,31 @@ def _departs(overrides):
 def _scores(rows):
     """Return our runs at the papers' settings, (base, flags, data set) -> seed -> run.
 
-    One run a seed: the last to finish. k-means on the codes of the Fc auto-encoder, which every
-    run on it begins with, counts as the method AE+k-means where that was not run by itself.
+    One run a seed: the last to finish; of the newest protocol only, so that no mean is over two.
+    k-means on the codes of the Fc auto-encoder, which every run on it begins with, counts as the
+    method AE+k-means where that was not run by itself.
     """
     runs, codes = [], []
     for row in sorted(merge(rows), key=_finished):
-        if row["status"] != "ok" or _departs(row["overrides"]):
+        if row["status"] != "ok" or _departs(row["overrides"]) or not is_published(row):
             continue
         first = row["aug_pretrain"]  # who has no second stage is known by the first
         said = [flag.lower() for flag in (first, row["aug_cluster"] or first)]
         flags = "/".join("ny"[flag in ("true", "1", "y")] for flag in said) if any(said) else ""
         base, flags = _identity(row["method"], flags)
         run = {metric: float(row[name]) for metric, name in SOURCE.items() if row[name]}
-        about = {"seed": int(row["seed"]), "device": row["device"]}
+        about = {"seed": int(row["seed"]), "device": row["device"], "protocol": sum(protocol(row))}
         runs.append(((base, flags, row["dataset"]), run | about))
         if base in ON_FC_CODES:
             run = {m: float(row[f"kmeans_{m}"]) for m in ("acc", "nmi") if row[f"kmeans_{m}"]}
+            about["protocol"] = 1 + protocol(row)[1]  # the clustering's own has no part in it
             codes.append((("AE+k-means", f"{flags[0]}/{flags[0]}", row["dataset"]), run | about))
-    scores = {}
-    for place, run in codes + runs:
-        if not run.keys().isdisjoint(SOURCE):
+    found = [(place, run) for place, run in codes + runs if not run.keys().isdisjoint(SOURCE)]
+    newest, scores = {}, {}
+    for place, run in found:
+        newest[place] = max(run["protocol"], newest.get(place, 0))
+    for place, run in found:
+        if run["protocol"] == newest[place]:
             scores.setdefault(place, {})[run["seed"]] = run
     return scores
 
@@ -361,16 +442,28 @@ def spread_text(mean, std, digits=4):
     return f"{mean:.{digits}f}" + ("" if math.isnan(std) else f" ± {std:.{digits}f}")
 
 
-def verdict(mean, std, value, spread):
-    """Return "better", "within" or "short" for our mean beside a published value.
+def verdict(mean, std, count, value, spread, trials):
+    """Return "above", "met" or "short" for our mean beside a published value.
 
-    "within": not above, and below by no more than the largest of both spreads, our `std` counting
-    as MOST at most, and ROOM. NaN stands for a spread that is not known.
+    "met": they differ by no more than the standard error of their difference.
+
+    Parameters
+    ----------
+    mean, std : float
+        Of our runs. The std, NaN of one run, counts as MOST at most, of one run as the paper's.
+    count : int
+        Our runs.
+    value, spread : float
+        The paper's mean and std, NaN if it prints none, which counts as 0.
+    trials : int
+        The paper's runs.
     """
     gap = round(mean - value, 9)  # 0.985 - 0.98 is 0.005
-    ours = min(std, MOST)  # NaN if std is
-    room = max(known for known in (ROOM, ours, spread) if not math.isnan(known))
-    return "better" if gap > 0 else "within" if -gap <= room else "short"
+    paper = 0.0 if math.isnan(spread) else spread
+    ours = min(paper if math.isnan(std) else std, MOST)
+    error = math.sqrt(ours**2 / count + paper**2 / trials)
+    room = round(max(error, ALONE if count == 1 else ROOM), 9)
+    return "met" if abs(gap) <= room else "above" if gap > 0 else "short"
 
 
 def tables(rows, paper, table_id):
@@ -456,7 +549,8 @@ def _compare(values, cell):
     """Return the fields of a published cell for which we have values, one a seed."""
     mean, std = mean_std(values)
     digits = 1 if cell.metric == "seconds" else 4
-    word = verdict(mean, std, cell.value, cell.spread) if digits == 4 else ""
+    trials = TRIALS.get(cell.paper, 1)
+    word = verdict(mean, std, len(values), cell.value, cell.spread, trials) if digits == 4 else ""
     return {
         "ours": f"{spread_text(mean, std, digits)} ({len(values)})",
         "difference": f"{round(mean - cell.value, 9):+.{digits}f}",

@@ -14,11 +14,12 @@ import time
 
 import datasets
 import device
+from checkout import commit_at_start
 from errors import BAD_RESULT_STATUS, DISK_STATUS, TrainingFailed, UserError, disk_line, unknown
 from models import METHODS, preset
 from models.config import OPTIMIZERS, Adam, digest
 from models.cost import method_flops, step_flops
-from models.presets import CONFIGS
+from models.presets import CONFIGS, refuse_without_effect
 from shapes import image_shape
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
@@ -171,7 +172,7 @@ def _optimizer(args, config, prefix):
 
 def resolve(args, data):
     """Return the settings: the preset of (method, data set) and what the command line changes."""
-    config = preset(args.method, data.name, data.n)
+    config = preset(args.method, data.preset_name, data.n)
     changes = {name: getattr(args, name) for name in PLAIN if getattr(args, name) is not None}
     known = [f.name for f in dataclasses.fields(config)]
     for prefix in ("", "pretrain_"):
@@ -188,7 +189,9 @@ def resolve(args, data):
                 f"{flag} is not a setting of {args.method}; its settings: "
                 f"{', '.join(known) or 'none'}"
             )
-    return dataclasses.replace(config, **changes)
+    config = dataclasses.replace(config, **changes)
+    refuse_without_effect(args.method, config, changes)
+    return config
 
 
 def load_data(args):
@@ -283,9 +286,10 @@ def folder_of(args, data, config):
     """Return the run's folder: --save-dir, or one named after what the run is."""
     if args.save_dir is not None:
         return args.save_dir
-    key = digest(
-        [config.to_dict(), data.sha256, int(data.n_clusters), args.pretrained_weights], length=8
-    )
+    problem = [data.sha256, int(data.n_clusters)]
+    if data.source == "file" and data.name in datasets.DATASETS:
+        problem.append(data.source)
+    key = digest([config.identity_dict(), *problem, args.pretrained_weights], length=8)
     name = f"{args.method}-{data.name}-s{args.seed}-{key}"
     return os.path.join(ROOT, "results", "runs", name)
 
@@ -379,6 +383,7 @@ def main():
     """Run the command line; a user's mistake is one line and exit status 2."""
     early.over()
     args = parser().parse_args()
+    commit_at_start()
     try:
         return run(args)
     except UserError as error:

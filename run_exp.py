@@ -19,6 +19,7 @@ import datasets
 import distributed
 import ledger
 import main as single
+from checkout import commit_at_start
 from errors import DISK_STATUS, UserError, disk_line, unknown
 from models import METHODS
 from models.config import pretrain_key
@@ -32,6 +33,7 @@ from trials import conclude_groups
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
 RESULTS = os.path.join(ROOT, "results")
+OWN = os.path.join("own", "results.csv")  # in RESULTS: the rows of users' own files
 DEFAULT_METHODS = ("FcDEC-DA", "FcIDEC-DA", "FcDCN-DA", "ConvDEC-DA", "ConvIDEC-DA")
 DEFAULT_DATASETS = ("mnist", "mnist-test", "usps", "fmnist")
 FOR_MAIN = ("--seed", "--save-dir", "--dataset", "--method", "--data", "-t", "--test", "--weights",
@@ -63,10 +65,13 @@ def parser():
     )
     add("--gpus", type=float, metavar="X", help="GPUs a trial, with --ray (default: 1 if the "
         "cluster has any; 0.5 puts two trials on one)")  # fmt: skip
+    add("--results", metavar="FILE", help="keep the rows of this sweep in this CSV file (default: "
+        "results/results.csv, for files of your own results/own/results.csv)")  # fmt: skip
     add("--campaign", action="store_true", help="go on with configs/campaign; see --campaign -h")
     add("--dry-run", action="store_true", help="print the plan and stop")
     add("--tables", action="store_true",
-        help="run nothing: rebuild results.csv, the tables and docs/results.md")  # fmt: skip
+        help="run nothing: rebuild results.csv, the papers' tables and docs/results.md from all "
+        "runs on the data sets with names")  # fmt: skip
     add("--report", action="store_true",
         help="run nothing: write results/report.html, all results on one page")  # fmt: skip
     add("--maps", metavar="NAME", help="run nothing: write results/maps-NAME.png, t-SNE of a data "
@@ -260,23 +265,106 @@ def place_of(args, rest):
     )
 
 
-def settled():
-    """Bring results.csv up to date; a sweep goes on where that is impossible, and tells why."""
-    try:
-        ledger.update(os.path.join(RESULTS, "results.csv"), os.path.join(RESULTS, "runs"))
-    except UserError as error:
-        print(f"warning: {error}", file=sys.stderr)
+class Ledgers:
+    """The files that take a sweep's rows.
+
+    Those of users' own files never come into the tracked results.csv. None of a sweep's rows does
+    where the user names another file.
+
+    Parameters
+    ----------
+    trials : list of Trial
+    path : path, optional
+        The user's file.
+    """
+
+    def __init__(self, trials, path=None):
+        self.trials, self.path = trials, path
+        self.sources = {trial.source for trial in trials}
+
+    def update(self):
+        """Bring the files up to date and return {file: number of its rows}, and warnings.
+
+        UserError if a file is damaged or cannot be written.
+        """
+        if self.path is not None:
+            rows, warnings = [], []
+            for trial in self.trials:
+                if os.path.exists(os.path.join(trial.folder, "result.json")):
+                    found, more = ledger.collect(trial.folder)
+                    rows, warnings = rows + found, warnings + more
+            return {self.path: len(ledger.add(self.path, rows))}, warnings
+        counts, warnings = {}, []
+        for source in sorted(self.sources):
+            rows, warnings = update(source)
+            counts[file_of(source)] = len(rows)
+        return counts, warnings
+
+    def settled(self):
+        """Bring the files up to date; a sweep goes on where that is impossible, and tells why."""
+        try:
+            self.update()
+        except UserError as error:
+            print(f"warning: {error}", file=sys.stderr)
+
+    def close(self):
+        """Bring the files, and what is made of results.csv, up to date; say where the rows are."""
+        counts, warnings = self.update()
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        told = "; ".join(f"{n} rows in {os.path.relpath(path)}" for path, n in counts.items())
+        if self.path is None and "named" in self.sources:
+            ledger.write_tables(RESULTS)
+            told += f"; {os.path.relpath(os.path.join(RESULTS, 'tables.md'))} rewritten"
+        for source in sorted(self.sources):
+            some = [trial for trial in self.trials if trial.source == source]
+            for line in conclude_groups(some, data_of, choices_of(self.path or file_of(source))):
+                print(line)
+        print(told)
+
+
+def choices_of(path):
+    """Return the file of the choices beside a file of rows."""
+    folder, name = os.path.split(path)
+    stem = "" if name == "results.csv" else f"{os.path.splitext(name)[0]}-"
+    return os.path.join(folder, f"{stem}choices.csv")
+
+
+def file_of(source):
+    """Return the file of the rows of a kind of data, "named" or "file"."""
+    return os.path.join(RESULTS, "results.csv" if source == "named" else OWN)
+
+
+def update(source):
+    """Add all runs on a kind of data, "named" or "file", to its file, as `ledger.update`."""
+    own = source == "file"
+    return ledger.update(file_of(source), os.path.join(RESULTS, "runs"), own)
+
+
+def rebuild():
+    """Bring both files up to date and return (rows of results.csv, of the own one, warnings).
+
+    Rows of users' files that an earlier sweep put into results.csv move to the other one.
+    """
+    ledger.move_own(file_of("named"), file_of("file"))
+    rows, warnings = update("named")
+    own = []
+    if os.path.exists(file_of("file")) or any(
+        ledger.source(row) == "file" for row in ledger.collect(os.path.join(RESULTS, "runs"))[0]
+    ):
+        own, _ = update("file")
+    return rows, own, warnings
 
 
 def publish():
     """Rebuild results.csv, the tables and docs/results.md from the rows; print warnings."""
-    rows, warnings = ledger.update(
-        os.path.join(RESULTS, "results.csv"), os.path.join(RESULTS, "runs")
-    )
+    rows, own, warnings = rebuild()
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     ledger.write_tables(RESULTS)
     ledger.update_readme(os.path.join(ROOT, "docs", "results.md"), rows, ledger.read_paper())
+    if own:
+        print(f"{len(own)} rows of your own files in {os.path.relpath(file_of('file'))}")
     print(f"{len(rows)} rows in results/results.csv; results/tables.md, docs/results.md rewritten")
 
 
@@ -284,7 +372,7 @@ def write_report():
     """Rebuild results.csv and write the report; print warnings."""
     from reporting import page
 
-    ledger.update(os.path.join(RESULTS, "results.csv"), os.path.join(RESULTS, "runs"))
+    rebuild()
     path, warnings = page.write(RESULTS)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -304,8 +392,10 @@ def run(argv):
         print(os.path.relpath(maps.write(RESULTS, args.maps)))
         return 0
     if args.tables or args.report:
+        flag = "--tables" if args.tables else "--report"
+        if args.results is not None:
+            raise UserError(f"--results {args.results}: expected it with a sweep, not with {flag}")
         if rest:
-            flag = "--tables" if args.tables else "--report"
             raise UserError(f"{rest[0]!r}: {flag} takes no further options")
         os.makedirs(os.path.join(RESULTS, "runs"), exist_ok=True)
         if args.tables:
@@ -323,11 +413,10 @@ def run(argv):
         print("0 trials")
         return 2 if complaints else 0
     os.makedirs(os.path.join(RESULTS, "runs"), exist_ok=True)
-    ledger.update(os.path.join(RESULTS, "results.csv"), os.path.join(RESULTS, "runs"))  # or refuse
-    failed = Sweep(trials, place_of(args, rest), args.retries, settled).run()
-    publish()
-    for line in conclude_groups(trials, data_of, os.path.join(RESULTS, "choices.csv")):
-        print(line)
+    ledgers = Ledgers(trials, args.results)
+    ledgers.update()  # or refuse
+    failed = Sweep(trials, place_of(args, rest), args.retries, ledgers.settled).run()
+    ledgers.close()
     if failed:
         print(f"{len(failed)} failed: {'; '.join(failed)}", file=sys.stderr)
     return 2 if complaints else 1 if failed else 0
@@ -336,6 +425,7 @@ def run(argv):
 def main():
     """Run the command line; a user's mistake is one line and exit status 2."""
     early.over()
+    commit_at_start()
     try:
         return run(sys.argv[1:])
     except UserError as error:

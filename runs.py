@@ -16,8 +16,6 @@ import math
 import os
 import platform
 import resource
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +26,8 @@ import numpy as np
 
 import health
 import metrics
+from checkout import commit_at_start
+from datasets import DATASETS, PROBLEMS
 from errors import FolderInUse, UserError
 from models import build, class_of
 from models.config import Settings, digest
@@ -63,15 +63,22 @@ class Run:
     def overrides(self):
         """Return the settings that are not the paper's, as "name=value" words."""
         mine = self.config.to_dict()
-        paper = preset(self.method, self.data.name, self.data.n).to_dict()
+        paper = preset(self.method, self.data.preset_name, self.data.n).to_dict()
         words = [f"{name}={_short(mine[name])}" for name in mine if mine[name] != paper.get(name)]
+        if self.data.named and self.data.n_clusters != PROBLEMS[self.data.name][0]:
+            words.append(f"n_clusters={self.data.n_clusters}")
         if self.pretrained_weights is not None:
             words.append(f"pretrained_weights={_file_hash(self.pretrained_weights)}")
         return " ".join(words)
 
 
 def identity(method, data, seed, config, pretrained_weights=None):
-    """Return what decides a run's result, as plain data."""
+    """Return what decides a run's result, as plain data.
+
+    A user's file is told apart from the data set whose name it has: its labels, which no hash
+    holds, may be others.
+    """
+    clash = not data.named and data.name in DATASETS
     return {
         "method": method,
         "dataset": data.name,
@@ -79,9 +86,9 @@ def identity(method, data, seed, config, pretrained_weights=None):
         "k": int(data.n_clusters),
         "seed": seed,
         "data_hash": data.sha256[:16],
-        "config": config.to_dict(),
+        "config": config.identity_dict(),
         "pretrained_weights": _file_hash(pretrained_weights) if pretrained_weights else None,
-    }
+    } | ({"source": "file"} if clash else {})
 
 
 def about(identity):
@@ -90,7 +97,8 @@ def about(identity):
     columns = {
         name: identity[name] for name in ("method", "dataset", "n", "k", "seed", "data_hash")
     }
-    return columns | {"config_hash": digest(config)}
+    versions = {name: config.get(name, 1) for name in ("protocol", "pretrain_protocol")}
+    return columns | {"config_hash": digest(config)} | versions
 
 
 def now():
@@ -246,13 +254,13 @@ def _claim(run, overwrite):
             theirs = {}
         theirs = theirs if isinstance(theirs, dict) else {}
         if theirs != mine and not overwrite:
-            keys = [k for k in mine if theirs.get(k) != mine[k]]
+            keys = [k for k in mine | theirs if theirs.get(k) != mine.get(k)]
             if keys == ["config"]:
                 there, here = theirs["config"], mine["config"]
                 keys = [f"{k} {there.get(k)} there, {here.get(k)} here" for k in here | there
                         if there.get(k) != here.get(k)]  # fmt: skip
             else:
-                keys = [f"{k} {theirs.get(k)!r} there, {mine[k]!r} here" for k in keys
+                keys = [f"{k} {theirs.get(k)!r} there, {mine.get(k)!r} here" for k in keys
                         if k != "config"]  # fmt: skip
             raise UserError(
                 f"{run.folder!r} holds another run ({'; '.join(keys)}): choose another --save-dir, "
@@ -313,6 +321,7 @@ def execute(run, show=True, overwrite=False, command=""):
     TrainingFailed
         If the loss becomes NaN or infinite.
     """
+    commit_at_start()  # main.py has asked before: this is for others
     make_folder(run.folder)
 
     def in_use():
@@ -377,7 +386,7 @@ def _keep(run, model, monitor, command, seconds):
 
 def describe(run, model, command, seconds):
     """Return a run's row: scores, settings, time, machine, versions."""
-    row = about(run.identity()) | {"status": "ok"}
+    row = about(run.identity()) | {"status": "ok", "source": run.data.source}
     if run.data.y is not None:
         row |= metrics.scores(run.data.y, model.labels_)
     if run.data.y is not None and run.config.deep:
@@ -405,7 +414,7 @@ def describe(run, model, command, seconds):
         "keras": version("keras"),
         "scikit_learn": version("scikit-learn"),
         "numpy": np.__version__,
-        "commit": git_commit(),
+        "commit": commit_at_start(),
         "command": command,
         "finished": now(),
     }
@@ -422,18 +431,3 @@ def version(package):
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return ""
-
-
-def git_commit():
-    """Return the checkout's commit, with "-dirty" if files differ from it; "" outside git."""
-    here = os.path.dirname(os.path.abspath(__file__))
-    if shutil.which("git") is None:
-        return ""
-    try:
-        command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-        done = subprocess.run(
-            command, cwd=here, capture_output=True, text=True, timeout=20, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip()

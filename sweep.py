@@ -48,6 +48,11 @@ class Trial:
         folders = ["--save-dir", folder or self.folder, "--cache-dir", cache_dir or self.cache_dir]
         return [*self.words, *folders, "--quiet"]
 
+    @property
+    def source(self):
+        """Where its data come from, as `datasets.Dataset.source`."""
+        return "file" if "--data" in self.words else "named"
+
     def waits_for_weights(self):
         """Whether its pretraining is still to be done."""
         return self.weights is not None and not os.path.exists(self.weights)
@@ -167,7 +172,8 @@ def fail(trial, why, stderr=""):
     Not if another sweep is at the trial or has done it.
     """
     command = "python main.py " + shlex.join(trial.command())
-    failure = {"status": "failed", "reason": why, "command": command, "finished": now()}
+    failure = {"status": "failed", "reason": why, "command": command, "finished": now(),
+               "source": trial.source}  # fmt: skip
     with contextlib.suppress(OSError):
         os.makedirs(trial.folder, exist_ok=True)
         lock = try_lock(os.path.join(trial.folder, "lock"))

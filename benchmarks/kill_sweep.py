@@ -136,10 +136,12 @@ def finish(project, words, log):
         raise RuntimeError(f"run_exp.py ended with {code}")
 
 
-def rows(project):
+def rows(project, varies=VARIES):
     """Return a sweep's rows, without what differs from time to time."""
-    table = pd.read_csv(project / "results" / "results.csv")
-    return table[[name for name in table if not name.startswith(VARIES)]]
+    files = ("results.csv", "own/results.csv")  # of data sets with names, and of users' files
+    paths = [project / "results" / name for name in files]
+    table = pd.concat([pd.read_csv(p) for p in paths if p.exists()], ignore_index=True)
+    return table[[name for name in table if not name.startswith(varies)]]
 
 
 def log_rows(folder):
@@ -202,7 +204,7 @@ def demonstrate(folder, words, kills, rng):
         seconds = time.monotonic() - begin
         print(f"undisturbed: {seconds:.0f} s, {progress(reference)}", flush=True)
         project = copy_project(folder / "killed")
-        work = sum(pd.read_csv(reference / "results" / "results.csv").seconds_total)
+        work = sum(rows(reference, VARIES[1:]).seconds_total)
         longest = work / kills  # so that the last kill, too, meets a sweep at work
         count = killed(project, words, [rng.uniform(0, longest) for _ in range(kills)], log)
         finish(project, words, log)

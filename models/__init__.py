@@ -11,7 +11,7 @@ from inspect import signature
 import device
 from errors import UserError, unknown
 from models.config import Config
-from models.presets import CONFIGS, preset
+from models.presets import CONFIGS, preset, refuse_without_effect
 
 CLASSES = {  # settings -> (module, class); the others are models.dec's
     "ASPCConfig": ("models.aspc", "ASPC"),
@@ -73,7 +73,8 @@ def build(method, n_clusters, *, dataset=None, n=None, config=None, random_state
     Raises
     ------
     UserError
-        If the method or a setting is unknown, or a value is out of range.
+        If the method or a setting is unknown, a value is out of range, or alpha is given for a
+        method without a reconstruction term.
 
     Examples
     --------
@@ -88,10 +89,9 @@ def build(method, n_clusters, *, dataset=None, n=None, config=None, random_state
     for name in others:
         if name not in known:
             raise UserError(unknown("setting", name, sorted(names | known)))
-    return cls(
-        n_clusters, dataclasses.replace(config, **changes), method=method,
-        random_state=random_state, **others,
-    )  # fmt: skip
+    config = dataclasses.replace(config, **changes)
+    refuse_without_effect(method, config, changes.keys() & {"alpha"})  # a term of the loss
+    return cls(n_clusters, config, method=method, random_state=random_state, **others)
 
 
 def load(path):

@@ -248,7 +248,7 @@ class DeepClusterer(Estimator):
         """Return a digest of what decides the clustering phase, pretrained weights included."""
         start = [hash_array(np.asarray(v)) for v in self._variables(further=False)]
         return digest([
-            self.method, self.config.to_dict(), int(self.n_clusters), int(self.random_state),
+            self.method, self.config.identity_dict(), int(self.n_clusters), int(self.random_state),
             self._data_hash, start,
         ])  # fmt: skip
 

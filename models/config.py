@@ -54,6 +54,11 @@ class Settings:
     pretrains = False  # whether it starts from an auto-encoder that runs can share
     parallel = False  # whether its threads train members side by side, a thread each
     logged = ()  # what it logs besides runs.LOG_COLUMNS
+    # Versions of what the code does with these settings. To be raised when the same settings, data
+    # and seed give another result than before: `pretrain_protocol` if pretrained weights change,
+    # else `protocol`. No fields: 1 leaves keys and hashes as they were before there were versions.
+    protocol = 1
+    pretrain_protocol = 1
 
     def _flag(self, name):
         if not isinstance(getattr(self, name), bool):
@@ -107,6 +112,15 @@ class Settings:
         """Return plain data that JSON can hold; the inverse of `from_dict`."""
         data = dataclasses.asdict(self)
         return {name: list(v) if isinstance(v, tuple) else v for name, v in data.items()}
+
+    def versions(self):
+        """Return {name: version} of the protocols above 1."""
+        found = {name: getattr(self, name) for name in ("protocol", "pretrain_protocol")}
+        return {name: version for name, version in found.items() if version > 1}
+
+    def identity_dict(self):
+        """Return what hashes and the identity of a run hold: `to_dict` and `versions`."""
+        return self.to_dict() | self.versions()
 
     @classmethod
     def from_dict(cls, data):
@@ -417,6 +431,8 @@ def pretrain_key(config, shape, data_hash, seed, n_clusters=None):
     about = config.pretrain_dict() | {"shape": list(shape), "data": data_hash, "seed": int(seed)}
     if config.pretrains_clusters:
         about["k"] = int(n_clusters)
+    if config.pretrain_protocol > 1:
+        about["protocol"] = config.pretrain_protocol
     return digest(about), about
 
 

@@ -22,13 +22,15 @@ class DEC(DeepClusterer):
     """Deep embedded clustering (Xie et al., ICML 2016): KL(P || Q) on encoder and centres.
 
     P is computed from all clean samples every `update_interval` steps (DEC-DA, eqs. 7-9).
-    Centres are trained.
+    Centres are trained. With alpha > 0 it is improved DEC (IDEC; Guo et al., IJCAI 2017), which
+    keeps reconstructing its input.
     """
 
     shuffle = False  # contiguous batches in data order, as released
 
     def trained(self):
-        return self.encoder.trainable_variables + [self.centers]
+        decoder = self.decoder.trainable_variables if self.config.alpha else []
+        return self.encoder.trainable_variables + [self.centers] + decoder
 
     def target_specs(self, n):
         return {"p": ((n, self.n_clusters), "float32")}
@@ -38,29 +40,18 @@ class DEC(DeepClusterer):
         return np.argmax(q, axis=1), {"p": target_distribution(q)}, {}
 
     def loss_weights(self):
-        return {"kl": self.config.beta}
-
-    def loss(self, x, targets):
-        q = soft_assignment(self.encoder(x), self.centers)  # (b, k)
-        return {"kl": kl_divergence(targets["p"], q)}
-
-
-class IDEC(DEC):
-    """Improved DEC (Guo et al., IJCAI 2017): DEC that keeps reconstructing its input."""
-
-    def trained(self):
-        return super().trained() + self.decoder.trainable_variables
-
-    def loss_weights(self):
-        return {"kl": self.config.beta, "reconstruction": self.config.alpha}
+        weights = {"kl": self.config.beta, "reconstruction": self.config.alpha}
+        return {name: weights[name] for name in weights if name == "kl" or weights[name]}
 
     def loss(self, x, targets):
         z = self.encoder(x)
-        q = soft_assignment(z, self.centers)
-        return {
-            "kl": kl_divergence(targets["p"], q),
-            "reconstruction": mean_squared_error(x, self.decoder(z)),
-        }
+        losses = {"kl": kl_divergence(targets["p"], soft_assignment(z, self.centers))}
+        if self.config.alpha:
+            losses["reconstruction"] = mean_squared_error(x, self.decoder(z))
+        return losses
+
+
+IDEC = DEC  # the published name for alpha > 0
 
 
 class DCN(DeepClusterer):

@@ -135,7 +135,7 @@ class Ensemble(Estimator):
         self._build(x.shape[1:])
         data = tf.constant(x.reshape(len(x), -1))
         self._identity = digest(
-            [self.method, self.config.to_dict(), int(self.n_clusters), int(self.random_state),
+            [self.method, self.config.identity_dict(), int(self.n_clusters), int(self.random_state),
              hash_array(x)]
         )  # fmt: skip
         self.seconds_, self.step_seconds_ = {}, {}

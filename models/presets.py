@@ -86,7 +86,9 @@ CONFIGS |= {
     # Without the prior nothing keeps the encoder's own noise from vanishing: the paper's noise.
     "ConvAE+RS": replace(CONVAE, mutual=0.0, prior=0.0, psi="multiplicative"),
     "ConvAE+MI+RS": CONVAE,
-    "DSCDAN": DSCDANConfig(),
+    "DSCDAN": DSCDANConfig(head_starts=1),
+    # Not in the paper: of five starts of the head the one with the lowest spectral loss.
+    "DSCDAN-restarts": DSCDANConfig(head_starts=5),
     # The released code: filters, weights of both stages, graph, labels; see docs/methods/dscdan.md.
     "DSCDAN-code": DSCDANConfig(
         filters=(32, 32, 64, 64), original=2.5, relative=5.0, mutual=0.01, prior=1.0,
@@ -179,3 +181,61 @@ def preset(method, dataset=None, n=None):
     elif isinstance(config, PretrainConfig) and dataset == "digits":
         config = replace(config, pretrain_epochs=DIGITS_EPOCHS)
     return config
+
+
+def without_effect(method, config):
+    """Return {setting: why} of the settings that change nothing for a method under a config.
+
+    They are in the config, and in its hash, because methods share records of settings.
+    """
+    c = config
+    found = {}
+
+    def none(names, why, unless=False):
+        for name in () if unless else names.split():
+            found.setdefault(name, why)
+
+    if isinstance(c, PretrainConfig):
+        stages = c.aug_pretrain or getattr(c, "aug_cluster", False)
+        none("shift shift_pixels rotation center", "no stage is augmented", stages)
+        none("shift", f"shift_pixels={c.shift_pixels:g} takes its place" if c.shift_pixels
+             is not None else "", c.shift_pixels is None)  # fmt: skip
+        none("center", "there is no rotation", c.rotation)
+    if isinstance(c, Config) and (isinstance(c, ASPCConfig) or "DCN" in method):
+        none("alpha", "its loss has no reconstruction term")
+    if isinstance(c, ASPCConfig):
+        none("selection", "every sample is selected", c.self_paced)
+        none("selection", "the cluster stage is not augmented", c.aug_cluster)
+        none("n_init", f"init={c.init}, not k-means", c.init == "k-means")
+    if isinstance(c, DualConfig):
+        noisy = [c.relative, c.mutual, c.code == "draw"]
+        if isinstance(c, DSCDANConfig):
+            noisy += [c.cluster_relative, c.cluster_mutual, c.compare == "noisy"]
+        none("psi psi_variance", "no loss sees noisy codes", any(noisy))
+        none("psi_variance", f"psi={c.psi}", c.psi == "multiplicative")
+        none("pairs train_discriminators", "mutual=0", c.mutual)
+        none("prior_of", "prior=0", c.prior)
+    if isinstance(c, DSCDANConfig):
+        none("head_starts", "spectral_steps=0", c.spectral_steps)
+        none("scale_neighbor", f"sigma={c.sigma} takes its place", c.sigma is None)
+        none("class_means", "cluster_prior=0", c.cluster_prior)
+    if isinstance(c, SpectralNetConfig):
+        none("siamese siamese_neighbors siamese_batch siamese_patience", "siamese_epochs=0",
+             c.siamese_epochs)  # fmt: skip
+        none("scale_neighbor", f"sigma={c.sigma} takes its place", c.sigma is None)
+    if isinstance(c, KingdraConfig):
+        none("epochs high low confidence", "there are no pseudo-labels", c.pseudo_labels)
+        none("vote alignment", "there is one member", c.members > 1)
+        none("mi_mu", "clustering_loss=dot", c.clustering_loss == "im")
+    if isinstance(c, IMSATConfig):
+        none("power_iterations xi", f"perturbation={c.perturbation}", c.perturbation == "vat")
+    return found
+
+
+def refuse_without_effect(method, config, names):
+    """Raise UserError if one of the settings that somebody has chosen changes nothing."""
+    found = without_effect(method, config)
+    for name in names:
+        if name in found:
+            flag = "--" + name.replace("_", "-")
+            raise UserError(f"{flag} has no effect for {method}: {found[name]}")

@@ -38,6 +38,7 @@ class Group:
     dataset: str
     data_hash: str
     k: str
+    source: str  # as datasets.Dataset.source
     method: str
     overrides: str
     runs: dict = field(default_factory=dict)  # seed -> row, in order of seeds
@@ -46,7 +47,12 @@ class Group:
     @property
     def problem(self):
         """What is clustered: groups that agree in it can be compared."""
-        return self.dataset, self.data_hash, self.k
+        return self.dataset, self.data_hash, self.k, self.source
+
+    @property
+    def published(self):
+        """Whether published scores are of this problem."""
+        return ledger.is_published(next(iter(self.runs.values())))
 
     @property
     def name(self):
@@ -64,23 +70,27 @@ def groups(rows, folders):
     Parameters
     ----------
     rows : list of rows
-        From the ledger; those with status ok count, of a seed's the last to finish.
+        From the ledger; those with status ok count, of a seed's that of the newest protocol, and
+        of these the last to finish.
     folders : dict
         Run folder -> its row; a folder stands for the row that it equals.
     """
     where = {tuple(sorted(row.items())): folder for folder, row in folders.items()}
     found = {}
-    for row in sorted(ledger.merge(rows), key=lambda row: row["finished"]):
+    for row in sorted(
+        ledger.merge(rows), key=lambda row: (sum(ledger.protocol(row)), row["finished"])
+    ):
         if row["status"] == "ok":
-            key = tuple(row[name] for name in ("dataset", "data_hash", "k", "method", "overrides"))
+            problem = row["dataset"], row["data_hash"], row["k"], ledger.source(row)
+            key = *problem, row["method"], row["overrides"]
             found.setdefault(key, {})[int(row["seed"])] = row
     shown, left_out, settings = [], [], {}
-    for key in sorted(found, key=lambda key: (*key[:4], len(key[4].split()), key[4])):
+    for key in sorted(found, key=lambda key: (*key[:5], len(key[5].split()), key[5])):
         runs = dict(sorted(found[key].items()))
         places = {seed: where.get(tuple(sorted(row.items()))) for seed, row in runs.items()}
         group = Group(*key, runs, {seed: place for seed, place in places.items() if place})
-        settings[key[:4]] = settings.get(key[:4], 0) + 1
-        if settings[key[:4]] <= EACH:
+        settings[key[:5]] = settings.get(key[:5], 0) + 1
+        if settings[key[:5]] <= EACH:
             shown.append(group)
         else:
             left_out.append(f"{group.name} on {group.dataset}")
@@ -228,7 +238,8 @@ class Clusters:
     @property
     def data(self):
         """The data set, if it is the one that was clustered."""
-        n, data = len(self.labels), _data(self.row["dataset"])
+        own = ledger.source(self.row) == "file"
+        n, data = len(self.labels), _data("" if own else self.row["dataset"])
         if not data.sha256.startswith(self.row["data_hash"]):
             raise Absent(f"the {data.name} found on this machine is not the data of the run")
         if data.n != n:

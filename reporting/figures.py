@@ -65,7 +65,7 @@ def published_acc(group, paper):
     """Return (value, text) of the first published ACC of a group at the paper's settings."""
     same = (paper.method == group.method) & (paper.dataset == group.dataset)
     cells = paper[same & (paper.metric == "acc") & (paper.variant == "")]
-    if group.overrides or cells.empty:
+    if group.overrides or cells.empty or not group.published:
         return None
     return float(cells.value.iloc[0]), cells.printed.iloc[0]
 

@@ -20,10 +20,11 @@ COLUMNS = 4
 def panels(rows, folders, dataset):
     """Return ({panel: codes (n, z)}, {panel: why it is empty}, y (n,)) of a data set's runs.
 
+    Runs on a user's own file of that name, or with another K, are not among them.
     Of a method's runs the one nearest to the paper's settings, and of these the lowest seed: no
     score decides. y are the classes, or of unlabelled data the clusters of the last method.
     """
-    found, _ = evidence.groups(rows, folders)
+    found, _ = evidence.groups(filter(ledger.is_published, rows), folders)
     groups = {}
     for group in found:
         if group.dataset == dataset and group.folders:

@@ -194,7 +194,8 @@ class Report:
         for group in self.groups:
             problems.setdefault(group.problem, []).append(group)
         for i, groups in enumerate(problems.values()):
-            parts[f"data-{i}"] = (groups[0].dataset, self.problem(f"data-{i}", groups))
+            own = ", your own file" if groups[0].source == "file" else ""
+            parts[f"data-{i}"] = (groups[0].dataset + own, self.problem(f"data-{i}", groups))
         if self.rows:
             parts["runs"] = ("All runs", runs)
         links = (tag("a", escape(title), href=f"#{name}") for name, (title, _) in parts.items())
@@ -226,9 +227,12 @@ HEAD = """<!doctype html>
 
 
 def write(results_dir, paper=None):
-    """Write report.html from results.csv and the run folders; return (its path, warnings)."""
+    """Write report.html from results.csv and the run folders; return (its path, warnings).
+
+    Rows of users' own files, own/results.csv, have sections of their own and no published number.
+    """
     folder = Path(results_dir)
-    rows = ledger.read_rows(folder / "results.csv")
+    rows = [row for name in (".", "own") for row in ledger.read_rows(folder / name / "results.csv")]
     folders, warnings = ledger.folders(folder / "runs")
     choices = read_choices(folder / "choices.csv")
     page = Report(rows, folders, ledger.read_paper() if paper is None else paper, choices)

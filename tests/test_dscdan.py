@@ -371,7 +371,10 @@ def test_the_presets_are_the_papers():
     assert (c.psi, c.pairs, c.train_discriminators, c.n_neighbors, c.sigma) == (
         "reparameterised", "input", True, 3, None)  # fmt: skip
     assert c.head == (1024, 1024, 512) and c.update_interval == 100
-    assert (c.spectral_steps, c.head_starts) == (300, 5)  # ours
+    assert (c.spectral_steps, c.head_starts) == (300, 1)
+    assert preset("DSCDAN-restarts", "usps") == dataclasses.replace(
+        preset("DSCDAN", "usps"), head_starts=5
+    )
     assert preset("ConvAE+RS", "usps").psi == "multiplicative"  # without the prior's hold on std
     assert preset("DSCDAN", "usps", 9298).filters == (16, 32)
     assert preset("DSCDAN", "ytf", 10000).kernel == 5

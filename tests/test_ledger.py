@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import ledger
-from datasets import DATASETS
+from datasets import DATASETS, PROBLEMS
 from errors import UserError
 from ledger import COLUMNS, merge, read_paper, read_rows, tables, update, verdict
 from models import METHODS
@@ -22,10 +22,12 @@ ROOT = Path(ledger.__file__).resolve().parent
 
 
 def record(method="FcDEC", dataset="usps", seed=0, **others):
-    """A run's result.json."""
+    """A run's result.json, on the samples and with the number of classes that papers have."""
+    k, data_hash = PROBLEMS.get(dataset, (10, "d0"))
     return {
-        "method": method, "dataset": dataset, "seed": seed, "status": "ok", "acc": 0.9,
-        "nmi": 0.8, "config_hash": "c0", "data_hash": "d0", "finished": "2025-01-01T00:00:00+00:00",
+        "method": method, "dataset": dataset, "seed": seed, "status": "ok", "acc": 0.9, "k": k,
+        "nmi": 0.8, "config_hash": "c0", "data_hash": data_hash or "d0", "source": "named",
+        "finished": "2025-01-01T00:00:00+00:00",
     } | others  # fmt: skip
 
 
@@ -383,23 +385,31 @@ def test_paper_notes(paper):
 
 
 @pytest.mark.parametrize(
-    ("mean", "std", "value", "spread", "expected"),
+    ("mean", "std", "count", "value", "spread", "trials", "expected"),
     [
-        (0.981, None, 0.980, None, "better"),
-        (0.980, 0.1, 0.980, None, "within"),  # equal is not better
-        (0.980, None, 0.985, None, "within"),  # by 0.005, the room that is always given
-        (0.9799, None, 0.985, None, "short"),
-        (0.960, 0.02, 0.980, None, "within"),
-        (0.9599, 0.02, 0.980, 0.01, "short"),
-        (0.959, 0.08, 0.980, None, "short"),  # a wide spread of ours is no excuse
-        (0.960, 0.001, 0.980, 0.02, "within"),
-        (0.996, None, 0.990, 0.1, "better"),
+        (0.980, 0.001, 5, 0.980, None, 5, "met"),
+        (0.985, 0.001, 5, 0.980, None, 5, "met"),  # by 0.005, the room that is always given
+        (0.9851, 0.001, 5, 0.980, None, 5, "above"),
+        (0.9749, 0.001, 5, 0.980, None, 5, "short"),
+        (0.970, None, 1, 0.980, None, 5, "met"),  # one seed has 0.01
+        (0.9699, None, 1, 0.980, None, 5, "short"),
+        (0.958, None, 1, 0.980, 0.02, 5, "short"),  # sqrt(.02^2 + .02^2 / 5) = .02191
+        (0.9581, None, 1, 0.980, 0.02, 5, "met"),
+        (0.972, 0.02, 9, 0.980, 0.01, 5, "met"),  # sqrt(.02^2 / 9 + .01^2 / 5) = .00803
+        (0.9719, 0.02, 9, 0.980, 0.01, 5, "short"),
+        (0.9659, 0.02, 2, 0.980, None, 5, "met"),  # .02 / sqrt(2) = .01414
+        (0.9658, 0.02, 2, 0.980, None, 5, "short"),
+        (0.9658, 0.09, 2, 0.980, None, 5, "short"),  # a wide spread of ours is no excuse
+        (0.9174, 0.0862, 2, 0.980, None, 5, "short"),  # FcDEC-DA's two seeds on USPS
+        (0.93, 0.001, 5, 0.98, 0.1, 5, "short"),  # the paper's: .1 / sqrt(5) = .0447
+        (0.94, 0.001, 5, 0.98, 0.1, 5, "met"),
+        (0.94, 0.001, 5, 0.98, 0.1, 10, "short"),
     ],
-)
-def test_verdict(mean, std, value, spread, expected):
+)  # fmt: skip
+def test_verdict(mean, std, count, value, spread, trials, expected):
     nan = float("nan")
     std, spread = (nan if number is None else number for number in (std, spread))
-    assert verdict(mean, std, value, spread) == expected
+    assert verdict(mean, std, count, value, spread, trials) == expected
 
 
 def test_table_of_made_up_runs(paper):
@@ -421,9 +431,9 @@ def test_table_of_made_up_runs(paper):
         ("mnist", "nmi", "ours"),
     ]
     ours = table.loc["ConvDEC-DA"]["usps"]
-    assert list(ours["acc"]) == ["0.9820 ± 0.0035 (3)", "0.987", "-0.0050", "within"]
-    assert list(ours["nmi"]) == ["0.9700 ± 0.0000 (3)", "0.962", "+0.0080", "better"]
-    assert list(table.loc["FcDEC-DA"]["usps"]["acc"]) == ["0.9700 (1)", "0.980", "-0.0100", "short"]
+    assert list(ours["acc"]) == ["0.9820 ± 0.0035 (3)", "0.987", "-0.0050", "met"]
+    assert list(ours["nmi"]) == ["0.9700 ± 0.0000 (3)", "0.962", "+0.0080", "above"]
+    assert list(table.loc["FcDEC-DA"]["usps"]["acc"]) == ["0.9700 (1)", "0.980", "-0.0100", "met"]
     assert list(table.loc["FcDEC-DA"]["usps"]["nmi"]) == ["", "0.945", "", ""]
     assert list(table.loc["RCC"]["usps"]["nmi"]) == [""] * 4  # no such cell
     # k-means, SC-Ncut, SC-LS, AC-GDL and the five methods
@@ -470,7 +480,7 @@ def test_kmeans_on_the_shared_autoencoder(paper):
     assert "AE+k-means-DA | usps | 0.9300 |" in ledger.readme_block(rows, paper)
     table = tables(rows, paper, "decda-5")["usps"]["acc"]
     assert list(table.ours) == ["0.7100 (1)", "", "0.9300 (1)"]
-    assert list(table.verdict) == ["better", "", "short"]
+    assert list(table.verdict) == ["met", "", "met"]
 
 
 def test_baselines_beside_the_papers(paper):

@@ -16,7 +16,7 @@ from errors import TrainingFailed, UserError
 from metrics import acc
 from models import METHODS as EVERY
 from models import base as base_module
-from models import build, load, preset
+from models import build, dec, load, preset
 from models.base import CLUSTER
 from models.config import SGD, Adam
 from models.monitor import Monitor
@@ -394,6 +394,21 @@ def test_data_is_left_as_it_was(x, eager):
     copy = x.copy()
     make("FcIDEC-DA", maxiter=1).fit(copy)
     assert np.array_equal(copy, x)
+
+
+@pytest.mark.parametrize(("name", "other"), [("FcDEC", "FcIDEC"), ("ConvDEC-DA", CONV)])
+def test_IDEC_is_DEC_with_alpha(fitted, x, name, other):
+    """Bit for bit: --alpha acts on DEC, and without it IDEC does not reconstruct."""
+    assert dec.IDEC is dec.DEC
+    for method, like in ((name, fitted(other)), (other, fitted(name))):
+        c = like.config
+        model = make(method, alpha=c.alpha, beta=c.beta, optimizer=c.optimizer).fit(x)
+        assert np.array_equal(model.labels_, like.labels_)
+        assert np.array_equal(model.transform(x), like.transform(x))
+        assert set(model.loss_weights()) == {"kl"} | ({"reconstruction"} if c.alpha else set())
+    half = make(name, alpha=0.5).fit(x)
+    assert half.loss_weights() == {"kl": half.config.beta, "reconstruction": 0.5}
+    assert not np.array_equal(half.transform(x), fitted(name).transform(x))
 
 
 def test_without_shift_and_rotation_DA_changes_nothing(fitted, x):

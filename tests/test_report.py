@@ -27,7 +27,7 @@ import report
 import run_exp
 from ledger import as_row
 from models.storage import save_arrays
-from reporting import charts, evidence, figures
+from reporting import charts, evidence, figures, maps
 from reporting import page as html_page
 from reporting.evidence import Absent, Damaged, confusion, history, spread
 
@@ -72,10 +72,11 @@ class Page(HTMLParser):
 
 def row(**changes):
     """A row of results.csv."""
+    known = datasets.PROBLEMS.get(changes.get("dataset"), (10, HASH))[1]
     fields = {
         "method": "ConvDEC-DA", "dataset": "digits", "n": 1797, "k": 10, "seed": 0, "status": "ok",
         "acc": 0.75, "nmi": 0.5, "ari": 0.25, "seconds_pretrain": 100, "seconds_initialize": 1,
-        "seconds_cluster": 50, "seconds_total": 151, "data_hash": HASH, "config_hash": "a",
+        "seconds_cluster": 50, "seconds_total": 151, "data_hash": known, "config_hash": "a",
         "finished": "2026-01-02T03:04:05+00:00",
     }  # fmt: skip
     return as_row(fields | changes)
@@ -261,9 +262,9 @@ def test_hostile_names_are_text(results):
         told |= {name: HOSTILE for name in ("dataset", "overrides", "device", "commit", "method")}
         (folder / "result.json").write_text(json.dumps(told))
     (results / "results.csv").unlink()
-    rows, _ = ledger.update(results / "results.csv", results / "runs")
+    rows, _ = ledger.update(results / "own" / "results.csv", results / "runs", own=True)
     failed = row(status="failed", reason=HOSTILE, dataset=HOSTILE)
-    ledger.write_text(results / "results.csv", ledger._csv_text([*rows, failed]))
+    ledger.write_text(results / "own" / "results.csv", ledger._csv_text([*rows, failed]))
     page, _ = written(results)
     assert not page.all("script")
     assert page.text().count(HOSTILE) > 10
@@ -358,12 +359,54 @@ def test_data_that_cannot_be_had(results, monkeypatch):
             path.write_text(json.dumps(line))
         (results / "results.csv").unlink()
         ledger.update(results / "results.csv", results / "runs")
+        ledger.update(results / "own" / "results.csv", results / "runs", own=True)
         monkeypatch.delenv(datasets.ENVIRONMENT, raising=False)
         monkeypatch.setattr(datasets, "_places", lambda data_dir: iter(()))
         page, warnings = written(results)
         said = [e.text for e in page.all("p", class_="absent")]
         assert said == [f"No confusion matrix, no image sheet: {why}."] and warnings == []
         assert page.all("svg", class_="map")
+
+
+def test_a_users_file_has_a_section_and_no_published_number(results):
+    """Also one of a data set's name and samples: its labels may be others."""
+    rows = ledger.read_rows(results / "results.csv")
+    own = [row(method="FcDEC-DA", dataset="usps", acc=0.99, source="file")]
+    own.append(row(method="FcDEC-DA", dataset="mine", acc=0.5, source="file", data_hash="b"))
+    ledger.add(results / "own" / "results.csv", own)
+    page, _ = written(results)
+    titles = [e.text for e in page.all("h2")]
+    assert titles[-4:] == ["digits", "mine, your own file", "usps, your own file", "All runs"]
+    assert "0.9900 (1)" in page.text()
+    assert not page.all("article", id="table-decda-2")
+    groups, _ = evidence.groups([*rows, *own, row(method="FcDEC-DA", dataset="usps")], {})
+    assert [g.source for g in groups if g.dataset == "usps"] == ["file", "named"]
+    numbers = [figures.published_acc(g, ledger.read_paper()) for g in groups if g.dataset == "usps"]
+    assert numbers == [None, (0.98, "0.980")]
+
+
+def test_maps_show_no_users_file_and_no_other_K(results):
+    for number, changes in enumerate(({"source": "file"}, {"k": 20})):
+        path = results / "runs" / f"run-{number}" / "result.json"
+        told = json.loads(path.read_text()) | {"method": "DSCDAN", "k": 10, "source": "named"}
+        path.write_text(json.dumps(told))
+        folders, _ = ledger.folders(results / "runs")
+        assert "DSCDAN" in maps.panels(list(folders.values()), folders, "digits")[0]
+        path.write_text(json.dumps(told | changes))
+    folders, _ = ledger.folders(results / "runs")
+    codes, reasons, _ = maps.panels(list(folders.values()), folders, "digits")
+    assert codes == {} and reasons["DSCDAN"] == "no run"
+
+
+def test_another_K_has_no_published_number(results):
+    found, _ = evidence.groups([row(method="FcDEC-DA", dataset="usps", k=20)], {})
+    assert figures.published_acc(found[0], ledger.read_paper()) is None
+
+
+def test_the_newest_protocol_is_shown(results):
+    rows = [row(acc=0.1), row(acc=0.2, protocol=2, config_hash="b", finished="2020-01-01")]
+    (group,), _ = evidence.groups(rows, {})
+    assert group.values("acc") == [0.2]
 
 
 def test_other_data_of_the_same_name(results):

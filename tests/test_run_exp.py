@@ -23,7 +23,7 @@ import main as single
 import run_exp
 import sweep as engine
 from benchmarks import kill_sweep
-from datasets import DATASETS, Dataset
+from datasets import DATASETS, PROBLEMS, Dataset
 from errors import FolderInUse, UserError
 from models import METHODS
 from models.storage import locked, save_json, try_lock
@@ -65,7 +65,10 @@ if order == "warns":
     sys.stderr.write("warning: the checkpoint was put aside\\n")
 if order == "lies":
     sys.exit(0)
-result = {"method": method, "dataset": words[words.index("--dataset") + 1], "seed": int(seed),
+kind = "--data" if "--data" in words else "--dataset"
+name = pathlib.Path(words[words.index(kind) + 1]).stem
+result = {"method": method, "dataset": name, "seed": int(seed), "k": 10,
+          "source": "file" if kind == "--data" else "named",
           "status": "ok", "acc": 0.5, "nmi": 0.25, "seconds_total": 1.5, "config_hash": folder.name,
           "finished": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())}
 (folder / "result.json").write_text(json.dumps(result))
@@ -107,7 +110,7 @@ def home(folders, monkeypatch):
         side = {"digits": 8, "usps": 16}.get(name, 28)
         n = 20000 if name in ("mnist", "fmnist") else 30
         x = np.broadcast_to(rng.random((1, side, side, 1), np.float32), (n, side, side, 1))
-        return Dataset(x, np.arange(n) % 10, name, 10)
+        return Dataset(x, np.arange(n) % 10, name, 10, named=True)
 
     monkeypatch.setattr(single.datasets, "load", load)
     monkeypatch.setattr(Dataset, "sha256", "5a" * 32)
@@ -419,6 +422,7 @@ def test_the_runs_of_a_table_fill_it(home, table):
         config = trial.record["config"]
         rows.append({"method": trial.record["method"], "dataset": trial.record["dataset"],
                      "seed": 0, "status": "ok", "acc": 0.5, "nmi": 0.5, "seconds_total": 10,
+                     "k": 10, "data_hash": PROBLEMS[trial.record["dataset"]][1],
                      "aug_pretrain": config.get("aug_pretrain", ""),
                      "aug_cluster": config.get("aug_cluster", ""),
                      "config_hash": trial.folder})  # fmt: skip
@@ -455,7 +459,11 @@ def test_a_sweep(sweep, home):
     assert done.out.count("acc 0.5000 nmi 0.2500 2 s") == 2
     assert [call[0] for call in calls(home)] == ["FcDEC", "ConvDEC"]
     assert list(results(home).method) == ["ConvDEC", "FcDEC"]
-    assert "old" not in (home / "docs" / "results.md").read_text()
+    assert (home / "docs" / "results.md").read_text() == README  # only --tables writes it
+    assert done.out.splitlines()[-1] == (
+        f"2 rows in {os.path.relpath(home / 'results' / 'results.csv')}; "
+        f"{os.path.relpath(home / 'results' / 'tables.md')} rewritten"
+    )
     assert (home / "results" / "tables.md").exists()
 
     again = sweep(TWO, "--maxiter 150")
@@ -881,6 +889,109 @@ def test_what_is_rebuilt_without_a_run(sweep, home):
     assert len(results(home)) == 2
     assert "old" not in (home / "docs" / "results.md").read_text()
     assert len(calls(home)) == 2
+
+
+# ---- rows of a user's own files ---------------------------------------------------------------
+
+
+@pytest.fixture
+def own(home):
+    """The words of a sweep over a user's file that is called like a data set."""
+    x = np.random.default_rng(0).random((30, 16, 16))
+    np.savez(home / "usps.npz", x=x, y=np.arange(30) % 10)
+    return f"--methods FcDEC --trials 2 --datasets {home / 'usps.npz'}"
+
+
+def test_rows_of_a_users_file_stay_out_of_what_is_tracked(sweep, home, own):
+    tracked = home / "results" / "results.csv"
+    done = sweep(own)
+    assert (done.status, done.err) == (0, "")
+    path = home / "results" / "own" / "results.csv"
+    assert done.out.splitlines()[-1] == f"2 rows in {os.path.relpath(path)}"
+    assert list(pd.read_csv(path).source) == ["file"] * 2
+    assert not tracked.exists() and not (home / "results" / "tables.md").exists()
+    assert (home / "docs" / "results.md").read_text() == README
+
+    done = sweep(own, "digits")  # the last word is another data set
+    assert (done.status, done.err) == (0, "")
+    told = done.out.splitlines()[-1]
+    assert f"2 rows in {os.path.relpath(path)}; 2 rows in {os.path.relpath(tracked)}; " in told
+    assert set(results(home).dataset) == {"digits"} and len(pd.read_csv(path)) == 2
+
+    done = sweep("--tables")
+    assert (done.status, done.err) == (0, "")
+    assert f"2 rows of your own files in {os.path.relpath(path)}" in done.out
+    assert set(results(home).dataset) == {"digits"} and len(pd.read_csv(path)) == 2
+    assert "usps" not in (home / "docs" / "results.md").read_text()
+
+
+def test_no_sweep_writes_readme_and_tables_does(sweep, home):
+    assert sweep(TWO).status == 0
+    assert (home / "docs" / "results.md").read_text() == README
+    assert sweep("--tables").status == 0
+    assert "old" not in (home / "docs" / "results.md").read_text()
+
+
+@pytest.mark.parametrize("sets", ["digits", "usps.npz", "digits usps.npz"])
+def test_a_file_for_all_rows_of_a_sweep(sweep, home, own, sets):
+    """Those of other sweeps in the same folder of runs are not among them."""
+    assert sweep("--methods ConvDEC --trials 1 --datasets digits").status == 0
+    before = (home / "results" / "results.csv").read_bytes()
+    names = sets.replace("usps.npz", str(home / "usps.npz"))
+    path = home / "new" / "mine.csv"
+    done = sweep(f"--methods FcDEC --trials 2 --datasets {names} --results {path}")
+    assert (done.status, done.err) == (0, "")
+    count = 2 * len(sets.split())
+    assert done.out.splitlines()[-1] == f"{count} rows in {os.path.relpath(path)}"
+    assert sorted(pd.read_csv(path).dataset) == sorted(2 * [s.split(".")[0] for s in sets.split()])
+    assert (home / "results" / "results.csv").read_bytes() == before
+    assert not (home / "results" / "own").exists()
+
+
+def test_a_failed_run_on_a_users_file_is_a_row_there(sweep, home, own):
+    order(home, "FcDEC", "fails", "fails")
+    assert sweep(own).status == 1
+    rows = pd.read_csv(home / "results" / "own" / "results.csv")
+    assert list(rows.status) == ["failed"] * 2 and list(rows.source) == ["file"] * 2
+    assert not (home / "results" / "results.csv").exists()
+
+
+def test_rows_of_users_files_that_an_earlier_sweep_left_move(sweep, home):
+    """Sweeps once wrote them into results.csv, without a source."""
+    row = {"method": "FcDEC", "dataset": "usps", "seed": 0, "status": "ok", "acc": 0.99, "k": 10}
+    mine = row | {"command": "python main.py --data usps.npz", "config_hash": "a"}
+    path = home / "results" / "results.csv"
+    ledger.add(path, [row, mine])
+    assert sweep("--tables").status == 0
+    assert len(results(home)) == 1 and results(home).command.isna().all()
+    moved = pd.read_csv(home / "results" / "own" / "results.csv")
+    assert list(moved.command) == ["python main.py --data usps.npz"]
+
+
+@pytest.mark.parametrize("flag", ["--tables", "--report"])
+def test_a_file_of_rows_is_a_sweeps(sweep, home, flag):
+    done = sweep(flag, "--results mine.csv")
+    assert done.status == 2
+    (line,) = done.lines
+    assert "--results mine.csv" in line and f"not with {flag}" in line
+
+
+def test_a_file_of_rows_that_cannot_be(sweep, home):
+    done = sweep(TWO, f"--results {home}")
+    assert done.status == 2 and len(done.lines) == 1 and calls(home) == []
+    (home / "other.csv").write_text("no rows\n")
+    done = sweep(TWO, f"--results {home / 'other.csv'}")
+    assert done.status == 2 and "other.csv, line 1" in done.err and calls(home) == []
+
+
+def test_a_setting_without_effect_stops_a_sweep_before_it_starts(sweep, home):
+    """Settings are for all methods of a sweep: those without a use for it go into another."""
+    done = sweep("--methods ConvDEC-DA FcDEC --datasets digits --trials 1 --rotation 20")
+    assert done.status == 2 and calls(home) == []
+    assert done.lines == [
+        "run_exp.py: error: --rotation has no effect for FcDEC: no stage is augmented"
+    ]
+    assert sweep("--methods ConvDEC-DA --datasets digits --trials 1 --rotation 20").status == 0
 
 
 def test_a_damaged_results_file_is_told_and_kept(sweep, home):

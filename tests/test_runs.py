@@ -16,9 +16,11 @@ from keras import layers
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
+import checkout
 import ledger
 import metrics
 import runs
+from datasets import PROBLEMS
 from errors import FolderInUse, UserError
 from models import METHODS
 from models.config import SGD, Adam
@@ -32,8 +34,11 @@ from runs import LOG_COLUMNS, Run, RunMonitor, execute, finished, identity, read
 ROOT = Path(runs.__file__).resolve().parent
 
 
-def data(name="usps", n=9298, k=10, sha256="5a" * 32):
-    return SimpleNamespace(name=name, n=n, n_clusters=k, sha256=sha256, x=None, y=None)
+def data(name="usps", n=9298, k=10, sha256="5a" * 32, named=True):
+    return SimpleNamespace(
+        name=name, n=n, n_clusters=k, sha256=sha256, x=None, y=None, named=named,
+        source="named" if named else "file", preset_name=name if named else None,
+    )  # fmt: skip
 
 
 def run_of(folder="", method="FcDEC-DA", changes=None, weights=None, **others):
@@ -85,6 +90,7 @@ def test_the_ledger_takes_only_the_papers_settings(changes, counts):
         changes = {"optimizer": SGD(changes["lr"], 0.9)}
     run = run_of(changes=changes)
     row = {"method": run.method, "dataset": "usps", "seed": 0, "status": "ok", "acc": 0.5,
+           "k": 10, "data_hash": PROBLEMS["usps"][1], "source": "named",
            "aug_pretrain": run.config.aug_pretrain, "aug_cluster": run.config.aug_cluster,
            "overrides": run.overrides()}  # fmt: skip
     table = ledger.tables([row], ledger.read_paper(), "decda-2")
@@ -338,10 +344,71 @@ def test_a_folder_that_cannot_be(tmp_path, below):
         runs.make_folder(str(tmp_path / below))
 
 
+def git(folder, *words):
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    done = subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
+    return done.stdout.decode().strip()
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A checkout of one commit that checkout.py takes for its own."""
+    if checkout.shutil.which("git") is None:
+        pytest.skip("no git")
+    (tmp_path / "results").mkdir()
+    for name in ("code.py", "README.md", "results/results.csv"):
+        (tmp_path / name).write_text("one")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "one")
+    monkeypatch.setattr(checkout, "__file__", str(tmp_path / "checkout.py"))
+    checkout.commit_at_start.cache_clear()
+    yield tmp_path
+    checkout.commit_at_start.cache_clear()
+
+
 def test_the_commit_is_empty_where_there_is_no_git(monkeypatch):
-    assert isinstance(runs.git_commit(), str)
-    monkeypatch.setattr(runs.shutil, "which", lambda name: None)
-    assert runs.git_commit() == ""
+    assert isinstance(checkout.git_commit(), str)
+    monkeypatch.setattr(checkout.shutil, "which", lambda name: None)
+    assert checkout.git_commit() == ""
+
+
+def test_the_commit_is_empty_outside_a_repository(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkout, "__file__", str(tmp_path / "checkout.py"))
+    assert checkout.git_commit() == ""
+
+
+def test_a_commit_is_dirty_by_its_code_alone(repository):
+    """Sweeps write results while the same code runs."""
+    head = git(repository, "rev-parse", "--short=12", "HEAD")
+    assert checkout.git_commit() == head and len(head) == 12
+    (repository / "results" / "results.csv").write_text("two")
+    (repository / "README.md").write_text("two")
+    (repository / "new.py").write_text("not tracked")
+    assert checkout.git_commit() == head
+    (repository / "code.py").write_text("two")
+    assert checkout.git_commit() == f"{head}-dirty"
+
+
+@pytest.mark.parametrize("change", ["commit", "edit"])
+def test_a_rows_commit_is_that_of_the_start(repository, monkeypatch, tmp_path, change):
+    """What is committed, or edited, while a run is at work is not what ran."""
+    head = git(repository, "rev-parse", "--short=12", "HEAD")
+
+    class Model:
+        n_iter_, converged_, seconds_ = 1, True, {"cluster": 1.0}
+
+        def fit(self, x):
+            (repository / "code.py").write_text("two")
+            if change == "commit":
+                git(repository, "commit", "-qam", "two")
+
+    run = run_of(tmp_path / "run")
+    run.data.x = None
+    monkeypatch.setattr(runs, "build", lambda *_, **__: Model())
+    monkeypatch.setattr(runs, "_keep", runs.describe)
+    assert execute(run, show=False)["commit"] == head
+    assert checkout.git_commit() != head
 
 
 # ---- the figure -------------------------------------------------------------------------------

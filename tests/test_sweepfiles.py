@@ -92,7 +92,7 @@ def test_our_files_name_data_sets_and_change_nothing(name, root, monkeypatch):
     class Data:
         n = 1000
 
-    Data.name = dataset
+    Data.name = Data.preset_name = dataset
     assert single.resolve(told, Data) == preset("KINGDRA-LADDER-IM", dataset)
 
 
