@@ -1,7 +1,6 @@
 """JSON files that describe sweeps: this project's, and those of Kingdra's authors."""
 
 import argparse
-import dataclasses
 import itertools
 import json
 import os
@@ -138,18 +137,18 @@ def read_authors(path, args, rest):
     except UserError as error:
         raise UserError(f"{path!r}: {error}") from error
     method = "KINGDRA-LADDER-IM"
-    base = preset(method, place if place in datasets.DATASETS else None)
+    base = preset(method, place if place in datasets.DATASETS else None).to_dict()
     words = ["--n-clusters", str(k)] if "n_class" in arguments else []
-    for f in dataclasses.fields(config):
-        value = getattr(config, f.name)
-        if f.name == "optimizer":
-            words += ["--optimizer", value.name, "--lr", str(value.lr)]
-        elif f.name == "mi_weight_later" and value is None:  # as in the first round
-            words += ["--mi-weight-later", str(config.mi_weight)] * (
-                base.mi_weight_later is not None
-            )
-        elif value != getattr(base, f.name):
-            words += _setting(path, f.name, list(value) if isinstance(value, tuple) else value)
+    scaled = ("high", "low") if config.members != base["members"] else ()  # unless they are told
+    for name, value in config.to_dict().items():
+        if value == base[name] and name not in scaled:
+            continue
+        if name == "optimizer":
+            words += ["--optimizer", value["name"], "--lr", str(value["lr"])]
+        elif name == "mi_weight_later" and value is None:  # as in the first round
+            words += ["--mi-weight-later", str(config.mi_weight)]
+        else:
+            words += _setting(path, name, value)
     told = {"methods": [method], "datasets": [place], "table": None, "trials": args.trials}
     told["seeds"] = args.seeds or (None if args.trials else [0])
     return argparse.Namespace(**vars(args) | told), [*words, *rest]

@@ -170,6 +170,8 @@ def translate(arguments):
             raise UserError(unknown("key", key, [*KEYS, *OTHER_KEYS]))
         if key in KEYS:
             changes[KEYS[key]] = value
+    if isinstance(arguments.get("n_en"), int):
+        changes.setdefault("low", min(1, arguments["n_en"]))  # the authors' default is a count
     layers = arguments.get("fc_layer_sizes")
     k = arguments.get("n_class", 10)
     if layers is not None:

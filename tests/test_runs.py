@@ -406,7 +406,9 @@ def test_a_rows_commit_is_that_of_the_start(repository, monkeypatch, tmp_path, c
     run = run_of(tmp_path / "run")
     run.data.x = None
     monkeypatch.setattr(runs, "build", lambda *_, **__: Model())
-    monkeypatch.setattr(runs, "_keep", runs.describe)
+    monkeypatch.setattr(
+        runs, "_keep", lambda run, model, _, *rest: runs.describe(run, model, *rest)
+    )
     assert execute(run, show=False)["commit"] == head
     assert checkout.git_commit() != head
 
