@@ -112,7 +112,11 @@ def digits_run():
 
 @pytest.fixture
 def results(tmp_path, digits_run, monkeypatch):
-    """A results folder with two seeds of a method on the digits, both with all their files."""
+    """A results folder with two seeds of a method on the digits, both with all their files.
+
+    The map is t-SNE's, whether umap-learn is installed or not.
+    """
+    monkeypatch.setitem(sys.modules, "umap", None)
     monkeypatch.setattr(report, "POINTS", 60)
     monkeypatch.setattr(report, "plane", lambda z, project=None: (np.arange(60), z[:60, :2]))
     labels, z, centers = digits_run
@@ -535,6 +539,17 @@ def test_umap_where_it_is_installed(results, monkeypatch):
     dots = "".join(e.at["d"] for e in page.all("path") if e.at.get("class", "").startswith("dots"))
     places = np.array(re.findall(r"M(\d+) (\d+)h0", dots), int)
     assert len(places) == 60 and set(places[:, 1]) == {500} and np.ptp(places[:, 0]) == 940
+
+
+def test_a_map_by_umap_itself(results, monkeypatch):
+    monkeypatch.delitem(sys.modules, "umap")  # as the fixture hides it
+    pytest.importorskip("umap")
+    monkeypatch.setattr(report, "plane", PLANE)
+    page, warnings = written(results)
+    assert warnings == []
+    assert "UMAP map of the embedding: 60 of 1,797 samples" in page.text()
+    dots = "".join(e.at["d"] for e in page.all("path") if e.at.get("class", "").startswith("dots"))
+    assert len(set(re.findall(r"M(\d+) (\d+)h0", dots))) > 50
 
 
 # ---- Charts -----------------------------------------------------------------------------------
