@@ -231,12 +231,16 @@ def blobs(scales):
 
 @pytest.mark.parametrize("method", HERE)
 def test_all_find_what_is_plain(method):
+    """SC-LS with enough neighbours to join the blobs: of a graph in three parts it drops any one
+    of three vectors of the same value, by the machine's rounding.
+    """
+    changes = {"n_neighbors": 12} if method == "SC-LS" else {}
     if method == "NMF":  # parts, not places
         y = np.repeat([0, 1, 2], 80)
         data = np.eye(3)[y].repeat(2, axis=1) + 0.1 * np.random.default_rng(0).random((240, 6))
     else:
         data, y = blobs(0.8)
-    assert acc(y, make(method, 3).fit_predict(data)) > 0.98
+    assert acc(y, make(method, 3, **changes).fit_predict(data)) > 0.98
 
 
 def test_full_covariances_find_slanted_clusters():
