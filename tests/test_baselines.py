@@ -32,6 +32,7 @@ from models.baselines import (
     ward_merges,
 )
 from models.monitor import Monitor
+from reporting import figures
 
 ROOT = Path(main.__file__).resolve().parent
 K, N = 4, 150
@@ -398,6 +399,11 @@ def test_umap_itself(x):
     one, two = (make("UMAP+HDBSCAN", min_share=0.05).fit(x) for _ in range(2))
     assert np.array_equal(one.labels_, two.labels_) and one.labels_.min() == 0
     assert np.array_equal(one.transform(x), two.transform(x)) and one.transform(x).shape == (N, 2)
+    name, project = figures._umap()  # the report's map
+    assert name == "UMAP"
+    some, places = report.plane(x.reshape(N, 64), project)
+    assert np.array_equal(some, np.arange(N)) and places.shape == (N, 2)
+    assert np.isfinite(places).all() and len(np.unique(places, axis=0)) == N
 
 
 # -- main.py --------------------------------------------------------------------------------------

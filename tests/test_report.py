@@ -541,17 +541,6 @@ def test_umap_where_it_is_installed(results, monkeypatch):
     assert len(places) == 60 and set(places[:, 1]) == {500} and np.ptp(places[:, 0]) == 940
 
 
-def test_a_map_by_umap_itself(results, monkeypatch):
-    monkeypatch.delitem(sys.modules, "umap")  # as the fixture hides it
-    pytest.importorskip("umap")
-    monkeypatch.setattr(report, "plane", PLANE)
-    page, warnings = written(results)
-    assert warnings == []
-    assert "UMAP map of the embedding: 60 of 1,797 samples" in page.text()
-    dots = "".join(e.at["d"] for e in page.all("path") if e.at.get("class", "").startswith("dots"))
-    assert len(set(re.findall(r"M(\d+) (\d+)h0", dots))) > 50
-
-
 # ---- Charts -----------------------------------------------------------------------------------
 
 
