@@ -32,6 +32,7 @@ from models.baselines import (
     ward_merges,
 )
 from models.monitor import Monitor
+from reporting import figures
 
 ROOT = Path(main.__file__).resolve().parent
 K, N = 4, 150
@@ -231,12 +232,16 @@ def blobs(scales):
 
 @pytest.mark.parametrize("method", HERE)
 def test_all_find_what_is_plain(method):
+    """SC-LS with enough neighbours to join the blobs: of a graph in three parts it drops any one
+    of three vectors of the same value, by the machine's rounding.
+    """
+    changes = {"n_neighbors": 12} if method == "SC-LS" else {}
     if method == "NMF":  # parts, not places
         y = np.repeat([0, 1, 2], 80)
         data = np.eye(3)[y].repeat(2, axis=1) + 0.1 * np.random.default_rng(0).random((240, 6))
     else:
         data, y = blobs(0.8)
-    assert acc(y, make(method, 3).fit_predict(data)) > 0.98
+    assert acc(y, make(method, 3, **changes).fit_predict(data)) > 0.98
 
 
 def test_full_covariances_find_slanted_clusters():
@@ -394,6 +399,11 @@ def test_umap_itself(x):
     one, two = (make("UMAP+HDBSCAN", min_share=0.05).fit(x) for _ in range(2))
     assert np.array_equal(one.labels_, two.labels_) and one.labels_.min() == 0
     assert np.array_equal(one.transform(x), two.transform(x)) and one.transform(x).shape == (N, 2)
+    name, project = figures._umap()  # the report's map
+    assert name == "UMAP"
+    some, places = report.plane(x.reshape(N, 64), project)
+    assert np.array_equal(some, np.arange(N)) and places.shape == (N, 2)
+    assert np.isfinite(places).all() and len(np.unique(places, axis=0)) == N
 
 
 # -- main.py --------------------------------------------------------------------------------------

@@ -113,7 +113,11 @@ def digits_run():
 
 @pytest.fixture
 def results(tmp_path, digits_run, monkeypatch):
-    """A results folder with two seeds of a method on the digits, both with all their files."""
+    """A results folder with two seeds of a method on the digits, both with all their files.
+
+    The map is t-SNE's, whether umap-learn is installed or not.
+    """
+    monkeypatch.setitem(sys.modules, "umap", None)
     monkeypatch.setattr(report, "POINTS", 60)
     monkeypatch.setattr(report, "plane", lambda z, project=None: (np.arange(60), z[:60, :2]))
     labels, z, centers = digits_run
