@@ -1,9 +1,10 @@
 """One answer from several runs: a choice without labels, their consensus, and how far they agree.
 
 A score in a run's own embedding cannot be compared with another run's: training makes every
-embedding suit its own clusters. So all runs are judged in the same spaces, the samples themselves
-and the embedding of every run (Wang, Ji, Gong, arXiv 2403.14830, "ACE"): a run's score is the mean
-modularity of its labels on the neighbour graphs of those spaces, its own embedding left out.
+embedding suit its own clusters (Wang, Ji, Gong, arXiv 2403.14830, "ACE"). So all runs are judged in
+the same spaces, which clustering has not touched: the samples themselves, and the pretrained codes
+of every run that has some. A run's score is the modularity of its labels on the neighbour graphs of
+these spaces, a mean over them.
 """
 
 from dataclasses import dataclass
@@ -95,14 +96,15 @@ def common_scores(labels, graphs):
     return np.array([[graph.modularity(one) for graph in graphs] for one in labels])
 
 
-def conclude(x, labels, embeddings):
+def conclude(x, labels, codes=()):
     """Return the Conclusion of several runs on the same samples. No label is used.
 
     Parameters
     ----------
     x : array (n, ...)
     labels : sequence of int arrays (n,)
-    embeddings : sequence of arrays (n, z)
+    codes : sequence of arrays (n, z)
+        Pretrained codes of the runs, as many as there are.
 
     Raises
     ------
@@ -113,10 +115,7 @@ def conclude(x, labels, embeddings):
         raise UserError(f"{len(labels)} finished runs: expected two or more to conclude from")
     labels = np.stack(labels)
     m = len(labels)
-    found = common_scores(labels, [health.Graph(z) for z in (x, *embeddings)])  # (m, 1 + m)
-    foreign = np.ones(found.shape, bool)
-    foreign[np.arange(m), 1 + np.arange(m)] = False  # not in its own embedding
-    scores = np.array([row[some].mean() for row, some in zip(found, foreign, strict=True)])
+    scores = common_scores(labels, [health.Graph(z) for z in (x, *codes)]).mean(axis=1)
     same = np.array([[normalized_mutual_info_score(a, b) for b in labels] for a in labels])
     chosen = int(np.argmax(scores))
     return Conclusion(

@@ -272,8 +272,8 @@ def _claim(run, overwrite):
 
 
 RUN_FILES = (
-    "config.json", "log.csv", "labels.npy", "embedding.npy", "clusters.png", "ae_weights.h5",
-    "model_final.h5", "result.json", "checkpoint*.h5.damaged", "stderr.txt",
+    "config.json", "log.csv", "labels.npy", "embedding.npy", "pretrained_codes.npy", "clusters.png",
+    "ae_weights.h5", "model_final.h5", "result.json", "checkpoint*.h5.damaged", "stderr.txt",
 )  # fmt: skip
 CHECKPOINTS = ("checkpoint*.h5",)
 
@@ -365,7 +365,10 @@ def _keep(run, model, monitor, command, seconds):
 
     model.save(place("model_final.h5"))
     z = model.transform(run.data.x)
-    for name, array in (("labels.npy", model.labels_), ("embedding.npy", z)):
+    arrays = {"labels.npy": model.labels_, "embedding.npy": z}
+    if hasattr(model, "pretrained_codes_"):
+        arrays["pretrained_codes.npy"] = model.pretrained_codes_
+    for name, array in arrays.items():
         with replacing(place(name)) as temporary, open(temporary, "wb") as file:
             np.save(file, array)
     memberships = model.memberships(run.data.x)

@@ -55,14 +55,14 @@ def conclude(folders, data):
     """
     results = {folder: finished(folder) for folder in folders}
     results = {folder: result for folder, result in results.items() if result is not None}
-    labels, embeddings = [], []
+    labels, codes = [], []
     for folder in results:
-        one, z = (_array(folder, name) for name in ("labels.npy", "embedding.npy"))
-        if len(one) != data.n or len(z) != data.n:
-            raise UserError(f"{folder!r} holds {len(one)} labels: expected {data.n} of {data.name}")
-        labels.append(one)
-        embeddings.append(z)
-    return consensus.conclude(data.x, labels, embeddings), list(results.values())
+        labels.append(_array(folder, "labels.npy"))
+        if os.path.exists(os.path.join(folder, "pretrained_codes.npy")):
+            codes.append(_array(folder, "pretrained_codes.npy"))
+        if any(len(array) != data.n for array in (labels[-1], *codes)):
+            raise UserError(f"{folder!r} is not of the {data.n} samples of {data.name}")
+    return consensus.conclude(data.x, labels, codes), list(results.values())
 
 
 def _array(folder, name):

@@ -20,7 +20,7 @@ from models.networks import AUTOENCODERS
 from models.optimizers import make as make_optimizer
 from models.samples import as_samples, check_estimator, hash_array
 from models.storage import load_arrays, locked, remove_leftovers, save_arrays
-from models.training import Trainer, derive_seed
+from models.training import Trainer, derive_seed, once
 from shapes import image_shape
 
 NETWORK, PRETRAIN, INITIALIZE, CLUSTER, SELECT = range(5)  # uses of the run's seed
@@ -65,6 +65,8 @@ class DeepClusterer(Estimator):
         The start: k-means on the pretrained embedding, or what `init` says.
     n_init_ : int
         Restarts of k-means made for it; 0 where `init` has none.
+    pretrained_codes_ : float32 array (n, z)
+        The embedding that pretraining gave.
     refresh_labels_ : int64 array (n,)
         Labels at the last refresh, which the released code reports.
     seconds_ : dict
@@ -176,6 +178,7 @@ class DeepClusterer(Estimator):
         self._data_hash = hash_array(x)
         self.seconds_, self.step_seconds_ = {}, {}
         self._pretrain(data)
+        self.pretrained_codes_ = self._encode(data)
         self._cluster(data)
         del self._data
         self.labels_ = self.predict(x)
@@ -323,10 +326,30 @@ class DeepClusterer(Estimator):
     def _start(self, data):
         """Return initial centres (k, z), labels (n,) and the seconds that took."""
         begin = time.monotonic()
-        seed = derive_seed(self.random_state, INITIALIZE)
-        with threadpool_limits(1):  # OpenMP threads add up in any order: not repeatable
-            centers, labels = self.initialize(self._encode(data), seed)
-        return centers, labels.astype(np.int64), time.monotonic() - begin
+        centers, labels, earlier = self._initial(self._encode(data))
+        return centers, labels, time.monotonic() - begin + earlier
+
+    def _initial(self, z):
+        """Return centres (k, z) and labels (n,) of codes, and the seconds of an earlier session."""
+
+        def compute():
+            seed = derive_seed(self.random_state, INITIALIZE)
+            with threadpool_limits(1):  # OpenMP threads add up in any order: not repeatable
+                centers, labels = self.initialize(z, seed)
+            return {"centers": centers, "labels": labels.astype(np.int64)}
+
+        found, earlier = self._once("start", compute)
+        return found["centers"], found["labels"], earlier
+
+    def _once(self, name, compute):
+        """Return compute()'s {name: array}, of an earlier session if it is kept; see `once`."""
+        path = self._place(f"checkpoint-{name}.h5")
+        identity = "" if path is None else f"{self._identity()} {name}"
+        return once(path, identity, compute, self._monitor.warn)
+
+    def _place(self, name):
+        """Return the path of a file of the run; None where nothing is kept."""
+        return None if self.run_dir is None else os.path.join(self.run_dir, name)
 
     def _cluster(self, data):
         """Initialise the centres, then alternate refreshes and steps until labels settle."""
@@ -342,7 +365,7 @@ class DeepClusterer(Estimator):
             state=[*self._variables(), *self._kept().values()], identity=self._identity(),
             whole_batches=self.whole_batches,
         )  # fmt: skip
-        checkpoint = None if self.run_dir is None else os.path.join(self.run_dir, "checkpoint.h5")
+        checkpoint = self._place("checkpoint.h5")
         needed = ("initial_labels", "initialize_seconds", "converged")
         if checkpoint is None or not trainer.restore(checkpoint, self._monitor.warn, needed):
             centers, labels, seconds = self._start(data)

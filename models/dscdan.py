@@ -15,6 +15,7 @@ import tensorflow as tf
 from threadpoolctl import threadpool_limits
 
 from models.base import INITIALIZE, NETWORK
+from models.config_dscdan import LABEL_STEPS
 from models.convae import DualAutoencoder
 from models.dual import ClassMeans
 from models.functional import class_divergence, negative_entropy
@@ -22,8 +23,6 @@ from models.graphs import lowest_cut
 from models.optimizers import make as make_optimizer
 from models.spectralhead import SpectralHead
 from models.training import Trainer, derive_seed
-
-LABEL_STEPS = 500  # of the head alone, on the labels that it starts from: ours
 
 
 class DSCDAN(SpectralHead, DualAutoencoder):
@@ -82,48 +81,64 @@ class DSCDAN(SpectralHead, DualAutoencoder):
     def _start(self, data):
         """Return centres to come (zeros), labels of k-means on the codes, and the seconds."""
         begin = time.monotonic()
-        z, seed = self._encode(data), derive_seed(self.random_state, INITIALIZE)
-        with threadpool_limits(1):
-            _, labels = self.initialize(z, seed)
-        self._start_head(z, seed)
+        z = self._encode(data)
+        _, labels, earlier = self._initial(z)
+        earlier += self._start_head(z, derive_seed(self.random_state, INITIALIZE))
         if self.config.class_means == "fitted":
             p = self._outputs(z).astype(np.float64)
             means = p.T @ z / np.maximum(p.sum(axis=0), 1e-12)[:, None]
             self.means.means.assign(means.astype(np.float32))
-        return np.zeros(self.centers.shape), labels.astype(np.int64), time.monotonic() - begin
+        return np.zeros(self.centers.shape), labels, time.monotonic() - begin + earlier
 
     def _start_head(self, z, seed):
         """Train the head alone on the codes (n, z): on labels of spectral clustering, on its loss.
 
-        Of several starts the one with the lowest spectral loss stays.
+        Of several starts the one with the lowest spectral loss stays. Each has checkpoints.
+
+        Returns
+        -------
+        float
+            The seconds that this took in earlier sessions.
         """
-        c = self.config
+        c, earlier = self.config, 0.0
         labels = None
         if c.head_init == "spectral":
-            with threadpool_limits(1):
-                labels, cut, vectors = lowest_cut(z, self.n_clusters, c.n_init, seed)
-            self._monitor.note(f"spectral start: {vectors} eigenvectors, normalised cut {cut:.4f}")
+
+            def cut():
+                with threadpool_limits(1):
+                    found = lowest_cut(z, self.n_clusters, c.n_init, seed)
+                return dict(zip(("labels", "cut", "vectors"), found, strict=True))
+
+            found, earlier = self._once("cut", cut)
+            labels = found["labels"]
+            self._monitor.note(
+                f"spectral start: {found['vectors']} eigenvectors, "
+                f"normalised cut {found['cut']:.4f}"
+            )
         best = None
         for start in range(c.head_starts if c.spectral_steps else 1):
             if start:
                 fresh = derive_seed(self.random_state, NETWORK, 2, start)
                 self.head.set_weights(self._new_head("softmax", fresh).get_weights())
             if labels is not None:
-                self._train_head(z, "labels", LABEL_STEPS, start, labels)
+                _, seconds = self._train_head(z, "labels", LABEL_STEPS, start, labels)
+                earlier += seconds
             if c.spectral_steps:
-                loss = self._train_head(z, "spectral", c.spectral_steps, start)
+                loss, seconds = self._train_head(z, "spectral", c.spectral_steps, start)
+                earlier += seconds
                 if best is None or loss < best[0]:
                     best = loss, self.head.get_weights()
         if best is not None:
             self.head.set_weights(best[1])
+        return earlier
 
     def _train_head(self, z, name, steps, start, labels=None):
         """Fit the head to the spectral loss, or to "labels" (n,), z (n, z) fixed.
 
         Returns
         -------
-        float
-            The mean loss of the last third of the steps.
+        (loss, seconds) : float
+            The mean loss of the last third of the steps; the seconds of earlier sessions.
         """
         c = self.config
 
@@ -134,19 +149,29 @@ class DSCDAN(SpectralHead, DualAutoencoder):
             truth = tf.one_hot(targets["label"], p.shape[1])
             return {name: tf.reduce_mean(keras.losses.categorical_crossentropy(truth, p))}
 
-        targets = {} if labels is None else {"label": tf.constant(labels, tf.int32)}
+        path = self._place(f"checkpoint-head{start}-{name}.h5")
+        targets = {}
+        if labels is not None:
+            targets["label"] = tf.Variable(labels.astype(np.int32), trainable=False)
         trainer = Trainer(
             tf.constant(z), loss, {name: 1.0}, self.head.trainable_variables,
             make_optimizer(c.optimizer), batch_size=c.cluster_batch_size, shuffle=True,
             seed=derive_seed(self.random_state, NETWORK, int(name == "spectral"), start),
             targets=targets, whole_batches=True,
+            identity="" if path is None else f"{self._identity()} head {start} {name}",
         )  # fmt: skip
-        trainer.run(2 * steps // 3, steps, lambda step: False)
-        trainer.mean_losses()
-        trainer.run(steps, steps, lambda step: False)
+        if path is not None:
+            trainer.restore(path, self._monitor.warn)
+        earlier, begun, third = trainer.seconds, trainer.step, 2 * steps // 3
+        if begun <= third:
+            trainer.run(third, steps, lambda step: False, path, self.checkpoint_seconds)
+            trainer.mean_losses()
+        trainer.run(steps, steps, lambda step: False, path, self.checkpoint_seconds)
+        if path is not None and begun < steps:
+            trainer.save(path)  # with the sums of the last third, and the weights
         told = trainer.mean_losses()["loss"]
         self._monitor.note(f"head, start {start}: {steps} steps on {name}, loss {told:.4f}")
-        return told
+        return told, earlier
 
     # -- labels ------------------------------------------------------------------------------
 

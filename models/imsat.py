@@ -17,7 +17,9 @@ from errors import UserError
 from models.ensemble import STEPS, Ensemble
 from models.ladder import information_loss, noise_divergence
 from models.optimizers import make as make_optimizer
-from models.training import Trainer, derive_seed
+from models.training import Trainer, derive_seed, once
+
+PART = 10000  # samples whose distances are kept together
 
 
 def unit(d):
@@ -26,10 +28,14 @@ def unit(d):
     return tf.math.divide_no_nan(d, norm)
 
 
-def neighbor_distances(x, neighbor):
-    """Return the distance of each sample (n, d) to its `neighbor`-th nearest other one, (n,)."""
+def neighbor_distances(x, neighbor, some=slice(None)):
+    """Return the distance of each sample (n, d) to its `neighbor`-th nearest other one, (n,).
+
+    some: a slice of the samples, of which to return it.
+    """
     found = NearestNeighbors(n_neighbors=neighbor + 1, algorithm="brute").fit(x)
-    parts = [found.kneighbors(x[i : i + 1000])[0][:, -1] for i in range(0, len(x), 1000)]
+    of = x[some]
+    parts = [found.kneighbors(of[i : i + 1000])[0][:, -1] for i in range(0, len(of), 1000)]
     return np.concatenate(parts).astype(np.float32)
 
 
@@ -65,14 +71,15 @@ class IMSAT(Ensemble):
         c, begin = self.config, time.monotonic()
         if c.neighbor >= len(data):
             raise UserError(f"neighbor={c.neighbor}: expected less than n_samples={len(data)}")
-        lengths = tf.Variable(c.radius * neighbor_distances(data.numpy(), c.neighbor))
+        distances, earlier = self._distances(data.numpy())
+        lengths = tf.Variable(c.radius * distances)
         trainer = Trainer(
             data, self.loss, {"augmentation": 1.0, "clustering": c.mi_weight},
             self._trained(), make_optimizer(c.optimizer), batch_size=c.batch_size, shuffle=True,
             seed=derive_seed(self.random_state, STEPS), augment=lambda x, seed: (x, seed),
             targets={"length": lengths}, identity=self._identity,
         )  # fmt: skip
-        self.seconds_["initialize"] = time.monotonic() - begin
+        self.seconds_["initialize"] = time.monotonic() - begin + earlier
         checkpoint = self._place("checkpoint.h5")
         if checkpoint is not None:
             trainer.restore(checkpoint, self._monitor.warn)
@@ -91,6 +98,23 @@ class IMSAT(Ensemble):
         self.n_iter_, self.converged_, self._steps_made = trainer.step, None, trainer.step
         self.seconds_["cluster"] = trainer.seconds
         self.step_seconds_["cluster"] = trainer.step_seconds
+
+    def _distances(self, x):
+        """Return `neighbor_distances` of all samples, and the seconds of earlier sessions.
+
+        They take minutes on large sets, and are kept PART samples at a time.
+        """
+        found, seconds = [], 0.0
+        for i in range(0, len(x), PART):
+            part, earlier = once(
+                self._place(f"checkpoint-distances{i // PART}.h5"),
+                f"{self._identity} distances {i}",
+                lambda i=i: {"d": neighbor_distances(x, self.config.neighbor, slice(i, i + PART))},
+                self._monitor.warn,
+            )
+            found.append(part["d"])
+            seconds += earlier
+        return np.concatenate(found), seconds
 
     def _trained(self):
         network = self.networks[0]

@@ -7,13 +7,11 @@ neighbours in a batch, by the siamese distance, are near each other and the outp
 Departures: docs/methods/dscdan.md
 """
 
-import os
 import time
 
 import numpy as np
 import tensorflow as tf
 from sklearn.neighbors import NearestNeighbors
-from threadpoolctl import threadpool_limits
 
 from models.base import CLUSTER, INITIALIZE, DeepClusterer
 from models.dual import dense_network
@@ -68,14 +66,12 @@ class SpectralNet(SpectralHead, DeepClusterer):
     def _cluster(self, data):
         c, begin = self.config, time.monotonic()
         codes = self._encode(data)
-        seed = derive_seed(self.random_state, INITIALIZE)
-        with threadpool_limits(1):
-            _, labels = self.initialize(codes, seed)
-        self.initial_labels_ = labels.astype(np.int64)
+        _, self.initial_labels_, earlier = self._initial(codes)
         z = tf.constant(codes)
-        told = time.monotonic() - begin
+        told = time.monotonic() - begin + earlier
         offset, seconds, steps_seconds, whole = 0, 0.0, 0.0, True
         if c.siamese_epochs:
+            seed = derive_seed(self.random_state, INITIALIZE)
             some = tf.constant(pairs(codes, c.siamese_neighbors, seed))
 
             def contrast(x, targets):
@@ -128,7 +124,7 @@ class SpectralNet(SpectralHead, DeepClusterer):
             identity=f"{self._identity()} {name}", state=self.siamese.variables,
             whole_batches=True,
         )  # fmt: skip
-        path = None if self.run_dir is None else os.path.join(self.run_dir, f"checkpoint-{name}.h5")
+        path = self._place(f"checkpoint-{name}.h5")
         start = {"best": np.float64(np.inf), "wait": np.int64(0), "converged": np.bool_(False)}
         if path is None or not resume or not trainer.restore(path, self._monitor.warn, start):
             trainer.carry = start

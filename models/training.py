@@ -10,6 +10,9 @@ import tensorflow as tf
 from errors import TrainingFailed, UserError
 from models.storage import load_arrays, save_arrays
 
+FIRST = 2.0  # seconds from the start of a phase, or its taking up, to its first checkpoint
+SHARE = 0.1  # of the time that checkpoints may take, but for one every `every` seconds
+
 
 def derive_seed(*entropy):
     """Return an int32 seed from a run's seed and the ints that name its use."""
@@ -121,9 +124,11 @@ class Trainer:
             the step; it may change targets and returns True to stop.
         refresh : callable
         checkpoint : path, optional
-            Written every `every` seconds, between two steps.
+            Written between two steps: after `FIRST` seconds, after twice as many, and so on up to
+            `every` seconds, so that a run that is killed again and again gets on.
         every : float
-            Seconds.
+            Seconds from one checkpoint to the next at most. They are farther apart than `FIRST`
+            and its doubles where saving would take more than `SHARE` of the time.
         progress : callable (step), optional
             Called after each step.
 
@@ -133,7 +138,8 @@ class Trainer:
             When the loss is no longer finite, at the next refresh or checkpoint.
         """
         begin = saved = time.monotonic()
-        before = self.seconds
+        before, growing = self.seconds, FIRST
+        wait = min(every, FIRST)
         while self.step < total:
             if self.step % interval == 0 and refresh(self.step):
                 break
@@ -145,9 +151,11 @@ class Trainer:
             self.seconds = before + now - begin
             if progress is not None:
                 progress(self.step)
-            if checkpoint is not None and now - saved >= every:
+            if checkpoint is not None and now - saved >= wait:
                 self.save(checkpoint)
                 saved = time.monotonic()
+                growing *= 2
+                wait = min(every, max(growing, (saved - now) / SHARE))
         self.seconds = before + time.monotonic() - begin
 
     def mean_losses(self):
@@ -224,3 +232,38 @@ class Trainer:
             name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)
         }
         return True
+
+
+def once(path, identity, compute, warn=None):
+    """Return what `compute` gives, {name: array}, or gave in an earlier session of the same run.
+
+    Parameters
+    ----------
+    path : path or None
+        Where it is kept; None: nowhere.
+    identity : str
+        Of the run: what another left behind is computed anew.
+    compute : callable
+    warn : callable, optional
+        Called with a line on a file that is of no use.
+
+    Returns
+    -------
+    (arrays, seconds) : dict of name -> array, float
+        And the time that computing took, if it was done in an earlier session; else 0.
+    """
+    if path is not None and os.path.exists(path):
+        try:
+            arrays, about = load_arrays(path)
+            if about.get("identity") == identity:
+                return arrays, float(about.get("seconds", 0.0))
+            raise UserError(f"{str(path)!r} is the checkpoint of another run")
+        except UserError as error:
+            if warn is not None:
+                warn(f"{error}; this part starts over")
+    begin = time.monotonic()
+    arrays = compute()
+    if path is not None:
+        seconds = time.monotonic() - begin
+        save_arrays(path, arrays, {"identity": identity, "seconds": seconds})
+    return arrays, 0.0

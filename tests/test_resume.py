@@ -1,12 +1,16 @@
 """Runs killed at many moments, method by method: the same labels and log as without a kill."""
 
+import os
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import METHODS, build
+from models import METHODS, build, dscdan, imsat
 from models.config import Adam
+from models.graphs import lowest_cut
 from models.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder
+from models.training import Trainer, once
 from runs import RunMonitor, read_log
 
 K, N = 4, 60
@@ -146,3 +150,81 @@ def test_labels_and_log_are_those_of_a_run_without_kills(method, samples, tmp_pa
     model = fit(method, tmp_path / "killed", *samples)
     assert np.array_equal(model.labels_, straight.labels_)
     assert log(tmp_path / "killed") == expected
+
+
+@pytest.mark.parametrize("method", ["DSCDAN", "DSCDAN-spectral-init"])
+def test_the_starts_of_a_head_go_on_where_a_kill_left_them(method, samples, tmp_path, monkeypatch):
+    """A kill after each checkpoint of theirs: no step is made twice, k-means and cut only once."""
+    own = {"spectral_steps": 4, "maxiter": 2} if method == "DSCDAN" else {"maxiter": 2}
+    monkeypatch.setitem(SETTINGS, method, SETTINGS["DSCDAN"] | own | {"head_starts": 2})
+    monkeypatch.setattr(dscdan, "LABEL_STEPS", 3)
+    straight = fit(method, tmp_path / "straight", *samples)
+    save, run, steps, cuts = Trainer.save, Trainer.run, [], []
+
+    def killed(self, path):
+        save(self, path)
+        if os.path.basename(path).startswith("checkpoint-head"):
+            raise Killed
+
+    def counted(self, *args, **others):
+        before = self.step
+        try:
+            run(self, *args, **others)
+        finally:
+            if " head " in self.identity:
+                steps.append(self.step - before)
+
+    def cut(*args):
+        cuts.append(1)
+        return lowest_cut(*args)
+
+    monkeypatch.setattr(Trainer, "save", killed)
+    monkeypatch.setattr(Trainer, "run", counted)
+    monkeypatch.setattr(dscdan, "lowest_cut", cut)
+    kills, model = 0, None
+    while model is None:
+        model = fit(method, tmp_path / "killed", *samples)
+        kills += model is None
+        assert kills < 20
+    wanted = 2 * 4 if method == "DSCDAN" else 2 * 3 + 2 * 4
+    assert sum(steps) == kills == wanted
+    assert len(cuts) == (method != "DSCDAN")
+    assert np.array_equal(model.labels_, straight.labels_)
+    assert log(tmp_path / "killed") == log(tmp_path / "straight")
+
+
+def test_what_was_computed_once_is_taken_up_by_the_same_run_only(tmp_path):
+    path, calls, lines = tmp_path / "checkpoint-a.h5", [], []
+
+    def compute():
+        calls.append(1)
+        return {"a": np.arange(len(calls))}
+
+    for identity, expected in (("one", 1), ("one", 1), ("other", 2), ("other", 2)):
+        found, seconds = once(path, identity, compute, lines.append)
+        assert len(found["a"]) == expected and 0 <= seconds < 10
+    path.write_bytes(b"damaged")
+    assert len(once(path, "other", compute, lines.append)[0]["a"]) == 3
+    assert len(lines) == 2 and all("starts over" in line and "\n" not in line for line in lines)
+    assert len(once(None, "other", compute)[0]["a"]) == 4
+
+
+def test_distances_to_neighbours_go_on_where_a_kill_left_them(samples, tmp_path, monkeypatch):
+    x = samples[0].reshape(N, -1)
+    whole, calls = imsat.neighbor_distances(x, 3), []
+    monkeypatch.setattr(imsat, "PART", 25)
+    distances = imsat.neighbor_distances
+
+    def counted(x, neighbor, some):
+        calls.append(some.start)
+        if len(calls) == 2:
+            raise Killed
+        return distances(x, neighbor, some)
+
+    monkeypatch.setattr(imsat, "neighbor_distances", counted)
+    assert fit("IMSAT-VAT", tmp_path / "run", *samples) is None
+    assert fit("IMSAT-VAT", tmp_path / "run", *samples) is not None
+    assert calls == [0, 25, 25, 50]
+    model = build("IMSAT-VAT", K, **SETTINGS["IMSAT-VAT"])
+    model._monitor, model._identity = RunMonitor(tmp_path / "log.csv", show=False), ""
+    np.testing.assert_allclose(model._distances(x)[0], whole, rtol=1e-5)

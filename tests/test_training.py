@@ -1,3 +1,5 @@
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -5,6 +7,7 @@ import tensorflow as tf
 
 from augment import RandomShiftRotate
 from errors import TrainingFailed
+from models import training
 from models.storage import load_arrays, save_arrays
 from models.training import Trainer, derive_seed
 
@@ -360,13 +363,79 @@ def test_killed_run_goes_on_from_its_last_checkpoint(tmp_path, straight):
     equal(last.run(11).everything(), straight[True][1])
 
 
-def test_checkpoints_are_written_no_oftener_than_asked(tmp_path):
+def test_every_step_has_a_checkpoint_if_that_is_asked_for(tmp_path):
     path = tmp_path / "checkpoint.h5"
-    Toy(X).run(5, checkpoint=path, every=3600.0)
-    assert not path.exists()
     Toy(X).run(5, checkpoint=path, every=0.0)
     again = Toy(X)
     assert again.trainer.restore(path) and again.trainer.step == 5
+
+
+class Clock:
+    """Stands for the module time: a step takes a second, a checkpoint `cost` seconds."""
+
+    def __init__(self, toy, monkeypatch, cost):
+        self.now, self.cost, self.saves = 100.0, cost, []
+        step, toy.trainer.save = toy.trainer._train_step, self.save
+        self.train, toy.trainer._train_step = step, self.step
+        monkeypatch.setattr(training, "time", self)
+
+    def monotonic(self):
+        return self.now
+
+    def step(self, *args):
+        self.now += 1
+        self.train(*args)
+
+    def save(self, path):
+        self.saves.append(self.now - 100)
+        self.now += self.cost
+
+
+@pytest.mark.parametrize(
+    ("every", "cost", "saves"),
+    [
+        (60.0, 0.0, [2, 6, 14, 30, 62, 122, 182]),  # after 2, 4, 8, 16, 32, 60, 60 seconds
+        (5.0, 0.0, [2, 6, 11, 16, 21]),
+        (1.0, 0.0, [1, 2, 3, 4]),
+        (60.0, 1.0, [2, 13, 24, 41, 74, 135, 196]),  # never more than a tenth of the time
+        (60.0, 20.0, [2, 82, 162]),  # but for those that were asked for
+        (0.0, 1.0, [1, 3, 5]),
+    ],
+)
+def test_checkpoints_begin_early_and_grow_rare(tmp_path, monkeypatch, every, cost, saves):
+    toy = Toy(X)
+    clock = Clock(toy, monkeypatch, cost)
+    toy.run(400, checkpoint=tmp_path / "checkpoint.h5", every=every)
+    assert clock.saves[: len(saves)] == saves
+    gaps = np.diff(clock.saves)
+    assert gaps.max() <= every + cost + 1
+
+
+@pytest.mark.parametrize("session", [3, 20])
+def test_a_run_killed_every_few_seconds_gets_on(tmp_path, monkeypatch, session):
+    """With the default of a minute between two checkpoints."""
+    path, sessions, last = tmp_path / "checkpoint.h5", 0, 0
+    straight = Toy(X, batch_size=4).run(60)
+    while last < 60:
+        sessions += 1
+        toy = Toy(X, batch_size=4)
+        toy.trainer.restore(path)
+        assert sessions == 1 or toy.trainer.step > last
+        last = toy.trainer.step
+        clock = Clock(toy, monkeypatch, 0.0)
+        toy.trainer.save = partial(Trainer.save, toy.trainer)
+        try:
+            w = toy.run(60, checkpoint=path, progress=partial(stop_after, clock, session))
+        except Killed:
+            continue
+        last = 60
+    assert np.array_equal(w, straight)
+    assert sessions <= 60 / (2 if session == 3 else 14) + 1
+
+
+def stop_after(clock, seconds, step):
+    if clock.now - 100 > seconds:
+        raise Killed
 
 
 def test_no_checkpoint_is_no_error(tmp_path):
