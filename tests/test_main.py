@@ -37,6 +37,7 @@ ROOT = Path(main.__file__).resolve().parent
 TINY = ("--pretrain-epochs", "1", "--maxiter", "4", "--update-interval", "2", "--tol", "0",
         "--n-init", "1", "--threads", "1", "--quiet")  # fmt: skip
 FILES = {"config.json", "log.csv", "labels.npy", "embedding.npy", "clusters.png", "ae_weights.h5",
+         "pretrained_codes.npy",
          "model_final.h5", "result.json"}  # fmt: skip
 PATIENCE = 900  # seconds; for a machine with much else to do
 
