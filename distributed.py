@@ -7,6 +7,7 @@ weights that trials share: the first one of a kind brings them, the others take 
 """
 
 import contextlib
+import glob
 import json
 import math
 import os
@@ -205,8 +206,9 @@ class Cluster:
         result = json.loads(result) | {"command": "python main.py " + shlex.join(trial.command())}
         result["commit"] = result.get("commit") or self._commit
         save_json(os.path.join(trial.folder, "result.json"), result)
-        with contextlib.suppress(FileNotFoundError):  # of a run that was begun here
-            os.remove(os.path.join(trial.folder, "checkpoint.h5"))
+        for path in glob.glob(os.path.join(glob.escape(trial.folder), "checkpoint*.h5")):
+            with contextlib.suppress(FileNotFoundError):  # of a run that was begun here
+                os.remove(path)
 
     def stop(self):
         """Leave the cluster, which ends what this sweep runs there."""

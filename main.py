@@ -18,7 +18,7 @@ import datasets
 from errors import DISK_STATUS, TrainingFailed, UserError, disk_line, unknown
 from models import METHODS, preset
 from models.config import OPTIMIZERS, Adam, digest
-from models.cost import method_flops, step_flops
+from models.cost import method_flops
 from models.presets import CONFIGS
 from shapes import image_shape
 
@@ -224,18 +224,10 @@ def estimate(config, data, threads):
         * share
         * {"fc": 0.7, "conv": 0.55}.get(network, 0.5 if config.deep else 0.3)
     )
-    if network not in ("fc", "conv"):
-        size = (data.n, math.prod(data.x.shape[1:]), data.n_clusters)
-        return [flops / speed / 60 for flops in method_flops(config, *size)]
     shape = data.x.shape[1:]
-    shape = image_shape(shape) if config.network == "conv" else shape
-    passes = math.ceil(data.n / config.batch_size)
-    flops = [
-        step_flops(config.network, shape, config.batch_size, config.latent_dim, decoder)
-        for decoder in (True, getattr(config, "alpha", 0) > 0)
-    ]
-    steps = [config.pretrain_epochs * passes, config.total_steps(passes)]
-    return [f * s / speed / 60 for f, s in zip(flops, steps, strict=True)]
+    shape = image_shape(shape) if network == "conv" else shape
+    flops = method_flops(config, data.n, math.prod(shape), data.n_clusters, shape)
+    return [one / speed / 60 for one in flops]
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from errors import UserError
 from models.config import SGD, Adam, PretrainConfig, setting
 
+LABEL_STEPS = 500  # of DSCDAN's head alone, on the labels that it starts from: ours
+
 
 @dataclass(frozen=True)
 class DualConfig(PretrainConfig):

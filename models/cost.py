@@ -8,6 +8,10 @@ else (activations, augmentation, optimizer) is left out: it is small.
 
 import math
 
+from models.config_dscdan import LABEL_STEPS
+
+LLOYD = 60  # iterations of k-means that a restart takes, about
+
 
 def layer_products(network, shape, latent_dim=10):
     """Return the multiply-adds a sample of each layer, as (encoder, decoder) lists of ints."""
@@ -75,8 +79,75 @@ def dual_products(config, d):
     return encoder + 2 * code, decoder + code, judges + 2 * d * 120
 
 
-def dual_flops(config, n, d):
-    """Return about how many operations (pretraining, clustering) DSCDAN's methods take."""
+def _kmeans(config, n, z, k):
+    """Return about how many operations k-means on n samples of z values takes, all restarts."""
+    return 2 * LLOYD * config.n_init * k * n * z
+
+
+def _head_products(config, k, neighbors_space):
+    """Return the multiply-adds a sample of the (spectral network, loss on a batch's graph).
+
+    neighbors_space is the number of dimensions in which the graph is made.
+    """
+    head = _chain(config.latent_dim, *config.head, k)
+    return head, config.cluster_batch_size * (neighbors_space + k)
+
+
+def _chain(*widths):
+    """Return the multiply-adds a sample of dense layers."""
+    return sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+
+
+def autoencoder_flops(config, n, shape, k):
+    """Return the operations (pretraining, longest clustering) of DEC and its kin.
+
+    Clustering has the steps, the embedding of all samples at each refresh and at either end, and
+    k-means.
+    """
+    passes = math.ceil(n / config.batch_size)
+    pretraining, start, embedding = _start(config, n, shape, k)
+    steps = config.total_steps(passes)
+    decoder = getattr(config, "alpha", 0) > 0
+    step = step_flops(config.network, shape, config.batch_size, config.latent_dim, decoder)
+    refreshes = math.ceil(steps / (getattr(config, "update_interval", None) or passes))
+    return pretraining, start + steps * step + (refreshes + 1) * embedding
+
+
+def _start(config, n, shape, k):
+    """Return the operations of (pretraining, the first k-means, embedding all samples once)."""
+    network = (config.network, shape, config.batch_size, config.latent_dim)
+    passes = math.ceil(n / config.batch_size)
+    pretraining = step_flops(*network) * config.pretrain_epochs * passes
+    embedding = 2 * n * sum(layer_products(config.network, shape, config.latent_dim)[0])
+    return pretraining, embedding + _kmeans(config, n, config.latent_dim, k), embedding
+
+
+def spectralnet_flops(config, n, shape, k):
+    """Return the operations (pretraining, longest clustering) of SpectralNet.
+
+    Clustering has the passes over the siamese network's pairs, two samples each, the steps of the
+    spectral network, for which the siamese one computes the graph's space without a gradient, and
+    k-means at either end.
+    """
+    pretraining, start, _ = _start(config, n, shape, k)
+    siamese = _chain(config.latent_dim, *config.siamese) if config.siamese_epochs else 0
+    space = config.siamese[-1] if config.siamese_epochs else config.latent_dim
+    pairs = 2 * n * config.siamese_neighbors  # neighbours and strangers
+    size = min(config.siamese_batch, pairs)
+    pairs -= pairs % size  # whole batches
+    first = 6 * config.siamese_epochs * 2 * pairs * siamese
+    batch = min(n, config.cluster_batch_size)
+    head, graph = _head_products(config, k, space)
+    second = config.maxiter * batch * (6 * (head + graph) + 2 * siamese)
+    return pretraining, start + first + second + 2 * n * head + _kmeans(config, n, k, k)
+
+
+def dual_flops(config, n, d, k):
+    """Return about how many operations (pretraining, clustering) DSCDAN's methods take.
+
+    Clustering has k-means on the codes and, of DSCDAN, the starts of the head, the joint steps, and
+    looks at all samples with k-means in the spectral embedding.
+    """
     encoder, decoder, judges = dual_products(config, d)
 
     def samples(steps, batch, relative, mutual, more=0):
@@ -84,30 +155,54 @@ def dual_flops(config, n, d):
         return 6 * steps * batch * a_sample
 
     pretraining = samples(config.pretrain_epochs, n, config.relative, config.mutual)
+    start = 2 * n * encoder + _kmeans(config, n, config.latent_dim, k)
     if not hasattr(config, "maxiter"):
-        return pretraining, 0.0
-    widths = [config.latent_dim, *config.head, 10]
-    head = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+        return pretraining, start
     size = min(n, config.cluster_batch_size)
-    more = head + size * config.latent_dim
-    alone = 6 * config.spectral_steps * config.head_starts * size * more
-    return pretraining, alone + samples(config.maxiter, size, True, True, more)
+    head, graph = _head_products(config, k, config.latent_dim)
+    alone = config.head_starts * config.spectral_steps * (head + graph)
+    if config.head_init == "spectral":
+        starts = config.head_starts if config.spectral_steps else 1
+        alone += starts * LABEL_STEPS * head
+        start += 2 * n * n * config.latent_dim + _eigenvectors(n, k)
+    looks = math.ceil(config.maxiter / config.update_interval) + 1
+    look = 2 * n * (encoder + head) + _kmeans(config, n, k, k)
+    joint = samples(
+        config.maxiter, size, config.cluster_relative, config.cluster_mutual, head + graph
+    )
+    return pretraining, start + 6 * size * alone + joint + looks * look
 
 
-def method_flops(config, n, d, k):
-    """Return about how many operations (pretraining, clustering) take on n samples of d values.
+def _eigenvectors(n, k):
+    """Return about how many operations K eigenvectors of a graph of neighbours take."""
+    return 500 * n * 20 * k
 
-    For methods without the auto-encoders above; an order of magnitude for those of which the data
-    decide how many iterations they take.
+
+def method_flops(config, n, d, k, shape=None):
+    """Return about how many operations (pretraining, longest clustering) take on n samples.
+
+    An order of magnitude for methods of which the data decide how many iterations they take.
+
+    Parameters
+    ----------
+    config : Settings
+    n, d, k : int
+        Samples, values of a sample, clusters.
+    shape : tuple, optional
+        A sample's (h, w, c), which convolutions need; else (d,).
     """
     if type(config).__name__ in ("KingdraConfig", "IMSATConfig"):
         return 0.0, _ladder_flops(config, n, d, k)
     if hasattr(config, "filters"):
-        return dual_flops(config, n, d)
+        return dual_flops(config, n, d, k)
+    if hasattr(config, "siamese"):
+        return spectralnet_flops(config, n, shape or (d,), k)
+    if hasattr(config, "network"):
+        return autoencoder_flops(config, n, shape or (d,), k)
     distances = 2 * n * d  # to one point
-    eigenvectors = 500 * n * 20 * k
+    eigenvectors = _eigenvectors(n, k)
     clustering = {
-        "KMeansConfig": lambda c: 60 * c.n_init * k * distances,
+        "KMeansConfig": lambda c: LLOYD * c.n_init * k * distances,
         "NMFConfig": lambda c: 8 * k * c.maxiter * distances,
         "NcutConfig": lambda c: n * distances + eigenvectors,
         "LandmarkConfig": lambda c: 6 * c.landmarks * distances + eigenvectors,
@@ -121,18 +216,22 @@ def method_flops(config, n, d, k):
 
 
 def _ladder_flops(config, n, d, k):
-    """Return the operations of all passes of Kingdra's members, or of IMSAT's network."""
+    """Return the operations of all passes of Kingdra's members, or of IMSAT's network.
+
+    And of what comes before and between: distances to neighbours, all samples' predictions.
+    """
     products = 2 * _layers(config, d, k)
     if not hasattr(config, "members"):  # IMSAT: clean, perturbed, and the search
-        return 3 * n * config.epochs * products * (2 + 1.5 * config.power_iterations)
+        search = 1.5 * config.power_iterations if config.perturbation == "vat" else 0
+        return 3 * n * config.epochs * products * (2 + search) + 2 * n * n * d + n * products
     paths = 4 if config.pseudo_labels else 3  # clean, corrupted, decoder, pseudo-labelled
-    epochs = config.epochs_first + (config.rounds - 1) * config.epochs
-    return 3 * n * epochs * config.members * products * paths
+    later = max(config.epochs, config.epochs_first)  # a round without pseudo-labels is as the first
+    epochs = config.epochs_first + (config.rounds - 1) * later
+    return n * config.members * products * (3 * epochs * paths + config.rounds + 1)
 
 
 def _layers(config, d, k):
-    widths = (d, *config.widths, k)
-    return sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    return _chain(d, *config.widths, k)
 
 
 def ladder_weight_count(config, d, k):

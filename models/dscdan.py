@@ -40,6 +40,7 @@ import tensorflow as tf
 from threadpoolctl import threadpool_limits
 
 from models.base import INITIALIZE, NETWORK
+from models.config_dscdan import LABEL_STEPS
 from models.convae import DualAutoencoder
 from models.dual import ClassMeans
 from models.functional import class_divergence, negative_entropy
@@ -47,8 +48,6 @@ from models.graphs import lowest_cut
 from models.optimizers import make as make_optimizer
 from models.spectralhead import SpectralHead
 from models.training import Trainer, derive_seed
-
-LABEL_STEPS = 500  # of the head alone, on the labels that it starts from: ours
 
 
 class DSCDAN(SpectralHead, DualAutoencoder):

@@ -45,7 +45,7 @@ MAY = {
     },
     "models.estimator": {"errors", "models.samples"},
     "models.monitor": {"errors"},
-    "models.cost": {"errors"},
+    "models.cost": {"errors", "models.config", "models.config_dscdan"},
     "models.storage": {"errors"},
     "models.functional": {"errors"},
     "models.networks": {"errors"},
