@@ -1,4 +1,7 @@
+import ast
 from functools import partial
+from itertools import product
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -7,9 +10,9 @@ import tensorflow as tf
 
 from augment import RandomShiftRotate
 from errors import TrainingFailed
-from models import training
+from models import base, ensemble, training
 from models.storage import load_arrays, save_arrays
-from models.training import Trainer, derive_seed
+from models.training import SeedUse, Trainer, derive_seed, new_stream
 
 
 class Toy:
@@ -499,3 +502,105 @@ def test_derived_seeds_differ_by_seed_and_use():
     assert len(seeds) == 200
     assert all(0 <= s < 2**31 and isinstance(s, int) for s in seeds)
     assert derive_seed(3, 1) == derive_seed(3, 1)
+
+
+# Every use of derive_seed, by its words in the code (r is the run's seed, `seed` the network's,
+# derive_seed(r, NETWORK)). New uses take new_stream: do not add any here.
+OLD_USES = {
+    "base": ["r, NETWORK", "r, PRETRAIN", "r, INITIALIZE", "r, CLUSTER", "r, SELECT, step"],
+    "convae": ["seed, i", "seed, 3"],
+    "dscdan": ["seed, 4", "r, INITIALIZE", "r, NETWORK, 2, start",
+               "r, NETWORK, int(name == 'spectral'), start"],
+    "ensemble": ["r, NETWORK, m"],
+    "imsat": ["r, STEPS"],
+    "kingdra": ["r, STEPS, self.number", "r, STREAM, self.number"],
+    "spectralhead": ["r, INITIALIZE"],
+    "spectralnet": ["seed, 1", "seed, 2", "r, INITIALIZE", "r, CLUSTER, offset > 0"],
+}  # fmt: skip
+
+
+def uses(path, function):
+    """Return the arguments of each call of a function in a file, as text."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == function:
+            words = ", ".join(ast.unparse(a) for a in node.args)
+            words = words.replace("self.random_state", "r").replace("model.random_state", "r")
+            found.append(words)
+    return sorted(found)
+
+
+def test_no_use_of_the_old_streams_is_new(root):
+    """They run into one another: see the next test. Take new_stream(seed, SeedUse...., ...)."""
+    paths = [
+        p for p in root.rglob("*.py") if not {"tests", ".venv"} & set(p.relative_to(root).parts)
+    ]
+    found = {p.relative_to(root): uses(p, "derive_seed") for p in paths}
+    assert {name: words for name, words in found.items() if words} == {
+        Path("models", f"{name}.py"): sorted(words) for name, words in OLD_USES.items()
+    }
+
+
+def test_which_of_the_old_streams_are_one():
+    """Each line is one stream; results of today hang on it. Members, starts and steps 0 to 9."""
+    auto = {
+        ("network",): (base.NETWORK,),
+        ("pretraining",): (base.PRETRAIN,),
+        ("k-means",): (base.INITIALIZE,),
+        ("clustering",): (base.CLUSTER,),
+    }
+    auto |= {("selection", i): (base.SELECT, i) for i in range(10)}
+    auto |= {("fresh head", i): (base.NETWORK, 2, i) for i in range(1, 10)}
+    auto |= {("head on labels", i): (base.NETWORK, 0, i) for i in range(10)}
+    auto |= {("head", i): (base.NETWORK, 1, i) for i in range(10)}
+    auto |= {("stage", i): (base.CLUSTER, i) for i in range(2)}
+    ladder = {("IMSAT",): (ensemble.STEPS,)}
+    ladder |= {("network", m): (ensemble.NETWORK, m) for m in range(10)}
+    ladder |= {("steps", m): (ensemble.STEPS, m) for m in range(10)}
+    ladder |= {("stream", m): (ensemble.STREAM, m) for m in range(10)}
+    assert shared(auto) == [
+        {("network",), ("head on labels", 0)},
+        {("clustering",), ("stage", 0)},  # methods of their own
+    ]
+    assert shared(ladder) == [{("IMSAT",), ("steps", 0)}]  # methods of their own
+
+
+def shared(names):
+    """Return the sets of names that have one stream, in order."""
+    by_seed = {}
+    for name, place in names.items():
+        by_seed.setdefault(derive_seed(7, *place), set()).add(name)
+    return [found for found in by_seed.values() if len(found) > 1]
+
+
+def test_new_streams_are_apart_from_one_another_and_from_the_old():
+    use, runs = SeedUse.EXAMPLE, (0, 1, 2, 3, 7, 2**31 - 1)
+    places = [(), *product(range(3), repeat=1), *product(range(3), repeat=2),
+              *product(range(3), repeat=3)]  # fmt: skip
+    new = [new_stream(r, use, *place) for r in runs for place in places]
+    old = [
+        derive_seed(r, *place) for r in runs for place in [*places, *product(range(3), repeat=4)]
+    ]
+    assert len(set(new)) == len(new) and not set(new) & set(old)
+    assert all(0 <= s < 2**31 and isinstance(s, int) for s in new)
+    assert (
+        new_stream(3, use, 1) == new_stream(np.int64(3), use, np.int64(1)) != derive_seed(3, 0, 1)
+    )
+    assert derive_seed(5) == derive_seed(5, 0) == derive_seed(5, 0, 0)  # the trap itself
+    assert len({new_stream(5, use), new_stream(5, use, 0), new_stream(5, use, 0, 0)}) == 3
+
+
+def test_a_new_stream_has_a_use_of_its_own():
+    assert len({use.value for use in SeedUse}) == len(SeedUse.__members__)  # no number twice
+    with pytest.raises(TypeError, match="use=0: expected a SeedUse"):
+        new_stream(1, 0)
+
+
+def test_the_old_streams_are_as_they_were():
+    found = [
+        derive_seed(0),
+        derive_seed(3, 1),
+        derive_seed(3, 0, 2, 1),
+        derive_seed(2**31 - 1, 4, 9),
+    ]
+    assert found == [1484405855, 228595140, 1481917911, 870518679]
