@@ -1,8 +1,11 @@
 """What all tests share: the import path, TensorFlow's settings, a small set of images."""
 
 import contextlib
+import gc
+import multiprocessing
 import os
 import sys
+from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +31,65 @@ def pytest_collection_finish():
         tf.config.experimental.enable_op_determinism()
         # Graphs of a few steps are not worth optimizing: without it the tests take half the time.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    # Tracing makes many small objects: looking through all modules' own each time takes a fifth.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.fixture
+def eager():
+    """Run uncompiled: of use where a test looks inside a step, or makes few of them."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="session")
 def root():
     """The repository's root folder."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def forks():
+    """The context of new processes, forked off a server that has imported TensorFlow once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["main", "runs", "report", "models.dec", "sklearn.manifold", "matplotlib.figure",
+         "matplotlib.backends.backend_agg", "tqdm", "pytest"]
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(Path(__file__).parent)]))
+        patch.setenv("OMP_NUM_THREADS", "1")  # k-means and t-SNE of small data wait for each other
+        patch.setenv("OPENBLAS_NUM_THREADS", "1")
+        forkserver.ensure_running()
+    return context
+
+
+def _python(code, words, errors):
+    """Be `python -c CODE WORDS`, with errors to a file."""
+    os.chdir("/")
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), 2)
+    sys.argv = ["-c", *words]
+    exec(code, {"__name__": "__main__"})
+
+
+@pytest.fixture
+def new_process(forks, tmp_path):
+    """Run Python code with words in a new process, which must end well."""
+
+    def run(code, *words):
+        errors = tmp_path / "errors of the new process"
+        process = forks.Process(target=_python, args=(code, list(map(str, words)), str(errors)))
+        process.daemon = True
+        process.start()
+        process.join(900)
+        assert process.exitcode == 0, errors.read_text()
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """Self-paced selection by hand, and what a run of ASPC does with it."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from models import build, preset
 from models.aspc import selected_mean, selection_threshold
 from models.initialization import means
 from models.monitor import Monitor
+from models.networks import AUTOENCODERS, dense_autoencoder
 
 SMALL = {"pretrain_epochs": 1, "n_init": 2, "batch_size": 64, "tol": 0, "epochs": 3}
 
@@ -23,6 +26,14 @@ class Log(Monitor):
 
     def note(self, text):
         self.notes.append(text)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_networks():
+    before = AUTOENCODERS["fc"]
+    AUTOENCODERS["fc"] = partial(dense_autoencoder, widths=(32, 24, 40))
+    yield
+    AUTOENCODERS["fc"] = before
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -207,27 +205,24 @@ def test_pretraining_resumes(fitted, x, folders):
 
 LOADER = """
 import sys
-sys.path.insert(0, sys.argv[1])
 import numpy as np
 from models import load
 from models.networks import AUTOENCODERS, dense_autoencoder
 AUTOENCODERS["fc"] = lambda *args: dense_autoencoder(*args, widths=(16, 12, 8))
-folder, *methods = sys.argv[2:]
+folder, *methods = sys.argv[1:]
 x = np.load(folder + "/x.npy")
 np.savez(folder + "/labels.npz", **{m: load(f"{folder}/{m}.h5").predict(x) for m in methods})
 """
 
 
-def test_saved_models_predict_the_same_in_a_new_process(fitted, x, tmp_path, root):
+def test_saved_models_predict_the_same_in_a_new_process(fitted, x, tmp_path, new_process):
     methods = ["ConvAE+MI+RS", "DSCDAN", "DSCDAN-code", "SpectralNet"]
     np.save(tmp_path / "x.npy", x)
     for method in methods:
         fitted(method).save(tmp_path / f"{method}.h5")
         model = load(tmp_path / f"{method}.h5")
         assert model.config == fitted(method).config
-    words = [sys.executable, "-c", LOADER, str(root), str(tmp_path), *methods]
-    done = subprocess.run(words, capture_output=True, text=True, cwd="/")
-    assert done.returncode == 0, done.stderr
+    new_process(LOADER, tmp_path, *methods)
     labels = np.load(tmp_path / "labels.npz")
     for method in methods:
         assert np.array_equal(labels[method], fitted(method).labels_), method
@@ -250,13 +245,6 @@ def test_discriminators_are_trained_or_not(fitted):
                                 strict=True)
             ]  # fmt: skip
             assert all(moved) if trained else not any(moved), (method, name)
-
-
-@pytest.fixture
-def eager():
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 @pytest.mark.parametrize("method", ["DSCDAN", "DSCDAN-code"])

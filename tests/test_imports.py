@@ -127,16 +127,12 @@ def test_names_and_settings_need_no_tensorflow():
     assert not loaded & (HEAVY | {"sklearn", "augment", "models.base", "models.training"})
 
 
-def test_baselines_need_no_tensorflow():
+def test_baselines_scores_and_data_sets_need_no_tensorflow():
     loaded = modules_after(
-        "import models; models.build('k-means', 2, n_init=1).fit([[0.0], [0.1], [1.0]])"
+        "import metrics, datasets, models; "
+        "models.build('k-means', 2, n_init=1).fit([[0.0], [0.1], [1.0]])"
     )
-    assert "models.baselines" in loaded and not loaded & HEAVY
-
-
-def test_scores_and_data_sets_need_no_tensorflow():
-    loaded = modules_after("import metrics, datasets")
-    assert "metrics" in loaded and not loaded & HEAVY
+    assert {"metrics", "datasets", "models.baselines"} <= loaded and not loaded & HEAVY
 
 
 def test_names_of_data_sets_need_no_scikit_learn():

@@ -1,8 +1,7 @@
 """Ladder networks, Kingdra and IMSAT: losses by hand, members apart, rounds, kill and resume."""
 
 import json
-import subprocess
-import sys
+import shutil
 
 import keras
 import numpy as np
@@ -39,6 +38,7 @@ TINY = {"widths": (12, 9), "batch_size": 16}
 # Two members: what takes time is tracing a step of each, with and without pseudo-labels.
 SMALL = TINY | {"rounds": 2, "members": 2, "high": 1, "low": 0, "epochs": 2, "epochs_first": 2,
                 "confidence": 0.0}  # fmt: skip
+ONE_PASS = SMALL | {"epochs_first": 1, "epochs": 1}  # for tests that run uncompiled
 SHORT = ["KINGDRA-LADDER-IM", "LADDER-DOT", "IMSAT-VAT"]  # where one of a kind will do
 
 
@@ -72,7 +72,7 @@ def blobs():
 @pytest.fixture(scope="module")
 def fitted(blobs):
     """A fitted model of each method."""
-    return {m: build(m, K, **settings(m)).fit(blobs[0]) for m in NAMES}
+    return {m: build(m, K, monitor=Recorder(), **settings(m)).fit(blobs[0]) for m in NAMES}
 
 
 class Recorder(Monitor):
@@ -247,9 +247,9 @@ def weights(model):
     return [np.asarray(v) for network in model.networks for v in network.variables]
 
 
-def test_members_are_independent(blobs):
+def test_members_are_independent(blobs, eager):
     x = blobs[0]
-    own = SMALL | {"pseudo_labels": False}
+    own = ONE_PASS | {"pseudo_labels": False}
     two = build("LADDER-IM-ensemble", K, **own).fit(x)
     one = build("LADDER-IM-ensemble", K, **own | {"members": 1}).fit(x)
     for a, b in zip(weights(two), weights(one), strict=False):
@@ -280,9 +280,8 @@ def test_one_that_fails_stops_the_others():
     assert ended in ([True], [])  # told to stop, or never begun
 
 
-def test_pseudo_labels_come_with_the_second_round_and_train(blobs):
-    recorder = Recorder()
-    build("KINGDRA-LADDER-IM", K, monitor=recorder, **SMALL).fit(blobs[0])
+def test_pseudo_labels_come_with_the_second_round_and_train(fitted):
+    recorder = fitted["KINGDRA-LADDER-IM"].monitor
     rows = [values for phase, _, values, _, _ in recorder.rows if phase == "cluster"]
     assert [row["cross_entropy"] > 0 for row in rows] == [False, True]
     for row in rows:
@@ -308,7 +307,7 @@ def test_an_empty_group_leaves_the_round_unsupervised(blobs):
     assert model.n_iter_ == 2
 
 
-def test_a_missing_group_falls_back_to_the_best_groups(blobs, monkeypatch):
+def test_a_missing_group_falls_back_to_the_best_groups(blobs, monkeypatch, eager):
     every = kingdra.find_groups
     calls = []
 
@@ -339,14 +338,14 @@ def test_weights_of_the_clustering_loss_by_round(blobs):
     assert found == [0.5, 0.0]
 
 
-def test_released_alignment_follows_the_last_member(blobs):
+def test_released_alignment_follows_the_last_member(blobs, eager):
     recorder = Recorder()
-    own = SMALL | {"alignment": "last"}
+    own = ONE_PASS | {"alignment": "last"}
     model = build("KINGDRA-LADDER-IM", K, monitor=recorder, **own).fit(blobs[0])
     assert model.mappings_.tolist() == [[0, 1, 2]] * 2
 
 
-def test_the_vote_is_the_mean_over_matched_clusters_or_the_first_alone(blobs, fitted):
+def test_the_vote_is_the_mean_over_matched_clusters_or_the_first_alone(blobs, fitted, eager):
     model = fitted["KINGDRA-LADDER-IM"]
     flat = [n.predict(blobs[0], s) for n, s in zip(model.networks, model.statistics_, strict=True)]
     by_hand = np.zeros((100, K))
@@ -354,20 +353,20 @@ def test_the_vote_is_the_mean_over_matched_clusters_or_the_first_alone(blobs, fi
         for cluster in range(K):
             by_hand[:, mapping[cluster]] += p[:, cluster] / 2
     assert np.allclose(model.transform(blobs[0]), by_hand, atol=1e-6)
-    first = build("KINGDRA-LADDER-IM", K, **SMALL | {"vote": "first"}).fit(blobs[0])
+    first = build("KINGDRA-LADDER-IM", K, **ONE_PASS | {"vote": "first"}).fit(blobs[0])
     expected = first.networks[0].predict(blobs[0], first.statistics_[0]).argmax(axis=1)
     assert np.array_equal(first.labels_, expected)
 
 
-def test_one_round_only(blobs):
-    model = build("KINGDRA-LADDER-IM", K, **SMALL | {"rounds": 1}).fit(blobs[0])
+def test_one_round_only(blobs, eager):
+    model = build("KINGDRA-LADDER-IM", K, **ONE_PASS | {"rounds": 1}).fit(blobs[0])
     assert model.n_iter_ == 1
     assert model.labels_.shape == (100,)
 
 
 def test_it_clusters(blobs):
     x, y = blobs
-    own = SMALL | {"widths": (64, 64), "epochs_first": 40, "epochs": 10}
+    own = SMALL | {"widths": (64, 64), "epochs_first": 20, "epochs": 5}
     model = build("KINGDRA-LADDER-IM", K, **own).fit(x)
     assert acc(y, model.labels_) > 0.95
 
@@ -432,21 +431,20 @@ def test_another_seed_differs(fitted, blobs):
     assert not np.array_equal(weights(other)[0], weights(fitted["LADDER-DOT"])[0])
 
 
-@pytest.mark.parametrize("method", ["KINGDRA-LADDER-IM", "IMSAT-VAT"])
-def test_saved_and_loaded_in_another_process(method, fitted, blobs, tmp_path, root):
-    path, data = tmp_path / "model.h5", tmp_path / "x.npy"
-    fitted[method].save(path)
+def test_saved_and_loaded_in_another_process(fitted, blobs, tmp_path, new_process):
+    methods, data = ["KINGDRA-LADDER-IM", "IMSAT-VAT"], tmp_path / "x.npy"
+    paths = [tmp_path / f"{method}.h5" for method in methods]
+    for method, path in zip(methods, paths, strict=True):
+        fitted[method].save(path)
     np.save(data, blobs[0])
-    code = (
-        "import sys, numpy as np; from models import load; "
-        "print(*load(sys.argv[1]).predict(np.load(sys.argv[2])))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, path, data], cwd=root, capture_output=True, text=True,
-        check=True,
+    new_process(
+        "import sys, numpy as np; from models import load; x = np.load(sys.argv[1])\n"
+        "for path in sys.argv[2:]: np.save(path + '.npy', load(path).predict(x))",
+        data, *paths,
     )  # fmt: skip
-    assert [int(v) for v in done.stdout.split()] == fitted[method].labels_.tolist()
-    assert np.array_equal(load(path).predict(blobs[0]), fitted[method].labels_)
+    for method, path in zip(methods, paths, strict=True):
+        assert np.array_equal(np.load(f"{path}.npy"), fitted[method].labels_)
+        assert np.array_equal(load(path).predict(blobs[0]), fitted[method].labels_)
 
 
 def test_a_model_of_another_version_is_one_line(fitted, blobs, tmp_path):
@@ -467,7 +465,7 @@ def test_before_fit_and_of_another_shape(fitted, blobs):
         fitted["KINGDRA-LADDER-IM"].predict(blobs[0][:, :6])
 
 
-def test_images_are_flattened(blobs):
+def test_images_are_flattened(blobs, eager):
     x = np.random.default_rng(0).random((40, 4, 4, 1), dtype=np.float32)
     model = build("LADDER-IM", 2, **settings("LADDER-IM", rounds=1)).fit(x)
     assert np.array_equal(model.predict(x.reshape(40, 16)), model.labels_)
@@ -490,21 +488,39 @@ class Killed(BaseException):
 
 
 class Killer(Recorder):
-    def __init__(self, at):
+    """Stops the run after a step; of earlier ones it keeps the folder as a kill would leave it."""
+
+    def __init__(self, at, run_dir=None, copies=()):
         super().__init__()
-        self.at = at
+        self.at, self.run_dir, self.copies = at, run_dir, copies
 
     def progress(self, phase, step):
+        if step in self.copies:
+            shutil.copytree(self.run_dir, f"{self.run_dir}-{step}")
         if step == self.at:
             raise Killed
 
 
-# 2 members, 7 steps a pass, 2 passes, 2 rounds: in either member and round, and at the very end.
-@pytest.mark.parametrize("at", [10, 45, 2 * 7 * 2 * 2])
-def test_a_killed_run_ends_like_one_that_was_not(at, fitted, blobs, tmp_path):
-    own = SMALL | {"run_dir": tmp_path, "checkpoint_seconds": 0}
+END = 2 * 7 * 2 * 2  # 2 members, 7 steps a pass, 2 passes, 2 rounds
+
+
+@pytest.fixture(scope="module")
+def killed(blobs, tmp_path_factory):
+    """Return a function that copies to a folder what a run killed at a step leaves."""
+    folder = tmp_path_factory.mktemp("killed") / "run"
+    folder.mkdir()
+    killer = Killer(END, folder, (10, 45, END))
     with pytest.raises(Killed):
-        build("KINGDRA-LADDER-IM", K, monitor=Killer(at), **own).fit(blobs[0])
+        build("KINGDRA-LADDER-IM", K, monitor=killer, run_dir=folder, checkpoint_seconds=0,
+              **SMALL).fit(blobs[0])  # fmt: skip
+    return lambda at, to: shutil.copytree(f"{folder}-{at}", to, dirs_exist_ok=True)
+
+
+# In either member and round, and at the very end.
+@pytest.mark.parametrize("at", [10, 45, END])
+def test_a_killed_run_ends_like_one_that_was_not(at, fitted, killed, blobs, tmp_path):
+    own = SMALL | {"run_dir": tmp_path, "checkpoint_seconds": 0}
+    killed(at, tmp_path)
     recorder = Recorder()
     model = build("KINGDRA-LADDER-IM", K, monitor=recorder, **own).fit(blobs[0])
     assert not recorder.warnings
@@ -515,10 +531,9 @@ def test_a_killed_run_ends_like_one_that_was_not(at, fitted, blobs, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["checkpoint-member1.h5", "checkpoint-rounds.h5"])
-def test_a_damaged_checkpoint_starts_the_run_over(name, fitted, blobs, tmp_path):
+def test_a_damaged_checkpoint_starts_the_run_over(name, fitted, killed, blobs, tmp_path):
     own = SMALL | {"run_dir": tmp_path, "checkpoint_seconds": 0}
-    with pytest.raises(Killed):
-        build("KINGDRA-LADDER-IM", K, monitor=Killer(45), **own).fit(blobs[0])
+    killed(45, tmp_path)
     (tmp_path / name).write_bytes(b"nothing")
     recorder = Recorder()
     model = build("KINGDRA-LADDER-IM", K, monitor=recorder, **own).fit(blobs[0])
@@ -701,7 +716,7 @@ def test_published_hashes_are_as_they_were():
 # ---- the authors' class -----------------------------------------------------------------------
 
 
-def test_the_authors_class(blobs):
+def test_the_authors_class(blobs, eager):
     x = blobs[0]
     seen = []
     model = KingdraCluster(

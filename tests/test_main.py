@@ -7,7 +7,6 @@ tests start `python main.py` itself.
 
 import csv
 import json
-import multiprocessing
 import os
 import re
 import resource
@@ -133,22 +132,12 @@ class Command:
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory):
+def start(forks, tmp_path_factory):
     """Start main.py's words in a folder, in a process of their own."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["main", "runs", "report", "models.dec", "sklearn.manifold", "matplotlib.figure",
-         "matplotlib.backends.backend_agg", "tqdm", "pytest"]
-    )  # fmt: skip
     stems = (tmp_path_factory.mktemp("output") / str(i) for i in range(1000))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(Path(__file__).parent)]))
-        patch.setenv("OMP_NUM_THREADS", "1")  # k-means and t-SNE of small data wait for each other
-        patch.setenv("OPENBLAS_NUM_THREADS", "1")
-        multiprocessing.forkserver.ensure_running()
 
     def command(*words, cwd, largest=resource.RLIM_INFINITY):
-        return Command(context, words, cwd, next(stems), largest)
+        return Command(forks, words, cwd, next(stems), largest)
 
     return command
 

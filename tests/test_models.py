@@ -1,8 +1,6 @@
 """The contract that every method keeps, and what is each method's own."""
 
 import shutil
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -169,13 +167,12 @@ def cache(folders):
 LOADER = (
     """
 import sys
-sys.path.insert(0, sys.argv[1])
 import numpy as np
 from models import load
 """
     + SMALL_NETWORKS
     + """
-folder, *methods = sys.stdin.read().splitlines()
+folder, *methods = sys.argv[1:]
 x = np.load(folder + "/x.npy")
 results = {}
 for method in methods:
@@ -188,21 +185,7 @@ np.savez(folder + "/results.npz", **results)
 
 
 @pytest.fixture(scope="module")
-def new_process(root):
-    """A Python that imports TensorFlow while other tests run, and then waits for file names."""
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        [sys.executable, "-c", LOADER, str(root)], stdin=pipe, stdout=pipe, stderr=pipe, text=True,
-        cwd="/",
-    )  # fmt: skip
-    yield process
-    if process.poll() is None:
-        process.kill()
-        process.communicate()
-
-
-@pytest.fixture(scope="module")
-def fitted(x, folders, cache, new_process):
+def fitted(x, folders, cache):
     """Return a function: method -> a model fitted without interruption, once.
 
     Leaders pretrain, the others find their weights in the cache.
@@ -222,14 +205,6 @@ def fitted(x, folders, cache, new_process):
         return kept[method]
 
     return get
-
-
-@pytest.fixture
-def eager():
-    """Run uncompiled: of use where a test looks inside a step, or makes few of them."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 # -- the contract ---------------------------------------------------------------------------------
@@ -636,8 +611,7 @@ def test_saved_models_predict_the_same_in_a_new_process(fitted, x, tmp_path, new
     np.save(tmp_path / "x.npy", x)
     for method in methods:
         fitted(method).save(tmp_path / f"{method}.h5")
-    _, errors = new_process.communicate("\n".join([str(tmp_path), *methods]))
-    assert new_process.returncode == 0, errors
+    new_process(LOADER, tmp_path, *methods)
     results = np.load(tmp_path / "results.npz")
     for method in methods:
         model = fitted(method)

@@ -60,7 +60,7 @@ def test_seeds_threads_and_settings_on_the_command_line(folder):
     assert len(plan(folder, SMALL | paths(folder), "--trials", "3")) == 3
 
 
-def test_it_runs(folder, monkeypatch, capsys):
+def test_it_runs(folder, monkeypatch, capsys, eager):
     (trial,) = plan(folder, SMALL | paths(folder), "--threads", "1")
     args = single.parser().parse_args([*trial.words, "--save-dir", str(folder / "run"), "--quiet"])
     from runs import Run, execute
