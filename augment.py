@@ -12,8 +12,8 @@ import math
 
 import tensorflow as tf
 
-from errors import UserError
-from shapes import image_shape
+from common.errors import UserError
+from common.shapes import image_shape
 
 CENTER_OFFSET = {"original": 0.5, "true": -0.5}
 

@@ -19,9 +19,9 @@ import pooch
 import requests
 from urllib3.exceptions import MaxRetryError
 
-from errors import UserError, unknown
-from readers import count_clusters, one_line, read_path
-from sources import SOURCES
+from common.errors import UserError, unknown
+from loaders.readers import count_clusters, one_line, read_path
+from loaders.sources import SOURCES
 
 ENVIRONMENT = "DEEP_CLUSTERING_DATA"
 

@@ -4,9 +4,10 @@ Labels are compared only here, after the fact: nothing in `models` imports this 
 """
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
+
+from common.matching import assign
 
 
 def _pair(reference, labels):
@@ -37,7 +38,7 @@ def acc(y, labels):
     """
     y, labels = _pair(y, labels)
     counts = contingency_matrix(y, labels)  # (classes, clusters)
-    rows, columns = linear_sum_assignment(counts, maximize=True)
+    rows, columns = assign(counts)
     return float(counts[rows, columns].sum() / y.size)
 
 
@@ -86,7 +87,7 @@ def align(labels, reference):
     """
     reference, labels = _pair(reference, labels)
     names, ours = np.unique(reference), np.unique(labels)
-    rows, columns = linear_sum_assignment(contingency_matrix(reference, labels), maximize=True)
+    rows, columns = assign(contingency_matrix(reference, labels))
     rename = dict(zip(ours[columns], names[rows], strict=True))
     free = int(names.max()) + 1
     for name in ours:

@@ -3,7 +3,7 @@
     python benchmarks/cuts.py results/runs/ConvAE+MI+RS-usps-*
 
 A table: for each run its settings and the lowest normalised cut of the spectral clusterings of its
-embedding into K clusters (models/graphs.py; K to K + 6 eigenvectors). Low is good. This chose
+embedding into K clusters (models/core/graphs.py; K to K + 6 eigenvectors). Low is good. This chose
 DSCDAN's settings that the paper does not give; no label is read.
 """
 
@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import numpy as np  # noqa: E402
 from threadpoolctl import threadpool_limits  # noqa: E402
 
-from models.graphs import lowest_cut  # noqa: E402
+from models.core.graphs import lowest_cut  # noqa: E402
 
 STARTS = 20  # of k-means
 

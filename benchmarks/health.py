@@ -22,12 +22,12 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import datasets  # noqa: E402
-import health  # noqa: E402
 import main  # noqa: E402
 import metrics  # noqa: E402
-from errors import TrainingFailed  # noqa: E402
+from common.errors import TrainingFailed  # noqa: E402
+from experiments import health  # noqa: E402
+from experiments.runs import read_log, read_result  # noqa: E402
 from models import load  # noqa: E402
-from runs import read_log, read_result  # noqa: E402
 
 GOOD = 0.9  # of the ACC of the best run on the data set: who reaches it is called good
 # What each spoilt run is told, besides the data.

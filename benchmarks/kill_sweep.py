@@ -22,14 +22,18 @@ import numpy as np
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("common", "loaders", "experiments", "models")
 VARIES = ("seconds", "peak_memory_mb", "finished", "command", "commit")  # beginnings of columns
 # Appended to the copies: t-SNE would take longer than all the rest, and runs are to be counted.
 FEWER_POINTS = "\nPOINTS = 40\n"
 COUNTED = """
 
+from common import paths
+
+
 def _counted(keep):
     def kept(run, *others):
-        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "fits"), "a") as file:
+        with open(os.path.join(paths.ROOT, "fits"), "a") as file:
             file.write(os.path.basename(run.folder) + "\\n")
         return keep(run, *others)
 
@@ -43,12 +47,12 @@ _keep = _counted(_keep)
 def copy_project(folder):
     """Copy the project's code, without results, to a folder that is to be made; return it."""
     for path in [*ROOT.glob("*.py"), ROOT / "docs" / "results.md", ROOT / "results" / "paper.csv",
-                 *(ROOT / "models").glob("*.py")]:  # fmt: skip
+                 *(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))]:  # fmt: skip
         target = Path(folder) / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
-    for name, text in (("report.py", FEWER_POINTS), ("runs.py", COUNTED)):
-        with open(Path(folder) / name, "a") as file:
+    for name, text in (("run_figure.py", FEWER_POINTS), ("runs.py", COUNTED)):
+        with open(Path(folder) / "experiments" / name, "a") as file:
             file.write(text)
     return Path(folder)
 

@@ -24,7 +24,7 @@ import numpy as np  # noqa: E402
 import pretraining  # noqa: E402
 import profile_step  # noqa: E402
 
-import device  # noqa: E402
+from common import device  # noqa: E402
 
 BATCH = 64
 SETS = {2000: ("20news", 18040, 20), 784: ("mnist", 70000, 10)}  # d -> data set, n, k
@@ -35,8 +35,8 @@ def members(d, count, supervised):
     import tensorflow as tf
 
     from models import build, preset
-    from models.kingdra import Member
-    from models.monitor import Monitor
+    from models.core.monitor import Monitor
+    from models.kingdra.model import Member
 
     name, _, k = SETS[d]
     model = build("KINGDRA-LADDER-IM", k, config=preset("KINGDRA-LADDER-IM", name), members=count,
@@ -129,7 +129,7 @@ def child(kind, steps=40):
     """Train two members on two threads; print the seconds."""
     import threading
 
-    from models.ensemble import side_by_side
+    from models.kingdra.ensemble import side_by_side
 
     device.set_up(2, "cpu", parallel=kind == "side")
     two = members(2000, 2, False)
@@ -159,7 +159,7 @@ def ensemble(rounds):
 
 def graph(n=70000, m=10, k=10):
     """Print time and memory of the groups where a share of the members' labels is random."""
-    from models.agreement import find_groups
+    from models.kingdra.agreement import find_groups
 
     print("| random labels | high / low | signatures | seconds | peak so far, MB |")
     print("| --- | --- | --- | --- | --- |")

@@ -19,18 +19,18 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import device  # noqa: E402
 import main as single  # noqa: E402
 import metrics  # noqa: E402
-from errors import UserError  # noqa: E402
+from common import device  # noqa: E402
+from common.errors import UserError  # noqa: E402
 
 
 def compare(z, y, k, seeds):
     """Print a table row for each way to start."""
     from threadpoolctl import threadpool_limits
 
-    from models.config import INITS
-    from models.initialization import init
+    from models.core.initialization import init
+    from models.settings.base import INITS
 
     print("| start | ACC of each seed | mean | NMI, mean | restarts | seconds |")
     print("| --- | --- | --- | --- | --- | --- |")

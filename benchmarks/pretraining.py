@@ -5,7 +5,7 @@
 For each network and size: milliseconds a step of (a) `keras.Model.fit` in float32 without
 augmentation, (b) this project's pretraining with augmentation in float32, (c) the same in bfloat16,
 (d) the augmentation alone; the ratios b / a and c / a and the share d / b; and the speed of b in
-GFLOP/s (operations counted in models/cost.py) beside that of a large matrix product in float32
+GFLOP/s (operations counted in models/core/cost.py) beside that of a large matrix product in float32
 and in bfloat16. Works are timed in turn, round by round; each figure is the median over rounds.
 With --memory: the peak memory of a short whole fit on 70,000 images.
 With --onednn: the step (b) with TF_ENABLE_ONEDNN_OPTS=0 and with 1, in two processes that are timed
@@ -23,9 +23,9 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import numpy as np  # noqa: E402
 
-import device  # noqa: E402
-from models.cost import step_flops  # noqa: E402
-from models.presets import preset  # noqa: E402
+from common import device  # noqa: E402
+from models.core.cost import step_flops  # noqa: E402
+from models.settings.presets import preset  # noqa: E402
 
 METHODS = {"fc": "FcDEC-DA", "conv": "ConvDEC-DA"}
 BATCH = 256
@@ -64,8 +64,8 @@ def trainer(network, x, precision="float32"):
     import tensorflow as tf
 
     from models import build
-    from models.optimizers import make
-    from models.training import Trainer
+    from models.core.optimizers import make
+    from models.core.training import Trainer
 
     model = build(METHODS[network], 10, n=len(x), precision=precision)
     model._build(x.shape[1:])
@@ -81,8 +81,8 @@ def stock(network, x):
     """Return the same auto-encoder of Keras's own layers and optimizer, compiled."""
     import keras
 
-    from models.config import SGD
-    from models.networks import AUTOENCODERS
+    from models.core.networks import AUTOENCODERS
+    from models.settings.base import SGD
 
     encoder, decoder = AUTOENCODERS[network](x.shape[1:])
     last = decoder.layers[-1]

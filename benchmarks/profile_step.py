@@ -22,8 +22,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import pretraining  # noqa: E402
 
-import device  # noqa: E402
-from models.cost import step_flops  # noqa: E402
+from common import device  # noqa: E402
+from models.core.cost import step_flops  # noqa: E402
 
 # The first pattern that a kernel's "name:type" matches gives its kind.
 KINDS = {

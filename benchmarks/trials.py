@@ -22,9 +22,9 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import numpy as np  # noqa: E402
 import pretraining  # noqa: E402
 
-import device  # noqa: E402
 import main as single  # noqa: E402
-import runs  # noqa: E402
+from common import device  # noqa: E402
+from experiments import runs  # noqa: E402
 
 HERE = os.path.abspath(__file__)
 

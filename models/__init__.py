@@ -8,27 +8,27 @@ import dataclasses
 import importlib
 from inspect import signature
 
-import device
-from errors import UserError, unknown
-from models.config import Config
-from models.presets import CONFIGS, preset, refuse_without_effect
+from common import device
+from common.errors import UserError, unknown
+from models.settings.base import Config
+from models.settings.presets import CONFIGS, preset, refuse_without_effect
 
 CLASSES = {  # settings -> (module, class); the others are models.dec's
     "ASPCConfig": ("models.aspc", "ASPC"),
     "AEConfig": ("models.ae", "AEKMeans"),
-    "DualConfig": ("models.convae", "ConvAE"),
-    "DSCDANConfig": ("models.dscdan", "DSCDAN"),
-    "SpectralNetConfig": ("models.spectralnet", "SpectralNet"),
-    "KMeansConfig": ("models.baselines", "KMeansBaseline"),
-    "NMFConfig": ("models.baselines", "NMFBaseline"),
-    "NcutConfig": ("models.baselines", "NormalizedCuts"),
-    "LandmarkConfig": ("models.baselines", "LandmarkSpectral"),
-    "WardConfig": ("models.baselines", "Ward"),
-    "GDLConfig": ("models.baselines", "GraphDegreeLinkage"),
-    "GMMConfig": ("models.baselines", "Gaussians"),
-    "UMAPConfig": ("models.baselines", "UMAPHDBSCAN"),
-    "KingdraConfig": ("models.kingdra", "Kingdra"),
-    "IMSATConfig": ("models.imsat", "IMSAT"),
+    "DualConfig": ("models.dscdan.autoencoder", "ConvAE"),
+    "DSCDANConfig": ("models.dscdan.joint", "DSCDAN"),
+    "SpectralNetConfig": ("models.dscdan.spectralnet", "SpectralNet"),
+    "KMeansConfig": ("models.baselines.methods", "KMeansBaseline"),
+    "NMFConfig": ("models.baselines.methods", "NMFBaseline"),
+    "NcutConfig": ("models.baselines.methods", "NormalizedCuts"),
+    "LandmarkConfig": ("models.baselines.methods", "LandmarkSpectral"),
+    "WardConfig": ("models.baselines.methods", "Ward"),
+    "GDLConfig": ("models.baselines.methods", "GraphDegreeLinkage"),
+    "GMMConfig": ("models.baselines.methods", "Gaussians"),
+    "UMAPConfig": ("models.baselines.methods", "UMAPHDBSCAN"),
+    "KingdraConfig": ("models.kingdra.model", "Kingdra"),
+    "IMSATConfig": ("models.kingdra.imsat", "IMSAT"),
 }
 # name -> (module, class): the method is the class; network and augmentation are in its config.
 METHODS = {
@@ -99,7 +99,7 @@ def load(path):
 
     It predicts and transforms. UserError if the file is missing, damaged or holds no model.
     """
-    from models.storage import load_arrays
+    from common.files import load_arrays
 
     arrays, about = load_arrays(path)
     if about.get("kind") != "model":

@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from models.base import DeepClusterer
-from models.functional import mean_squared_error
+from models.core.base import DeepClusterer
+from models.core.functional import mean_squared_error
 
 
 class KMeansOfCodes(DeepClusterer):

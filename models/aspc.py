@@ -9,8 +9,8 @@ Departures: docs/methods/aspc-da.md
 import numpy as np
 from keras import ops
 
-from models.base import DeepClusterer
-from models.functional import squared_distances
+from models.core.base import DeepClusterer
+from models.core.functional import squared_distances
 
 
 def selection_threshold(losses, progress):

@@ -7,8 +7,8 @@ augmented ones; the reconstruction term of IDEC takes the augmented image as inp
 import numpy as np
 from keras import ops
 
-from models.base import DeepClusterer
-from models.functional import (
+from models.core.base import DeepClusterer
+from models.core.functional import (
     distance_to,
     kl_divergence,
     mean_squared_error,

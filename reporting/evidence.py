@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import datasets
-import ledger
 import metrics
-from errors import UserError
-from models.storage import load_arrays
-from runs import read_log
+from common.errors import UserError
+from common.files import load_arrays
+from experiments import ledger
+from experiments.runs import read_log
 
 EACH = 2  # settings of a (method, data set) that are shown, the papers' first
 COLUMNS = ("seconds", "loss", "changed", "acc", "nmi")  # of log.csv

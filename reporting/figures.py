@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-import report
+from experiments import run_figure as report
 from reporting import charts, evidence
 from reporting.evidence import Absent
 from reporting.tables import figure, plural, scrolling, tag

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-import ledger
-import report
-from errors import UserError
+from common.errors import UserError
+from experiments import ledger
+from experiments import run_figure as report
 from reporting import evidence
 from reporting.evidence import Absent, Damaged
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-import ledger
+from experiments import ledger
+from experiments.trials import read_choices
 from reporting import charts, evidence
 from reporting.evidence import Absent, Damaged
 from reporting.figures import confusion, embedding, published_acc, sheet, training
@@ -25,7 +26,6 @@ from reporting.tables import (
     settings,
     tag,
 )
-from trials import read_choices
 
 STYLE = Path(__file__).resolve().parent / "style.css"
 LIMIT = 15_000_000  # bytes of the file, about: after that clusters are not shown

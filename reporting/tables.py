@@ -2,7 +2,7 @@
 
 from html import escape
 
-import ledger
+from experiments import ledger
 
 # ---- Parts ------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
-import device  # noqa: E402
+from common import device  # noqa: E402
 
 device.prepare()  # before anything imports TensorFlow
 
@@ -105,7 +105,7 @@ def digits():
 @contextlib.contextmanager
 def user_error(*words):
     """Expect a UserError of one line that has all the words."""
-    from errors import UserError
+    from common.errors import UserError
 
     with pytest.raises(UserError) as caught:
         yield

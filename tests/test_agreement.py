@@ -5,13 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from models.agreement import (
-    Signatures,
-    find_groups,
-    match_clusters,
-    match_groups,
-    mean_agreement,
-)
+from common.matching import match_clusters
+from models.kingdra.agreement import Signatures, find_groups, match_groups, mean_agreement
 
 
 def plain_groups(labels, confident, high, low, k):

@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from errors import UserError
+from common.errors import UserError
 from models import build, preset
 from models.aspc import selected_mean, selection_threshold
-from models.initialization import means
-from models.monitor import Monitor
-from models.networks import AUTOENCODERS, dense_autoencoder
+from models.core.initialization import means
+from models.core.monitor import Monitor
+from models.core.networks import AUTOENCODERS, dense_autoencoder
 
 SMALL = {"pretrain_epochs": 1, "n_init": 2, "batch_size": 64, "tol": 0, "epochs": 3}
 
@@ -151,7 +151,7 @@ def test_initialisers_of_table_6(x, init, monkeypatch):
     np.testing.assert_allclose(
         model.cluster_centers_, means(model.transform(x), model.initial_labels_, 4), atol=1e-4
     )
-    monkeypatch.setattr("models.initialization.SAMPLE", 100)
+    monkeypatch.setattr("models.core.initialization.SAMPLE", 100)
     model = build("ASPC-DA", 4, monitor=Log(), **settings).fit(x)
     assert model.initial_labels_.shape == (150,)
     assert bool(model.monitor.notes) == (init != "gmm")

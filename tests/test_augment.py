@@ -7,8 +7,8 @@ import scipy.stats
 import tensorflow as tf
 
 from augment import RandomShiftRotate, affine_rows, resample
-from errors import UserError
-from shapes import image_shape, side_and_channels
+from common.errors import UserError
+from common.shapes import image_shape, side_and_channels
 
 SEED = (7, 3)
 SHAPES = [(28, 28, 1), (16, 16, 1), (12, 20, 3)]

@@ -16,11 +16,11 @@ from sklearn.exceptions import NotFittedError
 from threadpoolctl import threadpool_limits
 
 import main
-import report
-from errors import UserError
+from common.errors import UserError
+from experiments import run_figure as report
 from metrics import acc, ari
 from models import METHODS, baselines, build, load, preset
-from models.baselines import (
+from models.baselines.methods import (
     Baseline,
     FittedOnly,
     components,
@@ -31,12 +31,12 @@ from models.baselines import (
     squared_distances,
     ward_merges,
 )
-from models.monitor import Monitor
+from models.core.monitor import Monitor
 from reporting import figures
 
 ROOT = Path(main.__file__).resolve().parent
 K, N = 4, 150
-CLASSICAL = [name for name, (module, _) in METHODS.items() if module == "models.baselines"]
+CLASSICAL = [name for name, (module, _) in METHODS.items() if module == "models.baselines.methods"]
 HERE = [name for name in CLASSICAL if name != "UMAP+HDBSCAN"]  # umap-learn need not be installed
 NEW = ["k-means", "NMF", "SC-LS", "GMM"]  # with a rule for new samples
 SMALL = {"SC-LS": {"landmarks": 30}, "GMM": {"reg_covar": 1e-3}}
@@ -509,7 +509,7 @@ def test_every_method_can_be_planned(command, method):
 def small_networks():
     from functools import partial
 
-    from models.networks import AUTOENCODERS, dense_autoencoder
+    from models.core.networks import AUTOENCODERS, dense_autoencoder
 
     before = dict(AUTOENCODERS)
     AUTOENCODERS["fc"] = partial(dense_autoencoder, widths=(32, 24, 40))

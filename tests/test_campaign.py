@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import campaign
-import ledger
-import main as single
+import datasets
 import run_exp
-import sweep as engine
+from common import paths
+from common.errors import UserError
 from datasets import Dataset
-from errors import UserError
+from experiments import campaign, ledger, plan
+from experiments import sweep as engine
 
 ROOT = Path(run_exp.__file__).resolve().parent
 CONFIGS = ROOT / "configs" / "campaign"
@@ -45,12 +45,11 @@ result = {"method": told["method"], "dataset": told["dataset"], "seed": int(told
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     """A project folder of our own, with a stand-in for main.py and small data."""
-    for module in (run_exp, engine, single):
-        monkeypatch.setattr(module, "ROOT", str(tmp_path))
-    monkeypatch.setattr(run_exp, "RESULTS", str(tmp_path / "results"))
+    monkeypatch.setattr(paths, "ROOT", str(tmp_path))
+    monkeypatch.setattr(paths, "RESULTS", str(tmp_path / "results"))
     monkeypatch.setattr(campaign, "FOLDER", str(tmp_path / "campaign"))
     monkeypatch.setattr(campaign.os, "nice", lambda step: step)
-    monkeypatch.setattr(single, "estimate", lambda config, data, threads: [60.0, 120.0])
+    monkeypatch.setattr(plan, "estimate", lambda config, data, threads: [60.0, 120.0])
 
     def load(name, data_dir=None, download=True):
         if name == "ytf":
@@ -60,9 +59,9 @@ def home(tmp_path, monkeypatch):
         x = np.broadcast_to(np.linspace(0, 1, side**2, dtype=np.float32), (n, side**2))
         return Dataset(x.reshape(n, side, side, 1), np.arange(n) % 10, name, 10)
 
-    monkeypatch.setattr(single.datasets, "load", load)
+    monkeypatch.setattr(datasets, "load", load)
     monkeypatch.setattr(Dataset, "sha256", "5a" * 32)
-    monkeypatch.setattr(run_exp, "hash_array", lambda array: "5a")
+    monkeypatch.setattr(plan, "hash_array", lambda array: "5a")
     (tmp_path / "main.py").write_text(STAND_IN)
     (tmp_path / "campaign").mkdir()
     return tmp_path
@@ -100,7 +99,7 @@ def called(home):
 
 def blocks_of(rows=(), runs_dir="runs"):
     words = ["--jobs", "1", "--threads", "1"]
-    return campaign.read_blocks(words, run_exp.parse, run_exp.plan, rows, runs_dir)
+    return campaign.read_blocks(words, plan.parse, plan.plan, rows, runs_dir)
 
 
 def trials_of():
@@ -207,9 +206,11 @@ def test_lowest_priority_one_thread_and_one_core_each(home):
     code = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-import campaign, main, run_exp, sweep
-campaign.FOLDER, run_exp.RESULTS = {str(home / "campaign")!r}, {str(home / "results")!r}
-main.ROOT = sweep.ROOT = {str(home)!r}
+import run_exp
+from common import paths
+from experiments import campaign
+campaign.FOLDER, paths.RESULTS = {str(home / "campaign")!r}, {str(home / "results")!r}
+paths.ROOT = {str(home)!r}
 sys.argv = ["run_exp.py", "--campaign"]
 sys.exit(run_exp.main())
 """

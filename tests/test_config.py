@@ -4,11 +4,11 @@ import math
 
 import pytest
 
-from errors import UserError
+from common.errors import UserError
 from models import METHODS, build
-from models.config import SGD, Adam, AEConfig, ASPCConfig, Config, PretrainConfig, digest
-from models.presets import CONFIGS as EVERY
-from models.presets import preset
+from models.settings.base import SGD, Adam, AEConfig, ASPCConfig, Config, PretrainConfig, digest
+from models.settings.presets import CONFIGS as EVERY
+from models.settings.presets import preset
 
 CONFIGS = {name: c for name, c in EVERY.items() if isinstance(c, Config)}
 FC_PRETRAIN, CONV_PRETRAIN = SGD(1.0, 0.9), Adam(1e-3)

@@ -5,9 +5,8 @@ import pytest
 from conftest import user_error
 from test_health import blobs
 
-import consensus
-import trials
 from datasets import Dataset
+from experiments import consensus, trials
 
 
 def test_company_is_the_plain_definition():

@@ -13,8 +13,8 @@ import scipy.sparse
 from conftest import user_error
 from sklearn.utils import Bunch
 
-import corpora
 import datasets
+from loaders import corpora
 
 pytestmark = pytest.mark.usefixtures("nowhere")
 

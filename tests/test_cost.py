@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from models import build, preset
-from models.cost import method_flops, spectralnet_flops
-from models.training import Trainer
+from models.core.cost import method_flops, spectralnet_flops
+from models.core.training import Trainer
 
 K, N = 4, 120
 

@@ -18,8 +18,8 @@ from conftest import user_error
 from PIL import Image
 
 import datasets
-import images
-from errors import UserError
+from common.errors import UserError
+from loaders import images
 
 ROOT = Path(datasets.__file__).resolve().parent
 DATA = os.environ.get("DEEP_CLUSTERING_DATA") or next(

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-import device
+from common import device
 from models import preset
 
 AVX2 = {"sse4_2", "avx2", "fma"}

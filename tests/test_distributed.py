@@ -15,13 +15,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import distributed
-import ledger
-import main as single
+import datasets
 import run_exp
-import sweep as engine
-from models.storage import is_locked, try_lock
-from runs import finished
+from common import paths
+from common.locks import is_locked, try_lock
+from experiments import distributed, ledger, plan
+from experiments import sweep as engine
+from experiments.runs import finished
 
 ROOT = Path(run_exp.__file__).resolve().parent
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-ray.txt")
@@ -117,10 +117,8 @@ def cluster(base):
 @pytest.fixture
 def home(base, tmp_path, monkeypatch):
     """A project folder of our own; what the nodes do is told in `base`."""
-    monkeypatch.setattr(distributed, "ROOT", str(base))
-    for module in (run_exp, single):
-        monkeypatch.setattr(module, "ROOT", str(tmp_path))
-    monkeypatch.setattr(run_exp, "RESULTS", str(tmp_path / "results"))
+    monkeypatch.setattr(paths, "ROOT", str(base))
+    monkeypatch.setattr(paths, "RESULTS", str(tmp_path / "results"))
     monkeypatch.setattr(engine, "PAUSE", 0.2)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "results.md").write_text(f"{ledger.BEGIN}\n{ledger.END}\n")
@@ -135,8 +133,8 @@ def sweep(home, base, cluster, monkeypatch, capsys):
 
     def run(words, address=cluster.address):
         words = [*words.split(), "--ray", address]
-        args, rest = run_exp.parser().parse_known_args(words)
-        for trial in run_exp.plan(args, rest)[0]:
+        args, rest = plan.parser().parse_known_args(words)
+        for trial in plan.plan(args, rest)[0]:
             method, seed = trial.record["method"], trial.record["seed"]
             key = Path(trial.weights).parent.name
             (base / "keys" / f"{method}{seed}").write_text(key)
@@ -256,8 +254,8 @@ def test_a_trial_whose_node_is_lost_is_started_again(sweep, home, base, cluster,
 
 def test_a_trial_in_use_here_is_left_alone(home, base, cluster):
     """The run folder's lock on this machine also holds for what runs elsewhere."""
-    args, rest = run_exp.parser().parse_known_args(["--methods", "FcDEC", "--datasets", "digits"])
-    trial = run_exp.plan(args, rest)[0][0]
+    args, rest = plan.parser().parse_known_args(["--methods", "FcDEC", "--datasets", "digits"])
+    trial = plan.plan(args, rest)[0][0]
     place = distributed.Cluster(cluster.address, home / "results")
     try:
         os.makedirs(trial.folder)
@@ -289,7 +287,7 @@ def test_the_real_thing(sweep, home, base, monkeypatch):
     fewer = "import report\nreport.POINTS = 40\n"
     real = f"{fewer}import real, sys\nif __name__ == '__main__':\n    sys.exit(real.main())\n"
     with monkeypatch.context() as patch:
-        patch.setattr(distributed, "ROOT", str(home / "code"))
+        patch.setattr(paths, "ROOT", str(home / "code"))
         shutil.copytree(base, home / "code")
         (home / "code" / "main.py").write_text(real)
         tiny = "--methods FcDEC --datasets digits --trials 1 --pretrain-epochs 1 --maxiter 2"
@@ -300,6 +298,6 @@ def test_the_real_thing(sweep, home, base, monkeypatch):
             "model_final.h5", "result.json"} <= set(os.listdir(folder))  # fmt: skip
     from models import load
 
-    x = single.datasets.load("digits").x
+    x = datasets.load("digits").x
     labels = load(folder / "model_final.h5").predict(x)
     assert np.array_equal(labels, np.load(folder / "labels.npy"))

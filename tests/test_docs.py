@@ -10,12 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-import campaign
 import datasets
-import main
-import run_exp
+from experiments import campaign, options, plan
+from experiments.sweepfiles import is_authors
 from models import METHODS
-from sweepfiles import is_authors
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(ROOT.glob("docs/**/*.md"))
@@ -52,7 +50,7 @@ def commands():
 
 
 COMMANDS = commands()
-OPTIONS = main.parser()  # one for all: it takes a while to build
+OPTIONS = options.parser()  # one for all: it takes a while to build
 
 
 def test_there_are_commands_to_check():
@@ -68,23 +66,23 @@ def test_commands_are_understood(page, command):
         campaign.parser().parse_args(words)
         return
     if program == "run_exp.py":
-        args, rest = run_exp.parse(words)
-        run_exp._check(args, rest)
+        args, rest = plan.parse(words)
+        plan._check(args, rest)
         for method in args.methods or ():
             assert method in METHODS
         for dataset in args.datasets or ():
             assert dataset in datasets.DATASETS or Path(dataset).suffix
         if args.table is not None:
-            assert run_exp.wanted(args)
+            assert plan.wanted(args)
         for path in args.file or ():
             assert not path.startswith("configs/") or is_authors(str(ROOT / path))
         OPTIONS.parse_args(rest)
         return
     args = OPTIONS.parse_args(words)
-    main.check(args)
+    options.check(args)
     name = args.dataset or "digits"
     assert name in datasets.DATASETS
-    main.resolve(args, SimpleNamespace(preset_name=name, n=SIZES.get(name, 10000)))
+    options.resolve(args, SimpleNamespace(preset_name=name, n=SIZES.get(name, 10000)))
 
 
 def anchors(path):

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from errors import UserError
+from common.errors import UserError
 from metrics import acc
 from models import METHODS, build, load, preset
-from models.config import Adam, pretrain_key
-from models.config_dscdan import DSCDANConfig, DualConfig, SpectralNetConfig
-from models.cost import method_flops
-from models.dual import dual_autoencoder
-from models.graphs import lowest_cut
-from models.monitor import Monitor
-from models.networks import AUTOENCODERS, dense_autoencoder
-from models.presets import CONFIGS
+from models.core.cost import method_flops
+from models.core.graphs import lowest_cut
+from models.core.monitor import Monitor
+from models.core.networks import AUTOENCODERS, dense_autoencoder
+from models.dscdan.networks import dual_autoencoder
+from models.settings.base import Adam, pretrain_key
+from models.settings.dscdan import DSCDANConfig, DualConfig, SpectralNetConfig
+from models.settings.presets import CONFIGS
 
 K, N, STEPS = 4, 120, 6
 TABLE4 = ["ConvAE", "ConvAE+MI", "ConvAE+RS", "ConvAE+MI+RS"]
@@ -207,7 +207,7 @@ LOADER = """
 import sys
 import numpy as np
 from models import load
-from models.networks import AUTOENCODERS, dense_autoencoder
+from models.core.networks import AUTOENCODERS, dense_autoencoder
 AUTOENCODERS["fc"] = lambda *args: dense_autoencoder(*args, widths=(16, 12, 8))
 folder, *methods = sys.argv[1:]
 x = np.load(folder + "/x.npy")
@@ -508,8 +508,8 @@ def test_data_that_are_no_images_are_refused():
 
 def test_maps_of_saved_embeddings(tmp_path, monkeypatch):
     import datasets
-    import ledger
-    import report
+    from experiments import ledger
+    from experiments import run_figure as report
     from reporting import maps
 
     monkeypatch.setattr(report, "plane", lambda z: (np.arange(50), z[:50, :2]))

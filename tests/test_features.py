@@ -12,8 +12,8 @@ from conftest import user_error
 from keras.applications.resnet50 import ResNet50
 
 import datasets
-import features
-from errors import UserError
+from common.errors import UserError
+from loaders import features
 
 pytestmark = pytest.mark.usefixtures("nowhere")
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras import ops
 
 from models import functional
-from models.functional import (
+from models.core.functional import (
     distance_to,
     kl_divergence,
     mean_squared_error,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-import health
+from common.matching import matched_share
+from experiments import health
 from models import build
-from models.agreement import matched_share
-from models.graphs import modularity, neighbor_graph, normalized_cut
+from models.core.graphs import modularity, neighbor_graph, normalized_cut
 
 
 def blobs(k=4, each=60, d=5, seed=0):

@@ -10,7 +10,7 @@ import pytest
 from conftest import user_error
 
 import datasets
-import images
+from loaders import images
 
 pytestmark = pytest.mark.usefixtures("nowhere")
 

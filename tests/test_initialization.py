@@ -13,9 +13,9 @@ from sklearn.mixture import GaussianMixture
 
 import metrics
 from models import build, initialization, preset
-from models.config import INITS, PretrainConfig, digest
-from models.initialization import init, kmeans, means
-from models.presets import CONFIGS
+from models.core.initialization import init, kmeans, means
+from models.settings.base import INITS, PretrainConfig, digest
+from models.settings.presets import CONFIGS
 
 UMAP = importlib.util.find_spec("umap") is not None
 HERE = [how for how in INITS if how != "umap" or UMAP]

@@ -11,15 +11,14 @@ from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 
-from errors import TrainingFailed, UserError
+from common.errors import TrainingFailed, UserError
+from common.files import load_arrays, save_arrays
 from metrics import acc
 from models import METHODS, build, kingdra, load, preset
-from models.config import digest
-from models.config_kingdra import COSTS, KingdraConfig, translate
-from models.ensemble import side_by_side
-from models.imsat import IMSAT, neighbor_distances
-from models.kingdra import KingdraCluster, Member, supervised_stream
-from models.ladder import (
+from models.core.monitor import Monitor
+from models.kingdra.ensemble import side_by_side
+from models.kingdra.imsat import IMSAT, neighbor_distances
+from models.kingdra.ladder import (
     Ladder,
     combine,
     dot_loss,
@@ -28,11 +27,11 @@ from models.ladder import (
     noise_divergence,
     normalize,
 )
-from models.monitor import Monitor
-from models.storage import load_arrays, save_arrays
+from models.kingdra.model import KingdraCluster, Member, supervised_stream
+from models.settings.base import digest
+from models.settings.kingdra import COSTS, KingdraConfig, translate
 
-NAMES = [name for name, (module, _) in METHODS.items() if module in ("models.kingdra",
-                                                                    "models.imsat")]  # fmt: skip
+NAMES = [name for name, (module, _) in METHODS.items() if module.startswith("models.kingdra.")]
 K, D = 3, 7
 TINY = {"widths": (12, 9), "batch_size": 16}
 # Two members: what takes time is tracing a step of each, with and without pseudo-labels.
@@ -170,7 +169,7 @@ def test_a_set_predicted_in_parts_is_one_batch(last_bn, monkeypatch):
         v.assign(rng.normal(size=v.shape))
     x = rng.normal(1, 2, (23, D)).astype(np.float32)
     whole = tf.nn.softmax(network.encode([x], 0, tf.constant([0, 0]))[0][0])
-    monkeypatch.setattr("models.ladder.CHUNK", 7)
+    monkeypatch.setattr("models.kingdra.ladder.CHUNK", 7)
     p, statistics = network.predict_whole(tf.constant(x))
     assert np.allclose(p, whole, atol=1e-5)
     assert np.array_equal(network.predict(x, statistics), p)

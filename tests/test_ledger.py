@@ -12,10 +12,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import ledger
+from common.errors import UserError
 from datasets import DATASETS, PROBLEMS
-from errors import UserError
-from ledger import COLUMNS, merge, read_paper, read_rows, tables, update, verdict
+from experiments import ledger
+from experiments.ledger import COLUMNS, merge, read_paper, read_rows, tables, update, verdict
 from models import METHODS
 
 ROOT = Path(ledger.__file__).resolve().parent
@@ -242,7 +242,7 @@ def test_two_processes_at_once_lose_nothing(tmp_path):
     script = """
 import os, sys, time
 sys.path.insert(0, sys.argv[1])
-from ledger import update
+from experiments.ledger import update
 assert "tensorflow" not in sys.modules and "keras" not in sys.modules
 base, other, csv = sys.argv[2:]
 open(os.path.join(base, "ready"), "w").close()

@@ -22,15 +22,14 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-import device
-import ledger
 import main
 import metrics
-import report
-import runs
-from errors import UserError
-from models.storage import locked
-from runs import read_log
+from common import device
+from common.errors import UserError
+from common.locks import locked
+from experiments import ledger, runs
+from experiments import run_figure as report
+from experiments.runs import read_log
 
 ROOT = Path(main.__file__).resolve().parent
 TINY = ("--pretrain-epochs", "1", "--maxiter", "4", "--update-interval", "2", "--tol", "0",

@@ -10,16 +10,16 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from augment import RandomShiftRotate
-from errors import TrainingFailed, UserError
+from common.errors import TrainingFailed, UserError
 from metrics import acc
 from models import METHODS as EVERY
 from models import base as base_module
 from models import build, dec, load, preset
-from models.base import CLUSTER
-from models.config import SGD, Adam
-from models.monitor import Monitor
-from models.networks import AUTOENCODERS
-from models.training import Trainer, derive_seed
+from models.core.base import CLUSTER
+from models.core.monitor import Monitor
+from models.core.networks import AUTOENCODERS
+from models.core.training import Trainer, derive_seed
+from models.settings.base import SGD, Adam
 
 # Those with a clustering phase; the others are in test_baselines.py.
 METHODS = {name: kind for name, kind in EVERY.items() if kind[0] in ("models.dec", "models.aspc")}
@@ -37,7 +37,7 @@ KILLS = {
 }
 SMALL_NETWORKS = """
 from functools import partial
-from models.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder
+from models.core.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder
 AUTOENCODERS["fc"] = partial(dense_autoencoder, widths=(32, 24, 40))
 AUTOENCODERS["conv"] = partial(conv_autoencoder, filters=(4, 6, 8))
 """

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from errors import UserError
-from models.networks import (
+from common.errors import UserError
+from models.core.networks import (
     AUTOENCODERS,
     ThinConv2DTranspose,
     conv_autoencoder,

@@ -21,12 +21,13 @@ import pytest
 from PIL import Image
 
 import datasets
-import ledger
 import metrics
-import report
 import run_exp
-from ledger import as_row
-from models.storage import save_arrays
+from common import paths
+from common.files import save_arrays
+from experiments import ledger
+from experiments import run_figure as report
+from experiments.ledger import as_row
 from reporting import charts, evidence, figures, maps
 from reporting import page as html_page
 from reporting.evidence import Absent, Damaged, confusion, history, spread
@@ -694,8 +695,8 @@ def test_ticks_are_round_and_inside(low, high):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_exp, "ROOT", str(tmp_path))
-    monkeypatch.setattr(run_exp, "RESULTS", str(tmp_path))
+    monkeypatch.setattr(paths, "ROOT", str(tmp_path))
+    monkeypatch.setattr(paths, "RESULTS", str(tmp_path))
     return tmp_path
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from experiments.runs import RunMonitor, read_log
 from models import METHODS, build, dscdan, imsat
-from models.config import Adam
-from models.graphs import lowest_cut
-from models.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder
-from models.training import Trainer, once
-from runs import RunMonitor, read_log
+from models.core.graphs import lowest_cut
+from models.core.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder
+from models.core.training import Trainer, once
+from models.settings.base import Adam
 
 K, N = 4, 60
 TIMES = ("seconds", "graph_seconds")  # columns of the log that no two runs have in common
@@ -131,7 +131,7 @@ def samples(digits):
 
 def test_every_kind_of_training_method_is_here():
     kinds = {METHODS[method] for method in SETTINGS}
-    assert {kind for kind in METHODS.values() if kind[0] != "models.baselines"} == kinds
+    assert {kind for kind in METHODS.values() if kind[0] != "models.baselines.methods"} == kinds
 
 
 @pytest.mark.parametrize("method", SETTINGS)

@@ -12,14 +12,12 @@ import pytest
 from conftest import user_error
 
 import datasets
-import ledger
-import main
-import runs
+from experiments import ledger, options, runs
 from models import build
-from models.config import Config, pretrain_key
-from models.config_dscdan import DSCDANConfig, DualConfig, SpectralNetConfig
-from models.config_kingdra import KingdraConfig
-from models.presets import CONFIGS, preset, without_effect
+from models.settings.base import Config, pretrain_key
+from models.settings.dscdan import DSCDANConfig, DualConfig, SpectralNetConfig
+from models.settings.kingdra import KingdraConfig
+from models.settings.presets import CONFIGS, preset, without_effect
 
 ROWS = ledger.read_rows(ledger.PAPER.parent / "results.csv")
 # Rows of code whose defaults have changed since, by their hash: no command makes them again.
@@ -42,12 +40,12 @@ def data_of(row):
 )
 def test_every_committed_row_keeps_its_identity(row):
     """Its command, and the name its method has now, give its hash."""
-    args = main.parser().parse_args(shlex.split(row["command"])[2:])
+    args = options.parser().parse_args(shlex.split(row["command"])[2:])
     named = args.method, row["method"]
     assert named[0] == named[1] or named == ("DSCDAN", "DSCDAN-restarts")
     assert ((args.dataset or "digits"), str(args.seed)) == (row["dataset"], row["seed"])
     args.method, data = row["method"], data_of(row)
-    config = main.resolve(args, data)
+    config = options.resolve(args, data)
     about = runs.about(runs.identity(args.method, data, args.seed, config, args.pretrained_weights))
     assert {name: str(about[name]) for name in ledger.KEY if name != "config_hash"} == {
         name: row[name] for name in ledger.KEY if name != "config_hash"
@@ -168,11 +166,11 @@ def test_the_known_problems_are_those_of_the_real_data(name, real_data):
 
 def resolved(path, method, *words):
     """(settings, data, overrides) of main.py's words on a user's file."""
-    args = main.parser().parse_args(
+    args = options.parser().parse_args(
         ["--method", method, "--data", str(path), "--n-clusters", "3", *words]
     )
-    data = main.load_data(args)
-    config = main.resolve(args, data)
+    data = options.load_data(args)
+    config = options.resolve(args, data)
     return config, data, runs.Run(method, data, 0, config, "").overrides()
 
 
@@ -219,8 +217,8 @@ def test_a_users_file_is_another_run_than_the_set_of_its_name(file, monkeypatch)
     assert runs.identity("k-means", data, 0, config) == runs.identity(
         "k-means", named, 0, config
     ) | {"source": "file"}
-    args = main.parser().parse_args(["--method", "k-means"])
-    folders = {main.folder_of(args, one, config) for one in (data, named)}
+    args = options.parser().parse_args(["--method", "k-means"])
+    folders = {options.folder_of(args, one, config) for one in (data, named)}
     assert len(folders) == 2
     config, mine, _ = resolved(file("mine.npz"), "k-means")
     assert "source" not in runs.identity("k-means", mine, 0, config)
@@ -319,8 +317,8 @@ def test_a_raised_protocol_makes_another_run():
     told = [runs.about(runs.identity("FcDEC", data, 0, c)) for c in (one, two, three)]
     assert [(t["protocol"], t["pretrain_protocol"]) for t in told] == [(1, 1), (2, 1), (1, 3)]
     assert len({t["config_hash"] for t in told}) == 3
-    args = main.parser().parse_args(["--method", "FcDEC"])
-    assert len({main.folder_of(args, data, c) for c in (one, two, three)}) == 3
+    args = options.parser().parse_args(["--method", "FcDEC"])
+    assert len({options.folder_of(args, data, c) for c in (one, two, three)}) == 3
     keys = [pretrain_key(c, (16, 16, 1), "x", 0)[0] for c in (one, two, three)]
     assert keys[0] == keys[1] != keys[2]
     models = [build("FcDEC", 4, config=c) for c in (one, two)]

@@ -18,16 +18,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import ledger
-import main as single
+import datasets
 import run_exp
-import sweep as engine
 from benchmarks import kill_sweep
+from common import paths
+from common.errors import FolderInUse, UserError
+from common.files import save_json
+from common.locks import locked, try_lock
 from datasets import DATASETS, PROBLEMS, Dataset
-from errors import FolderInUse, UserError
+from experiments import ledger, options, plan
+from experiments import sweep as engine
+from experiments.runs import finished
 from models import METHODS
-from models.storage import locked, save_json, try_lock
-from runs import finished
 
 ROOT = Path(run_exp.__file__).resolve().parent
 
@@ -78,8 +80,11 @@ result = {"method": method, "dataset": name, "seed": int(seed), "k": 10,
 REAL = f"""
 import os, sys
 sys.path.insert(0, {str(ROOT)!r})
-import main, report
-main.ROOT = os.path.dirname(os.path.abspath(__file__))
+import main
+from common import paths
+from experiments import run_figure as report
+paths.ROOT = os.path.dirname(os.path.abspath(__file__))
+paths.RESULTS = os.path.join(paths.ROOT, "results")
 report.POINTS = 40
 sys.exit(main.main())
 """
@@ -90,11 +95,9 @@ README = f"Ours\n\n{ledger.BEGIN}\nold\n{ledger.END}\n\nBelow\n"
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
     """A project folder of our own."""
-    monkeypatch.setattr(run_exp, "ROOT", str(tmp_path))
-    monkeypatch.setattr(engine, "ROOT", str(tmp_path))
     monkeypatch.setattr(engine, "PAUSE", 0.1)
-    monkeypatch.setattr(run_exp, "RESULTS", str(tmp_path / "results"))
-    monkeypatch.setattr(single, "ROOT", str(tmp_path))
+    monkeypatch.setattr(paths, "ROOT", str(tmp_path))
+    monkeypatch.setattr(paths, "RESULTS", str(tmp_path / "results"))
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "results.md").write_text(README)
     return tmp_path
@@ -103,7 +106,7 @@ def folders(tmp_path, monkeypatch):
 @pytest.fixture
 def home(folders, monkeypatch):
     """The project folder with a stand-in for main.py; no real data set is read."""
-    monkeypatch.setattr(single, "estimate", lambda config, data, threads: [1.0, 2.0])
+    monkeypatch.setattr(plan, "estimate", lambda config, data, threads: [1.0, 2.0])
 
     def load(name, data_dir=None, download=True):
         rng = np.random.default_rng(0)
@@ -112,7 +115,7 @@ def home(folders, monkeypatch):
         x = np.broadcast_to(rng.random((1, side, side, 1), np.float32), (n, side, side, 1))
         return Dataset(x, np.arange(n) % 10, name, 10, named=True)
 
-    monkeypatch.setattr(single.datasets, "load", load)
+    monkeypatch.setattr(datasets, "load", load)
     monkeypatch.setattr(Dataset, "sha256", "5a" * 32)
     (folders / "main.py").write_text(STAND_IN)
     (folders / "orders").mkdir()
@@ -153,8 +156,8 @@ def results(home):
 
 def trials_of(words):
     """The plan of run_exp.py's words."""
-    args, rest = run_exp.parser().parse_known_args(words.split())
-    trials, complaints = run_exp.plan(args, rest)
+    args, rest = plan.parser().parse_known_args(words.split())
+    trials, complaints = plan.plan(args, rest)
     assert complaints == []
     return trials
 
@@ -379,7 +382,7 @@ def test_settings_reach_every_trial(home):
     for trial in trials_of("--datasets usps --trials 1 --maxiter 150 --pretrain-epochs=1"):
         config = trial.record["config"]
         assert (config["maxiter"], config["pretrain_epochs"]) == (150, 1)
-        again = single.parser().parse_args(trial.command())
+        again = options.parser().parse_args(trial.command())
         assert (again.maxiter, again.pretrain_epochs, again.save_dir) == (150, 1, trial.folder)
         assert again.quiet
 
@@ -388,9 +391,9 @@ def test_a_trials_folder_is_that_of_main(home):
     """A run made by main.py is not made again by a sweep."""
     (trial,) = trials_of("--methods FcDEC --datasets usps --seeds 3")
     words = ["--method", "FcDEC", "--dataset", "usps", "--seed", "3"]
-    args = single.parser().parse_args(words)
-    data = single.load_data(args)
-    assert trial.folder == single.folder_of(args, data, single.resolve(args, data))
+    args = options.parser().parse_args(words)
+    data = options.load_data(args)
+    assert trial.folder == options.folder_of(args, data, options.resolve(args, data))
     assert Path(trial.folder).parent == home / "results" / "runs"
 
 
@@ -604,11 +607,12 @@ import time
 import numpy as np
 
 import real_main as main
-import report
-import runs
-from models.config import pretrain_key
-from models.samples import hash_array
-from models.storage import load_arrays, locked, remove_leftovers, save_arrays
+from experiments import run_figure as report
+from experiments import runs
+from models.settings.base import pretrain_key
+from models.core.samples import hash_array
+from common.files import load_arrays, remove_leftovers, save_arrays
+from common.locks import locked
 
 
 class Light:
@@ -858,14 +862,14 @@ def test_truncated_results_are_refused_and_come_back(sweep, home):
 
 
 def test_a_data_set_that_is_missing_keeps_no_other_from_running(sweep, home, monkeypatch):
-    load = single.datasets.load
+    load = datasets.load
 
     def broken(name, *args):
         if name == "usps":
             raise UserError("dataset 'usps' not found and downloading failed; looked in\n  here")
         return load(name, *args)
 
-    monkeypatch.setattr(single.datasets, "load", broken)
+    monkeypatch.setattr(datasets, "load", broken)
     words = "--methods FcDEC --datasets usps digits --trials 1"
     dry = sweep(words, "--dry-run")
     assert dry.status == 2 and "dataset 'usps' not found" in dry.err

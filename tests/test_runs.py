@@ -16,20 +16,20 @@ from keras import layers
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-import checkout
-import ledger
 import metrics
-import runs
+from common import checkout
+from common.errors import FolderInUse, UserError
+from common.files import save_json
+from common.locks import locked
 from datasets import PROBLEMS
-from errors import FolderInUse, UserError
+from experiments import ledger, runs
+from experiments.run_figure import cluster_figure
+from experiments.runs import LOG_COLUMNS, Run, RunMonitor, execute, finished, identity, read_log
 from models import METHODS
-from models.config import SGD, Adam
-from models.cost import layer_products, step_flops, weight_count
-from models.networks import conv_autoencoder, dense_autoencoder
-from models.presets import preset
-from models.storage import locked, save_json
-from report import cluster_figure
-from runs import LOG_COLUMNS, Run, RunMonitor, execute, finished, identity, read_log
+from models.core.cost import layer_products, step_flops, weight_count
+from models.core.networks import conv_autoencoder, dense_autoencoder
+from models.settings.base import SGD, Adam
+from models.settings.presets import preset
 
 ROOT = Path(runs.__file__).resolve().parent
 
@@ -361,7 +361,7 @@ def repository(tmp_path, monkeypatch):
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-qm", "one")
-    monkeypatch.setattr(checkout, "__file__", str(tmp_path / "checkout.py"))
+    monkeypatch.setattr(checkout, "ROOT", str(tmp_path))
     checkout.commit_at_start.cache_clear()
     yield tmp_path
     checkout.commit_at_start.cache_clear()
@@ -374,7 +374,7 @@ def test_the_commit_is_empty_where_there_is_no_git(monkeypatch):
 
 
 def test_the_commit_is_empty_outside_a_repository(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkout, "__file__", str(tmp_path / "checkout.py"))
+    monkeypatch.setattr(checkout, "ROOT", str(tmp_path))
     assert checkout.git_commit() == ""
 
 
@@ -519,7 +519,7 @@ def test_figure_of_an_embedding_that_collapsed(tmp_path):
     """In a process of its own: t-SNE of equal points may end in a segmentation fault."""
     code = """
 import sys, numpy as np
-from report import cluster_figure
+from experiments.run_figure import cluster_figure
 n, path = 24, sys.argv[1]
 x, labels, q = np.zeros((n, 5)), np.zeros(n, int), np.full((n, 2), 0.5)
 rng = np.random.default_rng(0)

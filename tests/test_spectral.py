@@ -5,9 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy.linalg import subspace_angles
 
-from models.config import Adam
-from models.dual import dense_network, global_discriminator, local_discriminator
-from models.functional import (
+from models.core.functional import (
     class_divergence,
     contrastive_loss,
     gaussian_divergence,
@@ -15,9 +13,10 @@ from models.functional import (
     negative_entropy,
     squared_error,
 )
-from models.graphs import eigenvectors, lowest_cut, neighbor_graph, normalized_cut
-from models.optimizers import make as make_optimizer
-from models.spectral import (
+from models.core.graphs import eigenvectors, lowest_cut, neighbor_graph, normalized_cut
+from models.core.optimizers import make as make_optimizer
+from models.dscdan.networks import dense_network, global_discriminator, local_discriminator
+from models.dscdan.spectral import (
     affinity,
     by_qr,
     gram_factor,
@@ -26,7 +25,8 @@ from models.spectral import (
     pairwise,
     spectral_loss,
 )
-from models.spectralnet import pairs
+from models.dscdan.spectralnet import pairs
+from models.settings.base import Adam
 
 RNG = np.random.default_rng(0)
 FULL = RNG.dirichlet(np.ones(6), 80)

@@ -10,18 +10,10 @@ import h5py
 import numpy as np
 import pytest
 
-from errors import UserError, disk_line
+from common.errors import UserError, disk_line
+from common.files import load_arrays, remove_leftovers, replacing, save_arrays, save_json
+from common.locks import is_locked, locked, try_lock
 from models import storage
-from models.storage import (
-    is_locked,
-    load_arrays,
-    locked,
-    remove_leftovers,
-    replacing,
-    save_arrays,
-    save_json,
-    try_lock,
-)
 
 ARRAYS = {
     "plain": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -203,7 +195,7 @@ def test_a_file_without_a_checksum_is_read(file):
 HOLDER = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from models.storage import locked
+from common.locks import locked
 with locked(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
@@ -242,7 +234,7 @@ def test_lock_excludes_another_process(tmp_path, root, end):
 ASKER = """
 import sys, time
 sys.path.insert(0, sys.argv[2])
-from models.storage import is_locked
+from common.locks import is_locked
 seen = 0
 print("asking", flush=True)
 end = time.monotonic() + float(sys.argv[3])

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-import main as single
-import run_exp
-from errors import UserError
+from common.errors import UserError
+from experiments import options
+from experiments import plan as planning
 from models import preset
 
 SMALL = {"n_en": 3, "high_th": 2, "n_iter": 2, "batch_size": 16, "n_class": 2, "lr": 0.01,
@@ -34,7 +34,7 @@ def paths(folder):
 def plan(folder, content, *words):
     path = folder / "config.json"
     path.write_text(json.dumps(content))
-    trials, complaints = run_exp.plan(*run_exp.parse([str(path), *words]))
+    trials, complaints = planning.plan(*planning.parse([str(path), *words]))
     assert complaints == []
     return trials
 
@@ -62,11 +62,11 @@ def test_seeds_threads_and_settings_on_the_command_line(folder):
 
 def test_it_runs(folder, monkeypatch, capsys, eager):
     (trial,) = plan(folder, SMALL | paths(folder), "--threads", "1")
-    args = single.parser().parse_args([*trial.words, "--save-dir", str(folder / "run"), "--quiet"])
-    from runs import Run, execute
+    args = options.parser().parse_args([*trial.words, "--save-dir", str(folder / "run"), "--quiet"])
+    from experiments.runs import Run, execute
 
-    data = single.load_data(args)
-    config = single.resolve(args, data)
+    data = options.load_data(args)
+    config = options.resolve(args, data)
     monkeypatch.setattr("report.cluster_figure", lambda *_, **__: None)
     result = execute(Run(args.method, data, 0, config, str(folder / "run")), show=False)
     assert result["status"] == "ok"
@@ -83,17 +83,17 @@ def test_it_runs(folder, monkeypatch, capsys, eager):
 @pytest.mark.parametrize("name", ["mnist", "20news", "cifar10", "reuters", "stl10"])
 def test_our_files_name_data_sets_and_change_nothing(name, root, monkeypatch):
     path = str(root / "configs" / f"kingdra_ladder_im_{name}.json")
-    ((args, words),) = run_exp.described(*run_exp.parse([path]))
+    ((args, words),) = planning.described(*planning.parse([path]))
     (dataset,) = args.datasets
     assert args.methods == ["KINGDRA-LADDER-IM"]
     assert args.seeds == [0]
-    told = single.parser().parse_args(["--method", *args.methods, "--dataset", dataset, *words])
+    told = options.parser().parse_args(["--method", *args.methods, "--dataset", dataset, *words])
 
     class Data:
         n = 1000
 
     Data.name = Data.preset_name = dataset
-    assert single.resolve(told, Data) == preset("KINGDRA-LADDER-IM", dataset)
+    assert options.resolve(told, Data) == preset("KINGDRA-LADDER-IM", dataset)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 
 from augment import RandomShiftRotate
-from errors import TrainingFailed
+from common.errors import TrainingFailed
+from common.files import load_arrays, save_arrays
 from models import base, ensemble, training
-from models.storage import load_arrays, save_arrays
-from models.training import SeedUse, Trainer, derive_seed, new_stream
+from models.core.training import SeedUse, Trainer, derive_seed, new_stream
 
 
 class Toy:

@@ -1,0 +1,1 @@
+"""Errors, shapes, atomic files, locks, early interrupts: what everything else stands on."""

@@ -1,0 +1,128 @@
+"""Files that are either whole or not there: arrays with a description (HDF5), and JSON."""
+
+import contextlib
+import glob
+import hashlib
+import io
+import json
+import os
+import tempfile
+
+import h5py
+import numpy as np
+
+from common.errors import UserError
+
+FORMAT = "deep-clustering-1"
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Yield a temporary name beside `path`; move it over `path` if the block ends well.
+
+    Whoever reads `path` sees the old content or the new, also after a power cut. An OSError, of a
+    full disk for example, names `path`.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    try:
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.", suffix=".tmp")
+        os.close(handle)
+        try:
+            yield temporary
+            with open(temporary, "rb") as f:
+                os.fsync(f.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(temporary)
+            raise
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def remove_leftovers(folder, name="*"):
+    """Remove the temporary files that killed writers of a folder's file `name` left behind.
+
+    Only for the holder of the lock under which that file is written.
+    """
+    for path in glob.glob(os.path.join(glob.escape(str(folder)), f".{name}*.tmp")):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
+
+
+def save_arrays(path, arrays, about):
+    """Write {name: array} and the plain data `about`; names may hold "/".
+
+    HDF5 writes to memory: of a full disk it makes errors at odd moments, of which some end the
+    process.
+    """
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["about"] = json.dumps(about, sort_keys=True)
+        for name, array in arrays.items():
+            file[name] = np.asarray(array)
+        file.attrs["sha256"] = _checksum(arrays, about)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(image.getbuffer())
+
+
+def _checksum(arrays, about):
+    """Return the SHA-256 of arrays and their description: HDF5 itself misses changed bits."""
+    h = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(arrays, key=str):
+        array = np.asarray(arrays[name])
+        h.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        h.update(array.tobytes())
+    return h.hexdigest()
+
+
+def load_arrays(path):
+    """Read what `save_arrays` wrote.
+
+    Returns
+    -------
+    (arrays, about) : dict of name -> array, plain data
+
+    Raises
+    ------
+    UserError
+        If the file is missing, damaged, or not one of ours.
+    """
+    if not os.path.isfile(path):
+        raise UserError(f"no weights file at {str(path)!r}")
+    arrays = {}
+    try:
+        with h5py.File(path, "r") as file:
+            if not np.array_equal(file.attrs.get("format"), FORMAT):
+                raise UserError(
+                    f"{str(path)!r} is not a weights file of this project: expected one that "
+                    "main.py wrote (ae_weights.h5, model_final.h5)"
+                )
+            checksum = file.attrs.get("sha256")
+            about = json.loads(file.attrs["about"])
+            if not isinstance(about, dict):
+                raise KeyError("about")
+
+            def read(name, item):
+                if isinstance(item, h5py.Dataset):
+                    arrays[name] = item[()]
+
+            file.visititems(read)
+        if checksum is not None and checksum != _checksum(arrays, about):
+            raise KeyError("wrong checksum")
+    except (OSError, KeyError, RuntimeError, json.JSONDecodeError) as error:
+        raise UserError(
+            f"cannot read {str(path)!r} as an HDF5 weights file: damaged, truncated or another "
+            f"format ({str(error).splitlines()[0]})"
+        ) from error
+    return arrays, about
+
+
+def save_json(path, data):
+    """Write plain data as indented JSON, atomically."""
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        json.dump(data, file, indent=1, sort_keys=True)
+        file.write("\n")

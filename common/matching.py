@@ -1,0 +1,21 @@
+"""Clusters of two labellings matched one to one (the Hungarian method)."""
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+
+def assign(counts):
+    """Return (rows, columns) of the one-to-one map with the largest sum of counts (r, c)."""
+    return linear_sum_assignment(counts, maximize=True)
+
+
+def match_clusters(labels, reference, k):
+    """Return the reference's cluster (k,) for each cluster of `labels` (n,) in [0, k)."""
+    counts = np.zeros((k, k))
+    np.add.at(counts, (labels, reference), 1)
+    return assign(counts)[1]
+
+
+def matched_share(labels, reference, k):
+    """Return the share of samples on which two labellings (n,) agree, clusters matched."""
+    return float(np.mean(match_clusters(labels, reference, k)[labels] == reference))

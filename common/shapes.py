@@ -1,0 +1,25 @@
+"""Shapes of flat images. No TensorFlow here."""
+
+import math
+
+from common.errors import UserError
+
+
+def side_and_channels(d):
+    """Return (side, channels) of a square grey or RGB image of `d` values; UserError if none."""
+    for channels in (1, 3):
+        side = math.isqrt(d // channels)
+        if side > 0 and side * side * channels == d:
+            return side, channels
+    raise UserError(
+        f"flat samples of {d} values are neither a square (side*side) nor an RGB square image "
+        "(side*side*3); pass images as (n, height, width, channels)"
+    )
+
+
+def image_shape(shape):
+    """Return (h, w, c) of samples of a shape, (h, w, c) or (d,); UserError as above."""
+    if len(shape) == 3:
+        return tuple(shape)
+    side, channels = side_and_channels(math.prod(shape))
+    return side, side, channels

@@ -1,0 +1,255 @@
+"""The campaign: the sweep files of configs/campaign in the order of their names, to the last run.
+
+`python run_exp.py --campaign` goes on where the last one stopped, on this machine or another: a
+run is done when results/results.csv has its row, or its run folder its result. See
+docs/campaign.md.
+"""
+
+import os
+import statistics
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from common import paths
+from common.errors import UserError
+from experiments import ledger, options
+from experiments.runs import about, finished, make_folder
+from experiments.sweep import Cores, Sweep
+
+FOLDER = os.path.join(paths.ROOT, "configs", "campaign")
+ALONE = ("methods", "datasets", "seeds", "trials", "table", "file", "ray", "gpus", "dry_run",
+         "tables", "report", "maps")  # options of other sweeps  # fmt: skip
+
+
+def parser():
+    """Return the parser of the words that only a campaign has."""
+    p = options.Parser(
+        prog="run_exp.py", usage="run_exp.py --campaign [options]", allow_abbrev=False,
+        description=__doc__.partition("\n\n")[0],
+        epilog="Also: --timeout, --retries and the options of main.py, for every run.",
+    )  # fmt: skip
+    add = p.add_argument
+    add("--campaign", action="store_true", help="run what is left")
+    only = p.add_mutually_exclusive_group()
+    only.add_argument("--status", action="store_true",
+        help="run nothing: print what is done and what is left, a line a file")  # fmt: skip
+    only.add_argument("--import", dest="source", metavar="DIR",
+        help="run nothing: take the finished runs of another checkout, or of its folder of runs, "
+        "into results/results.csv")  # fmt: skip
+    add("--jobs", type=int, default=len(os.sched_getaffinity(0)), metavar="N",
+        help="runs side by side (default: as many as cores)")  # fmt: skip
+    add("--threads", type=int, default=1, metavar="N", help="threads a run (default 1)")
+    add("--runs-dir", metavar="DIR",
+        help="where the run folders lie, with the pretrained auto-encoders beside it, in "
+        "DIR/../pretrained (default results/runs)")  # fmt: skip
+    return p
+
+
+@dataclass
+class Block:
+    """The trials of one sweep file that no file before it has."""
+
+    name: str
+    done: list
+    left: list
+    ratios: list  # of the done ones: the time that each took over its estimate
+
+
+def run(argv, parse, plan, results_dir):
+    """Do what a command line with --campaign asks for; return the exit status.
+
+    Parameters
+    ----------
+    argv : list of str
+    parse : callable (argv) -> (args, further words)
+        Of a sweep.
+    plan : callable (args, further words) -> (list of Trial, complaints)
+        Of a sweep.
+    results_dir : path
+        The folder of results.csv.
+
+    Raises
+    ------
+    UserError
+        For a mistake in the command line or in a sweep file, before anything starts.
+    """
+    args, rest = parser().parse_known_args(argv)
+    results = os.path.join(results_dir, "results.csv")
+    sweep_args, settings = parse(rest)
+    for name in ALONE:
+        if getattr(sweep_args, name) not in (None, False):
+            raise UserError(f"--campaign and --{name.replace('_', '-')}: expected only one")
+    if args.source is not None:
+        if rest:
+            raise UserError(f"{rest[0]!r}: --import takes no further options")
+        return import_runs(args.source, results)
+    runs_dir = os.path.abspath(args.runs_dir or os.path.join(results_dir, "runs"))
+    words = ["--jobs", str(args.jobs), "--threads", str(args.threads)]
+    if args.runs_dir is not None:
+        words += ["--cache-dir", os.path.join(os.path.dirname(runs_dir), "pretrained")]
+    if not args.status:
+        os.nice(19)
+    rows = [row for row in ledger.read_rows(results) if row["status"] == "ok"]
+    blocks, complaints = read_blocks([*words, *rest], parse, plan, rows, runs_dir)
+    for complaint in complaints:
+        print(f"run_exp.py: left out: {complaint}", file=sys.stderr)
+    if args.status:
+        print(status(blocks, args.jobs))
+        return 0
+    make_folder(runs_dir)
+    ledger.update(results, runs_dir)  # or refuse
+    left = [trial for block in blocks for trial in block.left]
+    print(f"campaign: {sum(len(block.done) for block in blocks)} runs have a row or a result")
+    failed = carry_out(left, Cores(args.jobs, sweep_args.timeout), sweep_args.retries, results,
+                       runs_dir)  # fmt: skip
+    if failed:
+        print(f"{len(failed)} failed: {'; '.join(failed)}", file=sys.stderr)
+    return 2 if complaints else 1 if failed else 0
+
+
+def read_blocks(words, parse, plan, rows, runs_dir):
+    """Return (blocks, complaints about data sets that cannot be had) of the sweep files, in order.
+
+    Parameters
+    ----------
+    words : list of str
+        Of the command line, for every file.
+    parse, plan : callable
+        As in `run`.
+    rows : list of rows
+        Those of results.csv with status ok.
+    runs_dir : path
+        Where the run folders lie.
+    """
+    paths = sorted(Path(FOLDER).glob("*.json"))
+    if not paths:
+        raise UserError(f"no sweep files in {FOLDER!r}: expected *.json")
+    blocks, complaints, seen = [], {}, set()
+    rows = {ledger.key_of(row): row for row in rows}
+    for path in paths:
+        try:
+            trials, some = plan(*parse([str(path), *words]))
+        except UserError as error:
+            told = str(error) if path.name in str(error) else f"{path.name}: {error}"
+            raise UserError(told) from error
+        complaints |= dict.fromkeys(some)
+        block = Block(path.stem, [], [], [])
+        for trial in trials:
+            key = key_of(trial)
+            if key in seen:
+                continue
+            seen.add(key)
+            trial.folder = os.path.join(runs_dir, os.path.basename(trial.folder))
+            result = rows.get(key) or finished(trial.folder)
+            (block.done if result else block.left).append(trial)
+            if result and result.get("seconds_total") and sum(trial.minutes) > 0:
+                seconds = float(result["seconds_total"]) * int(result.get("threads") or 1)
+                block.ratios.append(seconds / 60 / sum(trial.minutes))
+        blocks.append(block)
+    return blocks, list(complaints)
+
+
+def key_of(trial):
+    """Return the key that a trial's row in results.csv will have."""
+    return ledger.key_of(ledger.as_row(about(trial.record) | {"status": "ok"}))
+
+
+def minutes_left(blocks):
+    """Return for each block the minutes on one core that its trials take by their estimates.
+
+    A pretraining that several trials share counts once, for the first of them.
+    """
+    minutes, trained = [], {None}
+    for block in blocks:
+        total = 0.0
+        for trial in block.left:
+            total += trial.minutes[1]
+            if trial.weights not in trained and trial.waits_for_weights():
+                total += trial.minutes[0]
+            trained.add(trial.weights)
+        minutes.append(total)
+    return minutes
+
+
+def status(blocks, jobs):
+    """Return the table of what is done and what is left, a line a block and one of the total.
+
+    The estimates rest on the speed of this machine at this moment and on the largest number of
+    steps. So they are multiplied by what the done runs took over theirs, the median.
+    """
+    ratios = [ratio for block in blocks for ratio in block.ratios]
+    factor = statistics.median(ratios) if ratios else 1.0
+    hours = [factor * minutes / jobs / 60 for minutes in minutes_left(blocks)]
+    lines = [
+        (block.name, len(block.done), len(block.left), time)
+        for block, time in zip(blocks, hours, strict=True)
+    ]
+    lines.append(("total", *(sum(line[i] for line in lines) for i in (1, 2, 3))))
+    width = max(len(line[0]) for line in lines)
+    text = [f"{'block':{width}}  done  to do  hours left"]
+    text += [f"{name:{width}} {done:5} {left:6} {time:11.1f}" for name, done, left, time in lines]
+    known = f"by the times of {len(ratios)} done runs" if ratios else "at most"
+    return "\n".join([*text, f"hours: {jobs} runs at a time, {known}"])
+
+
+def carry_out(trials, place, retries, results, runs_dir):
+    """Run trials in order, bring results.csv up to date after each; return the failed ones' names.
+
+    A trial whose row comes into results.csv meanwhile, of another machine, is not started.
+    """
+
+    def settled():
+        try:
+            rows, _ = ledger.update(results, runs_dir)
+        except UserError as error:  # the rows are in the run folders as well
+            print(f"warning: {error}", file=sys.stderr)
+            return
+        done = ledger.done_keys(rows)
+        sweep.pending = [trial for trial in sweep.pending if key_of(trial) not in done]
+
+    sweep = Sweep(trials, place, retries, settled)
+    return sweep.run()
+
+
+def import_runs(source, results):
+    """Add the finished runs below a folder to a results.csv and say how many; return 0.
+
+    Rows that are there with status ok stay as they are. A damaged result is left out, with a
+    warning; so is one that does not say which run it is of.
+
+    Parameters
+    ----------
+    source : path
+        A checkout of this project, or a folder with run folders.
+    results : path
+        The results.csv.
+
+    Raises
+    ------
+    UserError
+        If there is no such folder, or results.csv is damaged or cannot be written.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        raise UserError(f"--import {str(source)!r}: no such folder")
+    below = folder / "results" / "runs"
+    rows, warnings = ledger.folders(below if below.is_dir() else folder)
+    good = []
+    for place, row in rows.items():
+        missing = [name for name, value in zip(ledger.KEY, ledger.key_of(row), strict=True)
+                   if not value]  # fmt: skip
+        if row["status"] != "ok":
+            continue
+        if missing:
+            warnings.append(f"left out {place / 'result.json'}: no {', '.join(missing)}")
+        else:
+            good.append(row)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    there = ledger.done_keys(ledger.read_rows(results))
+    new = {ledger.key_of(row) for row in good} - there
+    everything = ledger.add(results, good, replace=False)
+    print(f"{len(good)} finished runs found, {len(new)} of them new; {len(everything)} rows in "
+          f"{os.path.relpath(results)}")  # fmt: skip
+    return 0

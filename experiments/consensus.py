@@ -1,0 +1,124 @@
+"""One answer from several runs: a choice without labels, their consensus, and how far they agree.
+
+A score in a run's own embedding cannot be compared with another run's: training makes every
+embedding suit its own clusters (Wang, Ji, Gong, arXiv 2403.14830, "ACE"). So all runs are judged in
+the same spaces, which clustering has not touched: the samples themselves, and the pretrained codes
+of every run that has some. A run's score is the modularity of its labels on the neighbour graphs of
+these spaces, a mean over them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import normalized_mutual_info_score
+from sklearn.metrics.cluster import contingency_matrix
+
+from common.errors import UserError
+from common.matching import match_clusters
+from experiments import health
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What several runs say together; m runs, n samples.
+
+    Attributes
+    ----------
+    chosen : int
+        Number of the chosen run.
+    scores : float array (m,)
+        Mean modularity in the common spaces.
+    similarity : float array (m,)
+        Mean NMI of a run's labels with those of the others.
+    labels : int64 array (n,)
+        The chosen run's.
+    consensus : int64 array (n,)
+        The label that most runs give a sample, clusters numbered as the chosen run's.
+    company : float array (n,)
+        How far the runs agree on a sample's company, see `company`.
+    """
+
+    chosen: int
+    scores: np.ndarray
+    similarity: np.ndarray
+    labels: np.ndarray
+    consensus: np.ndarray
+    company: np.ndarray
+
+
+def company(labels):
+    """Return how far runs agree on which samples are together with each sample.
+
+    For two runs and a sample: of the samples in its cluster in either run, the share in both
+    (Jaccard); a mean over all pairs of runs. 1 where all runs have the same cluster around it.
+
+    Parameters
+    ----------
+    labels : int array (m, n), m >= 2
+
+    Returns
+    -------
+    float array (n,) in (0, 1]
+    """
+    total, pairs = np.zeros(labels.shape[1]), 0
+    for i, a in enumerate(labels):
+        for b in labels[:i]:
+            _, a_of = np.unique(a, return_inverse=True)
+            _, b_of = np.unique(b, return_inverse=True)
+            both = contingency_matrix(a_of, b_of).astype(np.float64)
+            either = both.sum(axis=1, keepdims=True) + both.sum(axis=0) - both
+            total += (both / either)[a_of, b_of]
+            pairs += 1
+    return total / pairs
+
+
+def vote(labels, reference):
+    """Return for each sample the label that most runs give it, int64 (n,).
+
+    Each run's clusters are matched one-to-one with those of the run numbered `reference`
+    (Hungarian), whose label also settles a tie.
+
+    Parameters
+    ----------
+    labels : int array (m, n) in [0, k)
+    reference : int
+    """
+    k = int(labels.max()) + 1
+    votes = np.zeros((labels.shape[1], k))
+    for i, one in enumerate(labels):
+        aligned = match_clusters(one, labels[reference], k)[one]
+        votes[np.arange(len(one)), aligned] += 1.0 + 0.5 * (i == reference)
+    return votes.argmax(axis=1).astype(np.int64)
+
+
+def common_scores(labels, graphs):
+    """Return the modularity of each run's labels on each graph, float (m, number of graphs)."""
+    return np.array([[graph.modularity(one) for graph in graphs] for one in labels])
+
+
+def conclude(x, labels, codes=()):
+    """Return the Conclusion of several runs on the same samples. No label is used.
+
+    Parameters
+    ----------
+    x : array (n, ...)
+    labels : sequence of int arrays (n,)
+    codes : sequence of arrays (n, z)
+        Pretrained codes of the runs, as many as there are.
+
+    Raises
+    ------
+    UserError
+        If there are fewer than two runs.
+    """
+    if len(labels) < 2:
+        raise UserError(f"{len(labels)} finished runs: expected two or more to conclude from")
+    labels = np.stack(labels)
+    m = len(labels)
+    scores = common_scores(labels, [health.Graph(z) for z in (x, *codes)]).mean(axis=1)
+    same = np.array([[normalized_mutual_info_score(a, b) for b in labels] for a in labels])
+    chosen = int(np.argmax(scores))
+    return Conclusion(
+        chosen, scores, (same.sum(axis=1) - 1) / (m - 1), labels[chosen].astype(np.int64),
+        vote(labels, chosen), company(labels),
+    )  # fmt: skip

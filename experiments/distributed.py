@@ -1,0 +1,233 @@
+"""Trials on a Ray cluster, each a process of main.py on some node. Ray is optional.
+
+Nothing but the data sets need be on the nodes: the code goes there with the job, a trial works in
+a temporary folder of its node, and its files come back to this machine's run folder when it ends.
+This machine holds the run folder's lock meanwhile, as if the trial ran here, and the pretrained
+weights that trials share: the first one of a kind brings them, the others take them along.
+"""
+
+import contextlib
+import glob
+import json
+import math
+import os
+import shlex
+import shutil
+import socket
+import tempfile
+import time
+
+from common import paths
+from common.checkout import commit_at_start
+from common.errors import FolderInUse, UserError
+from common.files import remove_leftovers, replacing, save_json
+from common.locks import try_lock
+from experiments.runs import finished
+from experiments.sweep import Outcome, Process
+from models.settings.base import digest
+
+# What of this folder a node does not need, in .gitignore's words.
+EXCLUDED = [".git", ".venv", "/results", "/data", "/tests", "__pycache__"]
+
+
+def work(home, words, timeout, weights):
+    """Run a trial on a node.
+
+    Parameters
+    ----------
+    home : str
+        The trial's own folder below the node's temporary one: a second try on the same node goes
+        on from the first one's checkpoint.
+    words : list of str
+        For main.py, folders excepted.
+    timeout : float or None
+        Minutes.
+    weights : (key, bytes or None) or None
+        Of the shared pretraining, and the weights if they are there.
+
+    Returns
+    -------
+    (Outcome, {name: bytes}, bytes or None)
+        How it ended, the run folder's files if it is done, and shared weights if it made them.
+    """
+    home = os.path.join(tempfile.gettempdir(), home)
+    folder, cache = os.path.join(home, "run"), os.path.join(home, "pretrained")
+    os.makedirs(folder, exist_ok=True)
+    made = None
+    if weights is not None:
+        key, given = weights
+        made = os.path.join(cache, key, "ae_weights.h5")
+        os.makedirs(os.path.dirname(made), exist_ok=True)
+        if given is not None:
+            with replacing(made) as temporary, open(temporary, "wb") as file:
+                file.write(given)
+            made = None
+    words = [*words, "--save-dir", folder, "--cache-dir", cache, "--quiet"]
+    process = Process(words, timeout=timeout, root=os.getcwd())
+    try:
+        while (outcome := process.poll()) is None:
+            time.sleep(0.2)
+    except BaseException:
+        process.stop()
+        raise
+    files = {}
+    if finished(folder) is not None:
+        for entry in os.scandir(folder):
+            if entry.is_file() and entry.name != "lock":
+                files[entry.name] = _read(entry.path)
+    made = _read(made) if made is not None and os.path.exists(made) else None
+    if files:
+        shutil.rmtree(home, ignore_errors=True)
+    return outcome, files, made
+
+
+def _read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+class Cluster:
+    """A Ray cluster as the place of a `sweep.Sweep`.
+
+    Parameters
+    ----------
+    address : str
+        For ray.init: "auto", "HOST:PORT" on a machine of the cluster, "ray://HOST:PORT" elsewhere.
+    results : path
+        This machine's folder of results.
+    cpus : int
+        CPUs a trial; also its threads.
+    gpus : float, optional
+        GPUs a trial. None: one if the cluster has any, else none.
+    jobs : int, optional
+        Trials side by side at most. None: as many as the cluster has room for.
+    timeout : float, optional
+        Minutes a trial.
+
+    Raises
+    ------
+    UserError
+        If Ray is not installed, or there is no cluster at the address.
+    """
+
+    def __init__(self, address, results, *, cpus=1, gpus=None, jobs=None, timeout=None):
+        try:
+            import ray
+        except ImportError as error:
+            raise UserError(
+                "--ray needs Ray on this machine: expected `pip install -r requirements-ray.txt`"
+            ) from error
+        self._ray = ray
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            _knock(address)
+            ray.init(
+                address=address, log_to_driver=False, logging_level="ERROR",
+                runtime_env={"working_dir": paths.ROOT, "excludes": EXCLUDED},
+            )  # fmt: skip
+        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"no Ray cluster at {address!r}: {str(error).strip().splitlines()[0]}"
+            ) from error
+        if gpus is None:
+            gpus = 1 if ray.cluster_resources().get("GPU") else 0
+        self.needs = {"CPU": cpus} | ({"GPU": gpus} if gpus else {})
+        self.jobs, self.timeout = jobs, timeout
+        self.home = f"deep-clustering-{digest([socket.gethostname(), os.path.abspath(results)])}"
+        self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(work)
+        self._tasks = {}  # trial -> (Ray's reference, the locks that are held)
+        self._commit = commit_at_start()
+        if not self._places():
+            self.stop()
+            what = " and ".join(f"{amount:g} {name}" for name, amount in self.needs.items())
+            raise UserError(
+                f"no machine of the cluster has {what}: expected --threads, --gpus less"
+            )
+
+    def _places(self):
+        """Return how many trials the cluster's machines hold side by side."""
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        return sum(
+            min(int(have.get(name, 0) / amount) for name, amount in self.needs.items())
+            for have in nodes
+        )
+
+    def room(self):
+        """Whether another trial can be started."""
+        return len(self._tasks) < (self.jobs or math.inf) and len(self._tasks) < self._places()
+
+    def start(self, trial):
+        """Send a trial to the cluster; FolderInUse if another process is at it."""
+        folders = [trial.folder]
+        if trial.waits_for_weights():
+            folders.append(os.path.dirname(trial.weights))
+        with contextlib.ExitStack() as locks:
+            for folder in folders:
+                os.makedirs(folder, exist_ok=True)
+                lock = try_lock(os.path.join(folder, "lock"))
+                if lock is None:
+                    raise FolderInUse(f"{folder!r} is in use by another process")
+                locks.enter_context(lock)
+                remove_leftovers(folder)
+            weights = None
+            if trial.weights is not None:
+                key = os.path.basename(os.path.dirname(trial.weights))
+                weights = (key, None if trial.waits_for_weights() else _read(trial.weights))
+            home = os.path.join(self.home, os.path.basename(trial.folder))
+            ref = self._task.remote(home, trial.words, self.timeout, weights)
+            self._tasks[trial] = (ref, locks.pop_all())
+
+    def poll(self, trial):
+        """Return a trial's Outcome, or None while it runs; what it made is then in its folder."""
+        ray, (ref, locks) = self._ray, self._tasks[trial]
+        if not ray.wait([ref], timeout=0)[0]:
+            return None
+        del self._tasks[trial]
+        with locks:
+            try:
+                outcome, files, made = ray.get(ref)
+            except ray.exceptions.RayTaskError as error:  # in `work`, not in main.py
+                return Outcome(1, f"on a node: {str(error).strip().splitlines()[-1]}")
+            except ray.exceptions.RayError as error:
+                return Outcome(lost=type(error).__name__)
+            try:
+                self._keep(trial, files, made)
+            except OSError as error:
+                return Outcome(1, f"{outcome.stderr}\ncannot keep what the trial made: {error}")
+            return outcome
+
+    def _keep(self, trial, files, made):
+        """Put a trial's files where it would have written them here, result.json last."""
+        if made is not None:
+            os.makedirs(os.path.dirname(trial.weights), exist_ok=True)
+            _write(trial.weights, made)
+        result = files.pop("result.json", None)
+        if result is None:
+            return
+        for name, content in files.items():
+            _write(os.path.join(trial.folder, name), content)
+        result = json.loads(result) | {"command": "python main.py " + shlex.join(trial.command())}
+        result["commit"] = result.get("commit") or self._commit
+        save_json(os.path.join(trial.folder, "result.json"), result)
+        for path in glob.glob(os.path.join(glob.escape(trial.folder), "checkpoint*.h5")):
+            with contextlib.suppress(FileNotFoundError):  # of a run that was begun here
+                os.remove(path)
+
+    def stop(self):
+        """Leave the cluster, which ends what this sweep runs there."""
+        for _, locks in self._tasks.values():
+            locks.close()
+        with contextlib.suppress(Exception):
+            self._ray.shutdown()
+
+
+def _knock(address):
+    """Raise OSError or ValueError if nobody listens there: Ray itself tries for minutes."""
+    host, colon, port = address.rpartition("://")[2].partition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=20).close()
+
+
+def _write(path, content):
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)

@@ -1,0 +1,238 @@
+"""The plan of a sweep: which trials a command line or its files ask for, and how long they take."""
+
+import itertools
+import math
+import os
+import shutil
+
+import datasets
+from common import paths
+from common.errors import UserError, unknown
+from common.shapes import image_shape
+from experiments import ledger, options
+from experiments.estimate import estimate
+from experiments.runs import finished, identity
+from experiments.sweep import Trial
+from experiments.sweepfiles import KEYS, is_authors, read_authors, read_sweep
+from models import METHODS
+from models.core.cost import ladder_weight_count, weight_count
+from models.core.samples import hash_array
+from models.settings.base import pretrain_key
+
+DEFAULT_METHODS = ("FcDEC-DA", "FcIDEC-DA", "FcDCN-DA", "ConvDEC-DA", "ConvIDEC-DA")
+DEFAULT_DATASETS = ("mnist", "mnist-test", "usps", "fmnist")
+FOR_MAIN = ("--seed", "--save-dir", "--dataset", "--method", "--data", "-t", "--test", "--weights",
+            "--overwrite")  # fmt: skip
+
+
+def parser():
+    """Return the command line's parser."""
+    p = options.Parser(
+        description=__doc__, epilog="Other options: see python main.py -h.", allow_abbrev=False
+    )
+    add = p.add_argument
+    add("--methods", nargs="+", metavar="NAME", help="default: the five -DA methods")
+    add("--datasets", nargs="+", metavar="NAME",
+        help="names or files of your own; default: mnist mnist-test usps fmnist")  # fmt: skip
+    seeds = p.add_mutually_exclusive_group()
+    seeds.add_argument("--trials", type=int, metavar="N", help="seeds 0 to N-1 (default 5)")
+    seeds.add_argument("--seeds", type=int, nargs="+", metavar="S")
+    add("--table", metavar="ID", help="the runs that a published table needs, e.g. decda-3")
+    add("--file", nargs="+", metavar="FILE", help="sweeps in JSON files, see docs/running.md")
+    add("--jobs", type=int, metavar="N", help="trials side by side, each on its share of the cores "
+        "(default 1; with --ray as many as the cluster holds)")  # fmt: skip
+    add("--threads", type=int, metavar="N",
+        help="threads a trial (default: cores / jobs; with --ray 1)")  # fmt: skip
+    add("--timeout", type=float, metavar="MINUTES", help="stop a trial that takes longer")
+    add("--retries", type=int, default=0, metavar="N", help="times to retry a failed trial")
+    add(
+        "--ray", metavar="ADDRESS", help="run on this Ray cluster: auto, HOST:PORT, ray://HOST:PORT"
+    )
+    add("--gpus", type=float, metavar="X", help="GPUs a trial, with --ray (default: 1 if the "
+        "cluster has any; 0.5 puts two trials on one)")  # fmt: skip
+    add("--results", metavar="FILE", help="keep the rows of this sweep in this CSV file (default: "
+        "results/results.csv, for files of your own results/own/results.csv)")  # fmt: skip
+    add("--campaign", action="store_true", help="go on with configs/campaign; see --campaign -h")
+    add("--dry-run", action="store_true", help="print the plan and stop")
+    add("--tables", action="store_true",
+        help="run nothing: rebuild results.csv, the papers' tables and docs/results.md from all "
+        "runs on the data sets with names")  # fmt: skip
+    add("--report", action="store_true",
+        help="run nothing: write results/report.html, all results on one page")  # fmt: skip
+    add("--maps", metavar="NAME", help="run nothing: write results/maps-NAME.png, t-SNE of a data "
+        "set's saved embeddings, as in DSCDAN's figure")  # fmt: skip
+    return p
+
+
+def parse(argv):
+    """Return (args, words for main.py) of a command line, on which JSON files may come first."""
+    files = list(itertools.takewhile(lambda word: word.endswith(".json"), argv))
+    args, rest = parser().parse_known_args(argv[len(files) :])
+    if files:
+        args.file = files + (args.file or [])
+    return args, rest
+
+
+def described(args, rest):
+    """Return [(args, further words)] of the sweeps that the command line or its files ask for."""
+    if args.file is None:
+        return [(args, rest)]
+    sweeps = []
+    for path in args.file:
+        authors = is_authors(path)
+        for name in KEYS[:-1]:
+            told = getattr(args, name) is not None
+            if told and not (authors and name in ("trials", "seeds")):
+                raise UserError(f"--file and --{name}: expected only one")
+        sweeps += [read_authors(path, args, rest)] if authors else read_sweep(path, args, rest)
+    return sweeps
+
+
+def wanted(args):
+    """Return the (method, data set, further words) that the command line asks for."""
+    for name in args.methods or ():
+        if name not in METHODS:
+            raise UserError(unknown("method", name, METHODS))
+    for name in args.datasets or ():
+        if name not in datasets.DATASETS and not os.path.exists(name):
+            raise UserError(unknown("dataset", name, datasets.DATASETS))
+    if args.table is None:
+        methods, names = args.methods or DEFAULT_METHODS, args.datasets or DEFAULT_DATASETS
+        return [(m, d, []) for d in names for m in methods]
+    paper = ledger.read_paper()
+    cells = paper[(paper.table == args.table) & paper.method.isin(list(METHODS))]
+    if args.table not in set(paper.table):
+        raise UserError(unknown("table", args.table, paper.table.unique()))
+    if not len(cells):
+        raise UserError(f"table {args.table!r} holds no method of this project's")
+    pairs = []
+    for cell in cells.itertuples():
+        here = cell.dataset in datasets.DATASETS
+        chosen = args.datasets is None or cell.dataset in args.datasets
+        chosen = chosen and (args.methods is None or cell.method in args.methods)
+        pair = (cell.method, cell.dataset, _stages(cell.variant))
+        if here and chosen and pair not in pairs:
+            pairs.append(pair)
+    return pairs
+
+
+def _stages(variant):
+    """Return main.py's words for a one-stage variant, "y/n" for (pretraining, clustering)."""
+    if not variant:
+        return []
+    return [
+        f"--{'' if flag == 'y' else 'no-'}aug-{stage}"
+        for stage, flag in zip(("pretrain", "cluster"), variant.split("/"), strict=True)
+    ]
+
+
+def plan(args, rest):
+    """Return (trials, complaints about data sets that cannot be had).
+
+    Every trial's settings are checked here, before the first one starts; none is there twice.
+    """
+    _check(args, rest)
+    if args.threads is not None:
+        threads = args.threads
+    else:
+        threads = 1 if args.ray else max(1, len(os.sched_getaffinity(0)) // (args.jobs or 1))
+    trials, complaints = {}, {}
+    for one, words in described(args, rest):
+        if one.seeds is None and one.trials is not None and one.trials < 1:
+            raise UserError(f"trials={one.trials}: expected an integer >= 1")
+        seeds = one.seeds or range(5 if one.trials is None else one.trials)
+        pairs = wanted(one)
+        for name in dict.fromkeys(name for _, name, _ in pairs):
+            kind = "--dataset" if name in datasets.DATASETS else "--data"
+            shared = [kind, name, "--threads", str(threads), *words]
+            try:
+                data = options.load_data(options.parser().parse_args(shared))
+            except UserError as error:
+                complaints[str(error)] = None
+                continue
+            hashes = {}
+            for seed in seeds:
+                for method, _, extra in (pair for pair in pairs if pair[1] == name):
+                    more = ["--method", method, *shared, "--seed", str(seed), *extra]
+                    trial = trial_of(more, data, hashes)
+                    trials.setdefault(trial.folder, trial)
+    return list(trials.values()), list(complaints)
+
+
+def _check(args, rest):
+    """Refuse options that no sweep can have."""
+    for word in rest:
+        if word.partition("=")[0] in FOR_MAIN:
+            word = word.partition("=")[0]
+            raise UserError(f"{word} is for main.py; expected --seeds, --datasets or --methods")
+    if args.jobs is not None and args.jobs < 1:
+        raise UserError(f"jobs={args.jobs}: expected an integer >= 1")
+    if args.retries < 0:
+        raise UserError(f"retries={args.retries}: expected an integer >= 0")
+    if args.timeout is not None and not args.timeout > 0:
+        raise UserError(f"timeout={args.timeout}: expected minutes > 0")
+    if args.gpus is not None and args.ray is None:
+        raise UserError(f"gpus={args.gpus:g}: expected it with --ray")
+    if args.gpus is not None and not 0 <= args.gpus < math.inf:
+        raise UserError(f"gpus={args.gpus}: expected a number >= 0")
+
+
+def trial_of(words, data, hashes):
+    """Return the trial of main.py's words on loaded data; `hashes` keeps those of its samples."""
+    args = options.parser().parse_args(words)
+    options.check(args)
+    config = options.resolve(args, data)
+    options.check_shapes(config, data)
+    weights, size, width = None, 0.0, data.n_clusters
+    if config.pretrains:
+        shape, width = data.x.shape[1:], config.latent_dim
+        shape = image_shape(shape) if config.network != "fc" else shape
+        size = 4e-6 * weight_count(config.network, shape, width)
+        if args.pretrained_weights is None:
+            if shape not in hashes:
+                hashes[shape] = hash_array(data.x.reshape(-1, *shape))
+            key, _ = pretrain_key(config, shape, hashes[shape], args.seed, data.n_clusters)
+            weights = os.path.join(args.cache_dir, key, "ae_weights.h5")
+    elif config.deep:
+        count = ladder_weight_count(config, math.prod(data.x.shape[1:]), data.n_clusters)
+        size = 2e-6 * count  # of the two files that `megabytes` takes a run to keep, there is one
+    arrays = 1e-6 * data.n * (8 + 4 * width)  # labels and embedding
+    return Trial(
+        name=f"{args.method} {data.name} seed {args.seed}",
+        words=words,
+        folder=options.folder_of(args, data, config),
+        cache_dir=args.cache_dir,
+        weights=weights,
+        record=identity(args.method, data, args.seed, config, args.pretrained_weights),
+        minutes=tuple(estimate(config, data, args.threads)),
+        megabytes=(2 * size + arrays, size),
+    )
+
+
+def data_of(trial):
+    """Return the data set of a trial."""
+    return options.load_data(options.parser().parse_args(trial.words))
+
+
+def show(trials, jobs):
+    """Print the plan: what is done, what is left, and how long and how large that is at most."""
+    todo, minutes, megabytes, trained = [], 0.0, 0.0, {None}
+    for trial in trials:
+        done = finished(trial.folder) is not None
+        print(f"{'done' if done else 'to do':6} {trial.name:36} {trial.folder}")
+        if done:
+            continue
+        todo.append(trial)
+        minutes += trial.minutes[1]
+        megabytes += trial.megabytes[0]
+        if trial.weights is None or trial.weights in trained:
+            continue
+        trained.add(trial.weights)
+        if trial.waits_for_weights():
+            minutes += trial.minutes[0]
+            megabytes += trial.megabytes[1]
+    kept = paths.RESULTS if os.path.exists(paths.RESULTS) else paths.ROOT
+    free = shutil.disk_usage(kept).free / 1e6
+    hours = minutes / jobs / 60
+    print(f"{len(trials)} trials, {len(todo)} to do: at most {hours:.1f} hours of this machine, "
+          f"{jobs} at a time; about {megabytes:.0f} MB of disk, {free:.0f} are free")  # fmt: skip

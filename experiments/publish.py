@@ -1,0 +1,116 @@
+"""What sweeps leave: rows, tables, choices and the report, in the files that take them."""
+
+import os
+import sys
+
+from common import paths
+from common.errors import UserError
+from experiments import ledger
+from experiments.plan import data_of
+from experiments.trials import conclude_groups
+
+OWN = os.path.join("own", "results.csv")  # in paths.RESULTS: the rows of users' own files
+
+
+class Ledgers:
+    """The files that take a sweep's rows.
+
+    Those of users' own files never come into the tracked results.csv. None of a sweep's rows does
+    where the user names another file.
+
+    Parameters
+    ----------
+    trials : list of Trial
+    path : path, optional
+        The user's file.
+    """
+
+    def __init__(self, trials, path=None):
+        self.trials, self.path = trials, path
+        self.sources = {trial.source for trial in trials}
+
+    def update(self):
+        """Bring the files up to date and return {file: number of its rows}, and warnings.
+
+        UserError if a file is damaged or cannot be written.
+        """
+        if self.path is not None:
+            rows, warnings = [], []
+            for trial in self.trials:
+                if os.path.exists(os.path.join(trial.folder, "result.json")):
+                    found, more = ledger.collect(trial.folder)
+                    rows, warnings = rows + found, warnings + more
+            return {self.path: len(ledger.add(self.path, rows))}, warnings
+        counts, warnings = {}, []
+        for source in sorted(self.sources):
+            rows, warnings = update(source)
+            counts[file_of(source)] = len(rows)
+        return counts, warnings
+
+    def settled(self):
+        """Bring the files up to date; a sweep goes on where that is impossible, and tells why."""
+        try:
+            self.update()
+        except UserError as error:
+            print(f"warning: {error}", file=sys.stderr)
+
+    def close(self):
+        """Bring the files, and what is made of results.csv, up to date; say where the rows are."""
+        counts, warnings = self.update()
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        told = "; ".join(f"{n} rows in {os.path.relpath(path)}" for path, n in counts.items())
+        if self.path is None and "named" in self.sources:
+            ledger.write_tables(paths.RESULTS)
+            told += f"; {os.path.relpath(os.path.join(paths.RESULTS, 'tables.md'))} rewritten"
+        for source in sorted(self.sources):
+            some = [trial for trial in self.trials if trial.source == source]
+            for line in conclude_groups(some, data_of, choices_of(self.path or file_of(source))):
+                print(line)
+        print(told)
+
+
+def choices_of(path):
+    """Return the file of the choices beside a file of rows."""
+    folder, name = os.path.split(path)
+    stem = "" if name == "results.csv" else f"{os.path.splitext(name)[0]}-"
+    return os.path.join(folder, f"{stem}choices.csv")
+
+
+def file_of(source):
+    """Return the file of the rows of a kind of data, "named" or "file"."""
+    return os.path.join(paths.RESULTS, "results.csv" if source == "named" else OWN)
+
+
+def update(source):
+    """Add all runs on a kind of data, "named" or "file", to its file, as `ledger.update`."""
+    own = source == "file"
+    return ledger.update(file_of(source), os.path.join(paths.RESULTS, "runs"), own)
+
+
+def rebuild():
+    """Bring both files up to date and return (rows of results.csv, of the own one, warnings).
+
+    Rows of users' files that an earlier sweep put into results.csv move to the other one.
+    """
+    ledger.move_own(file_of("named"), file_of("file"))
+    rows, warnings = update("named")
+    own = []
+    if os.path.exists(file_of("file")) or any(
+        ledger.source(row) == "file"
+        for row in ledger.collect(os.path.join(paths.RESULTS, "runs"))[0]
+    ):
+        own, _ = update("file")
+    return rows, own, warnings
+
+
+def publish():
+    """Rebuild results.csv, the tables and docs/results.md from the rows; print warnings."""
+    rows, own, warnings = rebuild()
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    ledger.write_tables(paths.RESULTS)
+    ledger.update_readme(os.path.join(paths.ROOT, "docs", "results.md"), rows, ledger.read_paper())
+    if own:
+        print(f"{len(own)} rows of your own files in {os.path.relpath(file_of('file'))}")
+    print(f"{len(rows)} rows in results/results.csv; results/tables.md, docs/results.md rewritten")

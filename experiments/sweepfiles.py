@@ -1,0 +1,183 @@
+"""JSON files that describe sweeps: this project's, and those of Kingdra's authors."""
+
+import argparse
+import itertools
+import json
+import os
+
+import datasets
+from common.errors import UserError, unknown
+from experiments import options
+from models import preset
+from models.settings.kingdra import KEYS as KINGDRA_KEYS
+from models.settings.kingdra import OTHER_KEYS, translate
+
+OPTIMIZER = [
+    f"{stage}{name}" for stage in ("", "pretrain_") for name in ("optimizer", "lr", "momentum")
+]
+SETTINGS = (*options.PLAIN, *OPTIMIZER, "n_clusters")
+KEYS = ("methods", "datasets", "seeds", "trials", "table", "settings")  # of a sweep's file
+
+
+def read_object(path):
+    """Return the JSON object in a file; UserError if there is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except OSError as error:
+        raise UserError(f"cannot read {path!r}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path!r} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path!r}: expected a JSON object with {', '.join(KEYS)}")
+    return found
+
+
+def read_sweep(path, args, rest):
+    """Return the [(args, further words)] of the sweeps described in a JSON file.
+
+    One for each table, where "table" is a list, and for each combination of the settings that
+    are lists. A setting that is itself a list of numbers, as widths, takes a list of lists for
+    several.
+
+    Raises
+    ------
+    UserError
+        If the file is no JSON object of KEYS, or a value is not of the form in docs/running.md.
+    """
+    sweep = read_object(path)
+    forms = {
+        "methods": ("a list of names", _is_list_of(str)), "seeds": ("a list of integers",
+        _is_list_of(int)), "datasets": ("a list of names", _is_list_of(str)),
+        "trials": ("an integer", lambda v: type(v) is int), "table": ("a table's id or a list of "
+        "them", lambda v: isinstance(v, str) or _is_list_of(str)(v)),
+        "settings": ("an object", lambda v: isinstance(v, dict)),
+    }  # fmt: skip
+    for key, value in sweep.items():
+        if key not in KEYS:
+            raise UserError(f"{path!r}: {unknown('key', key, KEYS)}")
+        form, fits = forms[key]
+        if not fits(value):
+            raise UserError(f"{path!r}: {key}={value!r}: expected {form}")
+    if "seeds" in sweep and "trials" in sweep:
+        raise UserError(f"{path!r}: seeds and trials: expected only one")
+    told = {key: sweep.get(key) for key in KEYS[:-1]}
+    tables = told["table"] if isinstance(told["table"], list) else [told["table"]]
+    choices = [_choices(path, name, value) for name, value in sweep.get("settings", {}).items()]
+    return [
+        (
+            argparse.Namespace(**vars(args) | told | {"table": table}),
+            [*itertools.chain.from_iterable(words), *rest],
+        )
+        for table in tables
+        for words in itertools.product(*choices)
+    ]
+
+
+def _is_list_of(kind):
+    return lambda value: isinstance(value, list) and value and all(type(v) is kind for v in value)
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _choices(path, name, value):
+    """Return, for each of the values that a sweep's file gives a setting, main.py's words."""
+    if isinstance(value, list) and value and not (_is_tuple(name) and _is_number(value[0])):
+        return [_setting(path, name, one) for one in value]
+    return [_setting(path, name, value)]
+
+
+def _is_tuple(name):
+    """Whether a setting is itself a list of numbers, e.g. widths."""
+    return any(f.name == name and isinstance(f.default, tuple)
+               for fields in options.OWN.values() for f in fields)  # fmt: skip
+
+
+def _setting(path, name, value):
+    """Return main.py's words for a setting, e.g. {"tol": 0.01} or {"aug_pretrain": false}."""
+    flag = name.replace("_", "-")
+    if name not in SETTINGS:
+        raise UserError(f"{path!r}: {unknown('setting', name, SETTINGS)}")
+    if isinstance(value, bool):
+        return [f"--{flag}" if value else f"--no-{flag}"]
+    if _is_tuple(name) and isinstance(value, list) and value and all(map(_is_number, value)):
+        return [f"--{flag}", *map(str, value)]
+    if not isinstance(value, (int, float, str)):
+        form = "numbers, or lists of them" if _is_tuple(name) else "a number, a name, true or false"
+        raise UserError(f"{path!r}: {name}={value!r}: expected {form}")
+    return [f"--{flag}={value}"]
+
+
+PLACES = ("dataset", "training_path", "ground_truth_path")  # of the data, in the authors' files
+
+
+def read_authors(path, args, rest):
+    """Return (args, further words) of a run described by a file of Kingdra's authors.
+
+    Its keys are the keywords of `models.kingdra.model.KingdraCluster`, and either training_path and
+    ground_truth_path, train_X.npy and train_Y.npy of one folder, or, not in the authors' files,
+    dataset, a name. The method is KINGDRA-LADDER-IM, the seed 0 unless told.
+
+    Raises
+    ------
+    UserError
+        If a key is unknown or a value does not fit.
+    """
+    arguments = read_object(path)
+    for key in arguments:
+        known = [*PLACES, *KINGDRA_KEYS, *OTHER_KEYS]
+        if key not in known:
+            raise UserError(f"{path!r}: {unknown('key', key, known)}")
+    place = _place(path, arguments)
+    arguments = {key: value for key, value in arguments.items() if key not in PLACES}
+    try:
+        config, k = translate(arguments)
+    except UserError as error:
+        raise UserError(f"{path!r}: {error}") from error
+    method = "KINGDRA-LADDER-IM"
+    base = preset(method, place if place in datasets.DATASETS else None).to_dict()
+    words = ["--n-clusters", str(k)] if "n_class" in arguments else []
+    scaled = ("high", "low") if config.members != base["members"] else ()  # unless they are told
+    for name, value in config.to_dict().items():
+        if value == base[name] and name not in scaled:
+            continue
+        if name == "optimizer":
+            words += ["--optimizer", value["name"], "--lr", str(value["lr"])]
+        elif name == "mi_weight_later" and value is None:  # as in the first round
+            words += ["--mi-weight-later", str(config.mi_weight)]
+        else:
+            words += _setting(path, name, value)
+    told = {"methods": [method], "datasets": [place], "table": None, "trials": args.trials}
+    told["seeds"] = args.seeds or (None if args.trials else [0])
+    return argparse.Namespace(**vars(args) | told), [*words, *rest]
+
+
+def _place(path, arguments):
+    """Return the data set's name, or the folder that holds it."""
+    files = [arguments.get(key) for key in PLACES[1:]]
+    if "dataset" in arguments:
+        if files != [None, None] or not isinstance(arguments["dataset"], str):
+            raise UserError(f"{path!r}: dataset={arguments['dataset']!r}: expected a name, alone")
+        return arguments["dataset"]
+    names = [os.path.basename(str(file)) for file in files]
+    folders = {os.path.dirname(str(file)) for file in files}
+    if names != ["train_X.npy", "train_Y.npy"] or len(folders) > 1:
+        raise UserError(
+            f"{path!r}: training_path={files[0]!r}, ground_truth_path={files[1]!r}: expected "
+            "train_X.npy and train_Y.npy in one folder, or dataset, a name"
+        )
+    folder = folders.pop() or "."
+    if not os.path.isdir(folder):
+        raise UserError(f"{path!r}: training_path={files[0]!r}: no such folder")
+    return folder
+
+
+def is_authors(path):
+    """Whether a file is one of Kingdra's authors' rather than a sweep of this project's."""
+    try:
+        keys = set(read_object(path))
+    except UserError:
+        return False  # who reads it as a sweep says what is wrong
+    return bool(keys & {*PLACES, *KINGDRA_KEYS, *OTHER_KEYS}) and not keys & set(KEYS)

@@ -1,0 +1,243 @@
+"""Several runs of one method that differ in the seed alone, and the one answer that they give."""
+
+import csv
+import dataclasses
+import os
+import statistics
+
+import numpy as np
+
+import metrics
+from common.errors import UserError
+from common.files import replacing, save_json
+from common.locks import locked
+from experiments import consensus
+from experiments.runs import about, finished, now
+
+# Options of main.py that are not those of a single trial: name -> whether a value follows.
+OWN = {"--trials": True, "--jobs": True, "--seed": True, "--save-dir": True, "--threads": True,
+       "--strict": False, "--quiet": False}  # fmt: skip
+CHOICES = [
+    "method", "dataset", "n", "k", "data_hash", "overrides", "config_hash", "runs", "seeds",
+    "chosen_seed", "chosen_verdict", "company", "similarity",
+    "chosen_acc", "consensus_acc", "mean_acc", "best_acc", "chosen_nmi", "consensus_nmi",
+    "finished",
+]  # fmt: skip
+KEY = ("method", "dataset", "data_hash", "k", "config_hash")
+
+
+def shared(argv):
+    """Return the words of a command line that all its trials share: without those of OWN."""
+    kept, skip = [], False
+    for word in argv:
+        name, equals, _ = word.partition("=")
+        if skip:
+            skip = False
+        elif name in OWN:
+            skip = OWN[name] and not equals
+        else:
+            kept.append(word)
+    return kept
+
+
+def conclude(folders, data):
+    """Return (Conclusion, results) of the finished runs in some folders, on their data set.
+
+    Parameters
+    ----------
+    folders : sequence of path
+    data : datasets.Dataset
+        Its labels, if any, only score the answer.
+
+    Raises
+    ------
+    UserError
+        If fewer than two runs are finished, or a folder's files are damaged.
+    """
+    results = {folder: finished(folder) for folder in folders}
+    results = {folder: result for folder, result in results.items() if result is not None}
+    labels, codes = [], []
+    for folder in results:
+        labels.append(_array(folder, "labels.npy"))
+        if os.path.exists(os.path.join(folder, "pretrained_codes.npy")):
+            codes.append(_array(folder, "pretrained_codes.npy"))
+        if any(len(array) != data.n for array in (labels[-1], *codes)):
+            raise UserError(f"{folder!r} is not of the {data.n} samples of {data.name}")
+    return consensus.conclude(data.x, labels, codes), list(results.values())
+
+
+def _array(folder, name):
+    path = os.path.join(folder, name)
+    try:
+        return np.load(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path!r}: {error}") from error
+
+
+def choice(found, results, data):
+    """Return a row of choices.csv for a Conclusion on runs with these results."""
+    best = results[found.chosen]
+    row = {name: best.get(name, "") for name in CHOICES if name in best}
+    row |= {
+        "runs": len(results),
+        "seeds": " ".join(str(result["seed"]) for result in results),
+        "chosen_seed": best["seed"],
+        "chosen_verdict": best.get("verdict", ""),
+        "company": round(float(found.company.mean()), 6),
+        "similarity": round(float(found.similarity.mean()), 6),
+        "finished": now(),
+    }
+    if data.y is not None:
+        accs = [result["acc"] for result in results]
+        row |= {"mean_acc": statistics.fmean(accs), "best_acc": max(accs)}
+        for name, labels in (("chosen", found.labels), ("consensus", found.consensus)):
+            row[f"{name}_acc"] = metrics.acc(data.y, labels)
+            row[f"{name}_nmi"] = metrics.nmi(data.y, labels)
+    return row
+
+
+def table(found, results):
+    """Return lines that show each run beside the others, the chosen one marked."""
+    scored = all("acc" in result for result in results)
+    lines = ["seed  verdict    score  like the others" + ("     acc" if scored else "")]
+    for i, result in enumerate(results):
+        lines.append(
+            f"{result['seed']:4}  {result.get('verdict', '-'):9}  {found.scores[i]:.3f}  "
+            f"{found.similarity[i]:15.3f}"
+            + (f"  {result['acc']:.4f}" if scored else "")
+            + ("  <- chosen" if i == found.chosen else "")
+        )
+    return lines
+
+
+def summary(row):
+    """Return one line on a row of choices.csv."""
+    text = f"{row['runs']} runs: seed {row['chosen_seed']} chosen"
+    if row.get("chosen_acc", "") != "":
+        text += (
+            f" (acc {float(row['chosen_acc']):.4f}), consensus acc "
+            f"{float(row['consensus_acc']):.4f}, mean acc {float(row['mean_acc']):.4f}"
+        )
+    return f"{text}; the runs agree on {float(row['company']):.0%} of a sample's company"
+
+
+def write(folder, found, row):
+    """Write the answer's files into a folder: labels.npy, consensus.npy, company.npy, choice.json.
+
+    labels.npy (n,) is the chosen run's; consensus.npy (n,) what most runs say; company.npy (n,)
+    how far they agree on each sample's company, in (0, 1].
+    """
+    os.makedirs(folder, exist_ok=True)
+    arrays = {"labels": found.labels, "consensus": found.consensus, "company": found.company}
+    for name, array in arrays.items():
+        path = os.path.join(folder, f"{name}.npy")
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.save(file, array)
+    scores = {"scores": found.scores.tolist(), "similarities": found.similarity.tolist()}
+    save_json(os.path.join(folder, "choice.json"), row | scores)
+
+
+# ---- choices.csv ------------------------------------------------------------------------------
+
+
+def read_choices(path):
+    """Return the rows of a choices.csv as dicts of text; none if there is no such file."""
+    if not os.path.exists(path):
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def keep_choices(path, rows):
+    """Put rows into a choices.csv; a row takes the place of one on the same runs but fewer."""
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    with locked(f"{path}.lock"):
+        kept = {tuple(row[name] for name in KEY): row for row in read_choices(path)}
+        for row in rows:
+            text = {name: str(row.get(name, "")) for name in CHOICES}
+            key = tuple(text[name] for name in KEY)
+            if key not in kept or int(kept[key]["runs"]) <= int(text["runs"]):
+                kept[key] = text
+        with replacing(path) as temporary, open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, CHOICES, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(kept[key] for key in sorted(kept))
+
+
+def conclude_groups(trials, data_of, path):
+    """Conclude from the finished trials of each group that differs in the seed alone.
+
+    Parameters
+    ----------
+    trials : list of sweep.Trial
+    data_of : callable (trial) -> datasets.Dataset
+    path : path
+        The choices.csv to keep the answers in.
+
+    Returns
+    -------
+    list of str
+        A line a group of two or more, or on why there is none.
+    """
+    groups = {}
+    for trial in trials:
+        if finished(trial.folder) is not None:
+            about_it = about(trial.record)
+            groups.setdefault(tuple(str(about_it[name]) for name in KEY), []).append(trial)
+    known = {tuple(row[name] for name in KEY): row for row in read_choices(path)}
+    lines, rows, data = [], [], {}
+    for key, some in groups.items():
+        name = f"{key[0]} on {key[1]}"
+        seeds = " ".join(str(trial.record["seed"]) for trial in some)
+        if len(some) < 2:
+            continue
+        if key not in known or known[key]["seeds"] != seeds:
+            if key[2] not in data:
+                data = {key[2]: data_of(some[0])}  # one at a time: they are large
+            try:
+                found = conclude([trial.folder for trial in some], data[key[2]])
+            except UserError as error:
+                lines.append(f"no choice for {name}: {error}")
+                continue
+            rows.append(choice(*found, data[key[2]]))
+            lines.append(f"{name}: {summary(rows[-1])}")
+        else:
+            lines.append(f"{name}: {summary(known[key])}")
+    if rows:
+        keep_choices(path, rows)
+    return lines
+
+
+# ---- python main.py --trials N ----------------------------------------------------------------
+
+
+def run(args, data, argv):
+    """Train the trials of a command line, print and keep their answer; return (folder, results).
+
+    Raises
+    ------
+    UserError
+        If fewer than two trials end well.
+    """
+    from experiments.plan import trial_of  # it imports the engine, which few need
+    from experiments.sweep import Cores, Sweep
+
+    jobs = args.jobs or 1
+    threads = max(1, args.threads // jobs)
+    trials, hashes = [], {}
+    for seed in range(args.seed, args.seed + args.trials):
+        words = [*shared(argv), "--seed", str(seed), "--threads", str(threads)]
+        trial = trial_of(words, data, hashes)
+        if args.save_dir is not None:
+            trial = dataclasses.replace(trial, folder=os.path.join(args.save_dir, f"seed{seed}"))
+        trials.append(trial)
+    failed = Sweep(trials, Cores(jobs)).run()
+    if failed:
+        print(f"{len(failed)} of {len(trials)} trials failed: {'; '.join(failed)}")
+    found, results = conclude([trial.folder for trial in trials], data)
+    row = choice(found, results, data)
+    folder = args.save_dir or f"{trials[0].folder}-{args.trials}trials"
+    write(folder, found, row)
+    print("\n".join([*table(found, results), summary(row)]))
+    print(f"labels.npy (the chosen run's), consensus.npy, company.npy, choice.json in {folder}")
+    return results[found.chosen]

@@ -1,0 +1,1 @@
+"""What the methods share: estimator, training loop, networks, equations."""

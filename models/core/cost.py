@@ -1,0 +1,245 @@
+"""How many floating-point operations a training step takes, counted from the architecture.
+
+A dense layer of a inputs and b outputs costs 2ab forward, 2ab for the gradient of its weights and
+2ab for that of its input, which the first layer does not need. A convolution costs the same with
+ab = (output pixels) * kernel^2 * c_in * c_out; a transposed one with its input pixels. Everything
+else (activations, augmentation, optimizer) is left out: it is small.
+"""
+
+import math
+
+from models.settings.dscdan import LABEL_STEPS
+
+AUTO = 200  # restarts that n_init "auto" makes at most
+LLOYD = 60  # iterations of k-means that a restart takes, about
+
+
+def most_restarts(n_init):
+    """Return the largest number of restarts of k-means that a setting stands for."""
+    return AUTO if n_init == "auto" else n_init
+
+
+def layer_products(network, shape, latent_dim=10):
+    """Return the multiply-adds a sample of each layer, as (encoder, decoder) lists of ints."""
+    if network == "fc":
+        widths = [math.prod(shape), 500, 500, 2000, latent_dim]
+        encoder = [a * b for a, b in zip(widths, widths[1:], strict=False)]
+        return encoder, encoder[::-1]
+    h, w, c = shape
+    valid = (h % 8 != 0 or w % 8 != 0) and min(h, w) >= 9
+    sizes, channels, encoder = [(h, w)], [c, 32, 64, 128], []
+    for i, kernel in enumerate((5, 5, 3)):
+        half = [(s - 3) // 2 + 1 if valid and i == 2 else math.ceil(s / 2) for s in sizes[-1]]
+        sizes.append(tuple(half))
+        encoder.append(math.prod(half) * kernel**2 * channels[i] * channels[i + 1])
+    encoder.append(math.prod(sizes[-1]) * channels[-1] * latent_dim)
+    return encoder, encoder[::-1]
+
+
+def weight_count(network, shape, latent_dim=10):
+    """Return how many weights an auto-encoder has, biases aside (less than 1 %)."""
+    encoder, _ = layer_products(network, shape, latent_dim)
+    if network == "conv":  # the same weights at every pixel
+        encoder[:3] = [25 * shape[2] * 32, 25 * 32 * 64, 9 * 64 * 128]
+    return 2 * sum(encoder)
+
+
+def step_flops(network, shape, batch_size, latent_dim=10, decoder=True):
+    """Return the floating-point operations of one training step.
+
+    Parameters
+    ----------
+    network : {"fc", "conv"}
+    shape : tuple
+        A sample's shape.
+    batch_size, latent_dim : int
+    decoder : bool
+        Whether the loss needs the decoder.
+
+    Returns
+    -------
+    int
+    """
+    encode, decode = layer_products(network, shape, latent_dim)
+    products = 3 * sum(encode) - encode[0] + (3 * sum(decode) if decoder else 0)
+    return 2 * batch_size * products
+
+
+def dual_products(config, d):
+    """Return the multiply-adds a sample of DSCDAN's (encoder, decoder, discriminators).
+
+    d is the number of values of a square image, grey or of three channels.
+    """
+    channels = 1 if math.isqrt(d) ** 2 == d else 3
+    side, before, encoder, decoder = math.isqrt(d // channels), channels, 0, 0
+    for i, filters in enumerate(config.filters):
+        wide = side**2 * config.kernel**2
+        side = math.ceil(side / (2 if i % 2 == 0 or len(config.filters) == 2 else 1))
+        encoder += side**2 * config.kernel**2 * before * filters
+        after = config.filters[min(i + 1, len(config.filters) - 1)]
+        decoder += min(wide, side**2 * config.kernel**2) * after * filters
+        before = filters
+    decoder += d * config.kernel**2 * config.filters[0]
+    code = side**2 * before * config.latent_dim
+    judges = 2 * 2 * 120 * 120 * (side**2 if config.pairs == "input" else 1)  # pairs, strangers
+    return encoder + 2 * code, decoder + code, judges + 2 * d * 120
+
+
+def _kmeans(config, n, z, k):
+    """Return about how many operations k-means on n samples of z values takes, all restarts."""
+    return 2 * LLOYD * most_restarts(config.n_init) * k * n * z
+
+
+def _head_products(config, k, neighbors_space):
+    """Return the multiply-adds a sample of the (spectral network, loss on a batch's graph).
+
+    neighbors_space is the number of dimensions in which the graph is made.
+    """
+    head = _chain(config.latent_dim, *config.head, k)
+    return head, config.cluster_batch_size * (neighbors_space + k)
+
+
+def _chain(*widths):
+    """Return the multiply-adds a sample of dense layers."""
+    return sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+
+
+def autoencoder_flops(config, n, shape, k):
+    """Return the operations (pretraining, longest clustering) of DEC and its kin.
+
+    Clustering has the steps, the embedding of all samples at each refresh and at either end, and
+    k-means.
+    """
+    passes = math.ceil(n / config.batch_size)
+    pretraining, start, embedding = _start(config, n, shape, k)
+    steps = config.total_steps(passes)
+    decoder = getattr(config, "alpha", 0) > 0
+    step = step_flops(config.network, shape, config.batch_size, config.latent_dim, decoder)
+    refreshes = math.ceil(steps / (getattr(config, "update_interval", None) or passes))
+    return pretraining, start + steps * step + (refreshes + 1) * embedding
+
+
+def _start(config, n, shape, k):
+    """Return the operations of (pretraining, the first k-means, embedding all samples once)."""
+    network = (config.network, shape, config.batch_size, config.latent_dim)
+    passes = math.ceil(n / config.batch_size)
+    pretraining = step_flops(*network) * config.pretrain_epochs * passes
+    embedding = 2 * n * sum(layer_products(config.network, shape, config.latent_dim)[0])
+    return pretraining, embedding + _kmeans(config, n, config.latent_dim, k), embedding
+
+
+def spectralnet_flops(config, n, shape, k):
+    """Return the operations (pretraining, longest clustering) of SpectralNet.
+
+    Clustering has the passes over the siamese network's pairs, two samples each, the steps of the
+    spectral network, for which the siamese one computes the graph's space without a gradient, and
+    k-means at either end.
+    """
+    pretraining, start, _ = _start(config, n, shape, k)
+    siamese = _chain(config.latent_dim, *config.siamese) if config.siamese_epochs else 0
+    space = config.siamese[-1] if config.siamese_epochs else config.latent_dim
+    pairs = 2 * n * config.siamese_neighbors  # neighbours and strangers
+    size = min(config.siamese_batch, pairs)
+    pairs -= pairs % size  # whole batches
+    first = 6 * config.siamese_epochs * 2 * pairs * siamese
+    batch = min(n, config.cluster_batch_size)
+    head, graph = _head_products(config, k, space)
+    second = config.maxiter * batch * (6 * (head + graph) + 2 * siamese)
+    return pretraining, start + first + second + 2 * n * head + _kmeans(config, n, k, k)
+
+
+def dual_flops(config, n, d, k):
+    """Return about how many operations (pretraining, clustering) DSCDAN's methods take.
+
+    Clustering has k-means on the codes and, of DSCDAN, the starts of the head, the joint steps, and
+    looks at all samples with k-means in the spectral embedding.
+    """
+    encoder, decoder, judges = dual_products(config, d)
+
+    def samples(steps, batch, relative, mutual, more=0):
+        a_sample = encoder + decoder * (2 if relative else 1) + (judges if mutual else 0) + more
+        return 6 * steps * batch * a_sample
+
+    pretraining = samples(config.pretrain_epochs, n, config.relative, config.mutual)
+    start = 2 * n * encoder + _kmeans(config, n, config.latent_dim, k)
+    if not hasattr(config, "maxiter"):
+        return pretraining, start
+    size = min(n, config.cluster_batch_size)
+    head, graph = _head_products(config, k, config.latent_dim)
+    alone = config.head_starts * config.spectral_steps * (head + graph)
+    if config.head_init == "spectral":
+        starts = config.head_starts if config.spectral_steps else 1
+        alone += starts * LABEL_STEPS * head
+        start += 2 * n * n * config.latent_dim + _eigenvectors(n, k)
+    looks = math.ceil(config.maxiter / config.update_interval) + 1
+    look = 2 * n * (encoder + head) + _kmeans(config, n, k, k)
+    joint = samples(
+        config.maxiter, size, config.cluster_relative, config.cluster_mutual, head + graph
+    )
+    return pretraining, start + 6 * size * alone + joint + looks * look
+
+
+def _eigenvectors(n, k):
+    """Return about how many operations K eigenvectors of a graph of neighbours take."""
+    return 500 * n * 20 * k
+
+
+def method_flops(config, n, d, k, shape=None):
+    """Return about how many operations (pretraining, longest clustering) take on n samples.
+
+    An order of magnitude for methods of which the data decide how many iterations they take.
+
+    Parameters
+    ----------
+    config : Settings
+    n, d, k : int
+        Samples, values of a sample, clusters.
+    shape : tuple, optional
+        A sample's (h, w, c), which convolutions need; else (d,).
+    """
+    if type(config).__name__ in ("KingdraConfig", "IMSATConfig"):
+        return 0.0, _ladder_flops(config, n, d, k)
+    if hasattr(config, "filters"):
+        return dual_flops(config, n, d, k)
+    if hasattr(config, "siamese"):
+        return spectralnet_flops(config, n, shape or (d,), k)
+    if hasattr(config, "network"):
+        return autoencoder_flops(config, n, shape or (d,), k)
+    distances = 2 * n * d  # to one point
+    eigenvectors = _eigenvectors(n, k)
+    clustering = {
+        "KMeansConfig": lambda c: LLOYD * most_restarts(c.n_init) * k * distances,
+        "NMFConfig": lambda c: 8 * k * c.maxiter * distances,
+        "NcutConfig": lambda c: n * distances + eigenvectors,
+        "LandmarkConfig": lambda c: 6 * c.landmarks * distances + eigenvectors,
+        "WardConfig": lambda c: 4 * n * distances,
+        "GDLConfig": lambda c: n * distances + (n / 5) ** 2 * 100,
+        "GMMConfig": lambda c: 2 * k * c.n_init * c.maxiter * distances
+        * (d if c.covariance == "full" else 4),
+        "UMAPConfig": lambda c: n * (5000 * d + 100_000_000),
+    }[type(config).__name__]  # fmt: skip
+    return 0.0, clustering(config)
+
+
+def _ladder_flops(config, n, d, k):
+    """Return the operations of all passes of Kingdra's members, or of IMSAT's network.
+
+    And of what comes before and between: distances to neighbours, all samples' predictions.
+    """
+    products = 2 * _layers(config, d, k)
+    if not hasattr(config, "members"):  # IMSAT: clean, perturbed, and the search
+        search = 1.5 * config.power_iterations if config.perturbation == "vat" else 0
+        return 3 * n * config.epochs * products * (2 + search) + 2 * n * n * d + n * products
+    paths = 4 if config.pseudo_labels else 3  # clean, corrupted, decoder, pseudo-labelled
+    later = max(config.epochs, config.epochs_first)  # a round without pseudo-labels is as the first
+    epochs = config.epochs_first + (config.rounds - 1) * later
+    return n * config.members * products * (3 * epochs * paths + config.rounds + 1)
+
+
+def _layers(config, d, k):
+    return _chain(d, *config.widths, k)
+
+
+def ladder_weight_count(config, d, k):
+    """Return how many weights Kingdra's members, or IMSAT's network, have, but for small ones."""
+    return 2 * _layers(config, d, k) * getattr(config, "members", 1)

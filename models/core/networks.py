@@ -1,0 +1,179 @@
+"""The auto-encoders: Keras models (encoder, decoder) for a sample's shape.
+
+Both take samples as they come, (h, w, c) or (d,), and the decoder returns the same shape. Each
+layer draws its initial weights from a seed of its own, so a network depends on `seed` alone.
+Where the precision is bfloat16 the layers compute in it, but for those that give the embedding and
+the output; weights are float32 in any case.
+"""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from common.errors import UserError
+
+
+def _seeds(seed):
+    """Yield an int seed a layer."""
+    rng = np.random.default_rng(seed)
+    while True:
+        yield int(rng.integers(2**31))
+
+
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # precision -> Keras's policy
+
+
+def dense_autoencoder(
+    input_shape, latent_dim=10, seed=0, precision="float32", widths=(500, 500, 2000)
+):
+    """Build d-500-500-2000-z and its mirror: ReLU inside, linear embedding and output.
+
+    Weights start as U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases at zero (DEC-DA's released code).
+
+    Parameters
+    ----------
+    input_shape : tuple
+        A sample's shape, without the batch axis.
+    latent_dim : int
+    seed : int
+    precision : {"float32", "bfloat16"}
+    widths : tuple of int
+
+    Returns
+    -------
+    (encoder, decoder) : keras.Model
+        (b, *input_shape) -> (b, z) and (b, z) -> (b, *input_shape).
+    """
+    seeds = _seeds(seed)
+
+    def dense(units, activation=None):
+        policy = POLICIES[precision if activation else "float32"]
+        start = keras.initializers.VarianceScaling(
+            1 / 3, mode="fan_in", distribution="uniform", seed=next(seeds)
+        )
+        return layers.Dense(units, activation, kernel_initializer=start, dtype=policy)
+
+    encoder = [keras.Input(input_shape), layers.Flatten()]
+    encoder += [dense(width, "relu") for width in widths] + [dense(latent_dim)]
+    decoder = [keras.Input((latent_dim,))]
+    decoder += [dense(width, "relu") for width in reversed(widths)]
+    decoder += [dense(math.prod(input_shape)), layers.Reshape(input_shape)]
+    return keras.Sequential(encoder, name="encoder"), keras.Sequential(decoder, name="decoder")
+
+
+class ThinConv2DTranspose(layers.Conv2DTranspose):
+    """A 5x5 transposed convolution of stride 2, padding "same", to few channels c.
+
+    It is computed as one 3x3 convolution to 4c channels, one for each place in a 2x2 block of
+    output pixels, laid out by depth-to-space. Output row 2m + a gets tap t of input row m - d where
+    t = 2d + a + 1. The result is Keras's but for rounding; with one channel, TensorFlow's own
+    kernel for CPUs takes twice as long.
+    """
+
+    def call(self, x):
+        kernel = tf.convert_to_tensor(self.kernel)  # (5, 5, c, f), tap t at index t
+        c, f = kernel.shape[2:]
+        taps = tf.reshape(tf.pad(kernel, [[1, 0], [1, 0], [0, 0], [0, 0]]), (3, 2, 3, 2, c, f))
+        # (d_y, a_y, d_x, a_x, c, f) -> (d_y, d_x, f, a_y, a_x, c); d runs from -1 to 1.
+        taps = tf.transpose(taps, (0, 2, 5, 1, 3, 4))[::-1, ::-1]
+        blocks = tf.nn.conv2d(x, tf.reshape(taps, (3, 3, f, 4 * c)), 1, "SAME")
+        return tf.nn.depth_to_space(blocks, 2) + self.bias
+
+
+def check_images(shape, least):
+    """Refuse samples of a shape that are no images with sides of `least` pixels or more."""
+    if len(shape) != 3 or min(shape[:2]) < least:
+        raise UserError(
+            f"samples of shape {tuple(shape)} do not suit a convolutional network: expected "
+            f"(height, width, channels) with sides of at least {least} pixels"
+        )
+
+
+def conv_autoencoder(
+    input_shape, latent_dim=10, seed=0, precision="float32", filters=(32, 64, 128)
+):
+    """Build conv 5x5x32 - 5x5x64 - 3x3x128, stride 2, linear embedding, and its mirror.
+
+    The third layer pads only where both sides are multiples of 8 (DEC-DA's released code):
+    28-14-7-3 and 16-8-4-2 pixels. It also pads where a side is 8, too short
+    for it otherwise. Sides that halve unevenly are decoded too large or small, and cropped or
+    padded. Glorot-uniform start, ReLU inside, linear output.
+
+    Parameters
+    ----------
+    input_shape : tuple
+        (h, w, c), sides of 8 pixels or more.
+    latent_dim, seed : int
+    precision : {"float32", "bfloat16"}
+    filters : tuple of three ints
+
+    Returns
+    -------
+    (encoder, decoder) : keras.Model
+
+    Raises
+    ------
+    UserError
+        If a sample is not an image, or a side is shorter than 8 pixels.
+    """
+    check_images(input_shape, 8)
+    h, w, channels = input_shape
+    fits = (h % 8 == 0 and w % 8 == 0) or min(h, w) < 9  # a 3x3 kernel needs 3 pixels
+    third = "same" if fits else "valid"
+    seeds = _seeds(seed)
+    policy = POLICIES[precision]
+
+    def start():
+        return keras.initializers.GlorotUniform(seed=next(seeds))
+
+    def conv(n, kernel, padding):
+        return layers.Conv2D(
+            n, kernel, 2, padding, activation="relu", kernel_initializer=start(), dtype=policy
+        )
+
+    def up(n, kernel, padding):
+        return layers.Conv2DTranspose(
+            n, kernel, 2, padding, activation="relu", kernel_initializer=start(), dtype=policy
+        )
+
+    f1, f2, f3 = filters
+    encoder = keras.Sequential(
+        [
+            keras.Input(input_shape),
+            conv(f1, 5, "same"),
+            conv(f2, 5, "same"),
+            conv(f3, 3, third),
+            layers.Flatten(),
+            layers.Dense(latent_dim, kernel_initializer=start(), dtype="float32"),
+        ],
+        name="encoder",
+    )
+    halves = [(h, w)]
+    for _ in range(2):
+        halves.append(tuple(math.ceil(side / 2) for side in halves[-1]))
+    small = encoder.layers[2].output.shape[1:3]  # (h, w) after the third convolution
+    x = code = keras.Input((latent_dim,))
+    width = f3 * small[0] * small[1]
+    x = layers.Dense(width, activation="relu", kernel_initializer=start(), dtype=policy)(x)
+    x = layers.Reshape((*small, f3), dtype=policy)(x)
+    x = _fit(up(f2, 3, third)(x), halves[2], policy)
+    x = _fit(up(f1, 5, "same")(x), halves[1], policy)
+    last = ThinConv2DTranspose(channels, 5, 2, "same", kernel_initializer=start(), dtype="float32")
+    x = _fit(last(x), halves[0])
+    return encoder, keras.Model(code, x, name="decoder")
+
+
+def _fit(x, size, policy="float32"):
+    """Crop or zero-pad (at the end of each axis) a feature map (b, h, w, c) to `size`."""
+    spare = [have - want for have, want in zip(x.shape[1:3], size, strict=True)]
+    if max(spare) > 0:
+        x = layers.Cropping2D([(0, max(s, 0)) for s in spare], dtype=policy)(x)
+    if min(spare) < 0:
+        x = layers.ZeroPadding2D([(0, max(-s, 0)) for s in spare], dtype=policy)(x)
+    return x
+
+
+AUTOENCODERS = {"fc": dense_autoencoder, "conv": conv_autoencoder}

@@ -1,0 +1,313 @@
+"""The only training loop: gradient steps on (augmented) batches, targets refreshed in between."""
+
+import enum
+import math
+import os
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from common.errors import TrainingFailed, UserError
+from common.files import load_arrays, save_arrays
+
+FIRST = 2.0  # seconds from the start of a phase, or its taking up, to its first checkpoint
+SHARE = 0.1  # of the time that checkpoints may take, but for one every `every` seconds
+
+
+def derive_seed(*entropy):
+    """Return an int32 seed from a run's seed and the ints that name its use.
+
+    Only for the uses that are there: NumPy drops trailing zeros, so that (r,), (r, 0) and
+    (r, 0, 0) are one stream, and a longer name can be another's. Which uses share a stream is
+    listed in tests/test_training.py; published results hang on all of them. `new_stream` is for
+    new uses.
+    """
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
+
+
+NEW = 0x5EED_0001  # marks the names of new streams
+
+
+class SeedUse(enum.IntEnum):
+    """The uses of `new_stream`, each a number of its own that is never given twice.
+
+    Uses from before are numbered in models/core/base.py and models/kingdra/ensemble.py.
+    """
+
+    EXAMPLE = 0  # of the tests
+
+
+def new_stream(seed, use, *place):
+    """Return an int32 seed for a use of a run's seed, apart from all others, old ones included.
+
+    The name comes after the seed's four words, where zeros count, and begins with a number that no
+    old use has: two names give two streams, whatever their lengths.
+
+    Parameters
+    ----------
+    seed : int
+        Of the run, from 0 to 2**31 - 1.
+    use : SeedUse
+    *place : int
+        Which of its kind, of a member or of a start for example; 0 or more.
+
+    Raises
+    ------
+    TypeError
+        If the use is not a `SeedUse`.
+    """
+    if not isinstance(use, SeedUse):
+        raise TypeError(f"use={use!r}: expected a SeedUse, which numbers each use once")
+    sequence = np.random.SeedSequence(int(seed), spawn_key=(NEW, int(use), *map(int, place)))
+    return int(sequence.generate_state(1)[0] >> 1)
+
+
+class Trainer:
+    """Steps of an optimizer on batches of a data set that lies on the device.
+
+    Step t draws on (seed, t) alone, so a run that is stopped and restored from its checkpoint
+    goes on exactly as if nothing had happened.
+
+    Parameters
+    ----------
+    x : float32 tensor (n, ...)
+        Clean samples.
+    loss : callable (x (b, ...), {name: (b, ...)}) -> {name: scalar}
+        Named, unweighted losses of a batch, given the batch's rows of the targets.
+    weights : dict of name -> float
+        The total is the sum of weight * loss over these names; `loss` returns just these.
+    variables : list of keras.Variable
+        What the optimizer updates.
+    optimizer : keras.optimizers.Optimizer
+    batch_size : int
+    seed : int
+    shuffle : bool
+        True: a new permutation for each pass. False: contiguous slices in data order.
+    augment : callable (x, seed pair) -> x, optional
+        What it returns is what `loss` gets as x: it may hand on the seed, for noise in the loss.
+    targets : dict of name -> tf.Variable (n, ...), optional
+    state : list of variables, optional
+        Further variables that a checkpoint must hold.
+    identity : str, optional
+        What run this is: checkpoints of another are not taken up.
+    whole_batches : bool
+        Leave out the short batch at the end of a pass, if that is not the only one.
+    """
+
+    def __init__(
+        self, x, loss, weights, variables, optimizer, *, batch_size, seed, shuffle,
+        augment=None, targets=None, state=(), identity="", whole_batches=False,
+    ):  # fmt: skip
+        self.x, self.batch_size, self.seed, self.shuffle = x, batch_size, seed, shuffle
+        self.n = int(x.shape[0])
+        self.steps_per_pass = math.ceil(self.n / batch_size)
+        if whole_batches:
+            self.steps_per_pass = max(1, self.n // batch_size)
+        self.targets, self.identity = targets or {}, identity
+        self.names = [*weights, "loss"]
+        self.step = 0
+        self.seconds = 0.0  # spent in `run`, earlier sessions included
+        self.step_seconds = 0.0  # of these, in training steps
+        self.carry = {}  # further arrays of the caller's that a checkpoint must hold
+        self._sums = tf.Variable(tf.zeros(len(self.names) + 1, tf.float64), trainable=False)
+        optimizer.build(variables)
+        self._kept = {
+            "variable": variables,
+            "optimizer": optimizer.variables,
+            "state": list(state),
+            "target": list(self.targets.values()),
+            "sums": [self._sums],
+        }
+        self._order = (None, None)
+        self._train_step = self._compile(loss, weights, variables, optimizer, augment)
+
+    def _compile(self, loss, weights, variables, optimizer, augment):
+        """Return the compiled step: gather, augment, loss, gradient, update."""
+
+        @tf.function(
+            autograph=False,
+            input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)],
+        )
+        def train_step(rows, step):
+            x = tf.gather(self.x, rows)  # (b, ...)
+            if augment is not None:
+                x = augment(x, tf.stack([self.seed, step]))
+            targets = {name: tf.gather(t, rows) for name, t in self.targets.items()}
+            with tf.GradientTape() as tape:
+                parts = loss(x, targets)
+                total = tf.add_n([weight * parts[name] for name, weight in weights.items()])
+            trained = [v.value for v in variables]
+            optimizer.apply(tape.gradient(total, trained), variables)
+            values = [parts[name] for name in weights] + [total, tf.ones_like(total)]
+            self._sums.assign_add(tf.cast(tf.stack(values), tf.float64))
+
+        return train_step
+
+    def rows(self, step):
+        """Return the sample numbers of a step's batch, int32 (b,); the last of a pass is short."""
+        number, place = divmod(step, self.steps_per_pass)
+        if self.shuffle:
+            if self._order[0] != number:
+                rng = np.random.default_rng([self.seed, number])
+                self._order = (number, rng.permutation(self.n).astype(np.int32))
+            order = self._order[1]
+        else:
+            order = np.arange(self.n, dtype=np.int32)
+        return order[place * self.batch_size : (place + 1) * self.batch_size]
+
+    def run(self, total, interval, refresh, checkpoint=None, every=60.0, progress=None):
+        """Train to step `total`, or until `refresh` says stop.
+
+        Parameters
+        ----------
+        total : int
+            Steps in all, those before a restore included.
+        interval : int
+            `refresh(step)` is called at each multiple of it below `total`, 0 included, before
+            the step; it may change targets and returns True to stop.
+        refresh : callable
+        checkpoint : path, optional
+            Written between two steps: after `FIRST` seconds, after twice as many, and so on up to
+            `every` seconds, so that a run that is killed again and again gets on.
+        every : float
+            Seconds from one checkpoint to the next at most. They are farther apart than `FIRST`
+            and its doubles where saving would take more than `SHARE` of the time.
+        progress : callable (step), optional
+            Called after each step.
+
+        Raises
+        ------
+        TrainingFailed
+            When the loss is no longer finite, at the next refresh or checkpoint.
+        """
+        begin = saved = time.monotonic()
+        before, growing = self.seconds, FIRST
+        wait = min(every, FIRST)
+        while self.step < total:
+            if self.step % interval == 0 and refresh(self.step):
+                break
+            start = time.monotonic()
+            self._train_step(self.rows(self.step), self.step)
+            self.step += 1
+            now = time.monotonic()
+            self.step_seconds += now - start
+            self.seconds = before + now - begin
+            if progress is not None:
+                progress(self.step)
+            if checkpoint is not None and now - saved >= wait:
+                self.save(checkpoint)
+                saved = time.monotonic()
+                growing *= 2
+                wait = min(every, max(growing, (saved - now) / SHARE))
+        self.seconds = before + time.monotonic() - begin
+
+    def mean_losses(self):
+        """Return {name: mean} over the steps since the last call, and start afresh.
+
+        Empty if there was no step since.
+        """
+        sums = self._finite_sums()
+        self._sums.assign(np.zeros_like(sums))
+        if sums[-1] == 0:
+            return {}
+        return dict(zip(self.names, (sums[:-1] / sums[-1]).tolist(), strict=True))
+
+    def _finite_sums(self):
+        sums = self._sums.numpy()
+        if not np.isfinite(sums).all():
+            raise TrainingFailed(
+                f"the loss is not finite at step {self.step}: try a smaller learning rate, and "
+                "scale the data to about [0, 1]"
+            )
+        return sums
+
+    def save(self, path):
+        """Write everything that the rest of the run depends on, and what run that is."""
+        self._finite_sums()
+        arrays = {
+            f"{kind}/{i}": np.asarray(v)
+            for kind, kept in self._kept.items()
+            for i, v in enumerate(kept)
+        }
+        about = {
+            "step": self.step, "seconds": self.seconds, "step_seconds": self.step_seconds,
+            "identity": self.identity,
+        }  # fmt: skip
+        arrays |= {f"carry/{name}": array for name, array in self.carry.items()}
+        save_arrays(path, arrays, about)
+
+    def restore(self, path, warn=None, carry=()):
+        """Take up a checkpoint if there is a usable one; return whether there was.
+
+        A checkpoint that is damaged, another run's, or an older version's without all that is
+        needed now is put aside as `path`.damaged and the run starts over; `warn` is called with a
+        line that says so. `carry` names the arrays that the caller needs in `self.carry`.
+        """
+        if not os.path.exists(path):
+            return False
+        try:
+            arrays, about = load_arrays(path)
+            pairs = [
+                (v, arrays[f"{kind}/{i}"])
+                for kind, kept in self._kept.items()
+                for i, v in enumerate(kept)
+            ]
+            step, seconds = about["step"], about["seconds"]
+            for name in carry:
+                arrays[f"carry/{name}"]  # noqa: B018 (a KeyError if it is missing)
+            shapes = all(tuple(v.shape) == array.shape for v, array in pairs)
+            if not shapes or about.get("identity", "") != self.identity:
+                raise UserError(f"{str(path)!r} is the checkpoint of another run")
+        except (UserError, KeyError) as error:
+            os.replace(path, f"{path}.damaged")
+            if warn is not None:
+                what = error
+                if isinstance(error, KeyError):
+                    what = f"{str(path)!r} holds no {error.args[0]}: another version's"
+                warn(f"{what}; put aside as {path}.damaged, this phase starts over")
+            return False
+        for v, array in pairs:
+            v.assign(array)
+        self.step, self.seconds = step, seconds
+        self.step_seconds = about.get("step_seconds", math.nan)  # an older checkpoint: not known
+        prefix = "carry/"
+        self.carry = {
+            name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)
+        }
+        return True
+
+
+def once(path, identity, compute, warn=None):
+    """Return what `compute` gives, {name: array}, or gave in an earlier session of the same run.
+
+    Parameters
+    ----------
+    path : path or None
+        Where it is kept; None: nowhere.
+    identity : str
+        Of the run: what another left behind is computed anew.
+    compute : callable
+    warn : callable, optional
+        Called with a line on a file that is of no use.
+
+    Returns
+    -------
+    (arrays, seconds) : dict of name -> array, float
+        And the time that computing took, if it was done in an earlier session; else 0.
+    """
+    if path is not None and os.path.exists(path):
+        try:
+            arrays, about = load_arrays(path)
+            if about.get("identity") == identity:
+                return arrays, float(about.get("seconds", 0.0))
+            raise UserError(f"{str(path)!r} is the checkpoint of another run")
+        except UserError as error:
+            if warn is not None:
+                warn(f"{error}; this part starts over")
+    begin = time.monotonic()
+    arrays = compute()
+    if path is not None:
+        seconds = time.monotonic() - begin
+        save_arrays(path, arrays, {"identity": identity, "seconds": seconds})
+    return arrays, 0.0

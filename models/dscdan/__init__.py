@@ -1,0 +1,1 @@
+"""DSCDAN and SpectralNet."""

@@ -1,0 +1,160 @@
+"""DSCDAN's dual auto-encoder, and k-means on its codes (the paper's Table 4; CVPR 2019).
+
+ConvAE reconstructs; +MI adds mutual information of input and code, and the prior; +RS adds the
+relative reconstruction of noisy codes.
+
+Departures: docs/methods/dscdan.md
+"""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from models.ae import KMeansOfCodes
+from models.core.base import DeepClusterer
+from models.core.functional import (
+    class_divergence,
+    gaussian_divergence,
+    js_information,
+    negative_entropy,
+    squared_error,
+)
+from models.core.training import derive_seed
+from models.dscdan.networks import (
+    ClassMeans,
+    dense_network,
+    dual_autoencoder,
+    global_discriminator,
+    local_discriminator,
+)
+
+
+class DualAutoencoder(DeepClusterer):
+    """The dual auto-encoder and its pretraining (eqs. 1-13)."""
+
+    def _make_networks(self, shape, seed):
+        c, z = self.config, self.config.latent_dim
+        self.gaussian, self.decoder = dual_autoencoder(
+            shape, z, seed, c.precision, c.filters, c.kernel
+        )
+        mean, _, local = self.gaussian.outputs
+        self.encoder = keras.Model(self.gaussian.inputs, mean, name="encoder")
+        self.discriminators, self.classes = {}, {}
+        if c.mutual:
+            seeds = [derive_seed(seed, i) for i in (1, 2)]
+            size = z if c.pairs == "code" else tf.TensorShape(shape).num_elements()
+            self.discriminators["T1"] = global_discriminator(size, z, seeds[0])
+            if c.pairs == "input":
+                self.discriminators["T2"] = local_discriminator(local.shape[1:], z, seeds[1])
+        if c.pretrains_clusters:
+            k = int(self.n_clusters)
+            self.classes["classifier"] = dense_network(
+                z, (256,), (k, "softmax"), derive_seed(seed, 3)
+            )
+            self.classes["means"] = ClassMeans(k, z)
+
+    def _networks(self):
+        return {
+            "encoder": self.gaussian, "decoder": self.decoder, **self.discriminators,
+            **self.classes,
+        }  # fmt: skip
+
+    def _augment(self, wanted):
+        """Return (x, seed) -> (x, seed): the losses draw their noise from the seed."""
+        augment = super()._augment(wanted)
+        if augment is None:
+            return lambda x, seed: (x, seed)
+        return lambda x, seed: (augment(x, seed), tf.random.experimental.stateless_fold_in(seed, 9))
+
+    def pretrained(self):
+        c = self.config
+        parts = [self.decoder, *self.classes.values()]
+        if c.train_discriminators:
+            parts += self.discriminators.values()
+        unused = self._unused(c.prior, c.relative, c.mutual)
+        encoder = [v for v in self.gaussian.trainable_variables if v.path not in unused]
+        return encoder + [v for part in parts for v in part.trainable_variables]
+
+    def _unused(self, prior, relative, mutual):
+        """Return the paths of the encoder's variables that no loss of these weights depends on."""
+        c = self.config
+        drawn = c.code == "draw" or (c.psi == "reparameterised" and (relative or mutual))
+        if prior or drawn:
+            return set()
+        return {v.path for v in self.gaussian.get_layer("log_variance").variables}
+
+    def pretrain_weights(self):
+        c = self.config
+        weights = {"reconstruction": c.original}
+        if c.relative:
+            weights["relative"] = c.relative
+        if c.mutual:
+            weights |= {f"mi_{name}": c.mutual for name in self._kinds()}
+        if c.prior:
+            weights["prior"] = c.prior
+        if c.pretrains_clusters:
+            weights["entropy"] = c.prior
+        return weights
+
+    def _kinds(self):
+        return ("global", "local") if self.config.pairs == "input" else ("global",)
+
+    def pretrain_loss(self, x, targets):
+        c = self.config
+        x, seed = x
+        mean, log_variance, local = self.gaussian(x)
+        z, noisy = self.codes(mean, log_variance, seed)
+        losses = self.reconstructions(x, z, noisy if c.relative else None)
+        if c.mutual:
+            losses |= self.information(x, local, noisy)
+        if c.pretrains_clusters:
+            p = self.classes["classifier"](mean)
+            losses["prior"] = class_divergence(p, self.classes["means"](mean), log_variance)
+            losses["entropy"] = negative_entropy(p)
+        elif c.prior:
+            losses["prior"] = gaussian_divergence(mean, log_variance)
+        return losses
+
+    def codes(self, mean, log_variance, seed):
+        """Return z and psi(z), each (b, z), from a seed pair."""
+        c = self.config
+
+        def noise(use):
+            pair = tf.random.experimental.stateless_fold_in(seed, use)
+            return tf.random.stateless_normal(tf.shape(mean), pair, alg="philox")
+
+        draw = mean + ops.exp(0.5 * log_variance) * noise(1)
+        if c.psi == "reparameterised":
+            return mean, draw
+        z = draw if c.code == "draw" else mean
+        return z, z * (1.0 + c.psi_variance**0.5 * noise(2))
+
+    def reconstructions(self, x, z, noisy, compare="clean"):
+        """Return ||x - g(z)||^2 and, of noisy codes, ||g(z) - g(psi(z))||^2 (eq. 12).
+
+        compare: which of the two is set beside x, that of "clean" or of "noisy" codes.
+        """
+        if noisy is None:
+            return {"reconstruction": squared_error(x, self.decoder(z))}
+        clean, other = tf.split(self.decoder(tf.concat([z, noisy], axis=0)), 2)
+        return {
+            "reconstruction": squared_error(x, clean if compare == "clean" else other),
+            "relative": squared_error(clean, other),
+        }
+
+    def information(self, x, local, z):
+        """Return minus the global and the local information (eqs. 9 and 10)."""
+        b = tf.shape(z)[0]
+        z = tf.concat([z, tf.roll(z, 1, axis=0)], axis=0)  # pairs, then strangers
+        seen = {"global": z[:b], "local": local}
+        if self.config.pairs == "input":
+            seen["global"] = tf.reshape(x, (b, -1))
+        losses = {}
+        for name, network in zip(self._kinds(), self.discriminators.values(), strict=True):
+            logits = network([tf.concat([seen[name]] * 2, axis=0), z])
+            losses[f"mi_{name}"] = -js_information(*tf.split(logits, 2))
+        return losses
+
+
+class ConvAE(KMeansOfCodes, DualAutoencoder):
+    """k-means on the codes of the dual auto-encoder: ConvAE, +MI, +RS, +MI+RS by its weights."""

@@ -1,0 +1,238 @@
+"""An ensemble of classifier networks as an estimator: what Kingdra and IMSAT share after training.
+
+Departures: docs/methods/kingdra.md
+"""
+
+import os
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+import numpy as np
+import tensorflow as tf
+
+from common.errors import TrainingFailed, UserError
+from common.files import save_arrays
+from common.matching import match_clusters
+from models.core.estimator import Estimator
+from models.core.monitor import Monitor
+from models.core.samples import as_samples, check_estimator, hash_array
+from models.core.training import derive_seed
+from models.kingdra.ladder import Ladder
+from models.settings.base import digest
+
+NETWORK, STEPS, STREAM = range(3)  # uses of the run's seed
+
+
+def side_by_side(jobs, workers, stop):
+    """Carry out callables, `workers` at a time; if one fails, tell the others by the event `stop`.
+
+    Raises
+    ------
+    Exception
+        The first failure, once all have ended.
+    """
+    if workers == 1:
+        for job in jobs:
+            job()
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(job) for job in jobs]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:  # Ctrl-C comes here too
+            if not all(future.done() and not future.exception() for future in futures):
+                stop.set()
+                for future in futures:
+                    future.cancel()
+    failures = [f.exception() for f in futures if not f.cancelled() and f.exception()]
+    if failures:
+        raise failures[0]
+
+
+class Ensemble(Estimator):
+    """Networks that give each sample a distribution over k clusters, and a vote.
+
+    Parameters
+    ----------
+    n_clusters : int
+        K, from 2 to the number of samples.
+    config : models.config_kingdra.InformationConfig
+    method : str
+        The name under which the model is saved.
+    random_state : int
+        The same seed gives the same labels, bit for bit, on one machine, with any `workers`.
+    run_dir : path, optional
+        Where checkpoints are kept. None: none are.
+    monitor : Monitor, optional
+    checkpoint_seconds : float
+        Time between two checkpoints of a member.
+    workers : int
+        Members that train at the same time, a thread each.
+
+    Attributes
+    ----------
+    labels_ : int64 array (n,)
+        Equal to `predict` of the same data.
+    n_iter_ : int
+    converged_ : None
+        There is no test of convergence.
+    seconds_, step_seconds_ : dict
+        {"cluster"}: in all, and in training steps.
+    """
+
+    fitted = "statistics_"
+
+    def __init__(
+        self, n_clusters, config, *, method=None, random_state=0, run_dir=None, monitor=None,
+        checkpoint_seconds=60.0, workers=1,
+    ):  # fmt: skip
+        self.n_clusters = n_clusters
+        self.config = config
+        self.method = method
+        self.random_state = random_state
+        self.run_dir = run_dir
+        self.monitor = monitor
+        self.checkpoint_seconds = checkpoint_seconds
+        self.workers = workers
+
+    # -- what a method defines ---------------------------------------------------------------
+
+    members = 1  # networks
+    noise_std, last_bn, vote = 0.0, False, "mean"
+
+    def train(self, data):
+        """Train the networks on the samples, a tensor (n, d)."""
+        raise NotImplementedError
+
+    # -- the rest ----------------------------------------------------------------------------
+
+    def fit(self, x, y=None):
+        """Cluster the samples.
+
+        Parameters
+        ----------
+        x : array-like (n, d) or (n, h, w, c)
+            Finite numbers; images are flattened.
+        y : ignored
+            For scikit-learn's sake.
+
+        Raises
+        ------
+        UserError
+            If the data or K does not suit.
+        TrainingFailed
+            If the loss becomes NaN or infinite.
+        """
+        x = as_samples(x)
+        check_estimator(self.n_clusters, self.random_state, len(x))
+        if len(x) % self.config.batch_size == 1:  # it could not be normalised
+            raise UserError(
+                f"batch_size={self.config.batch_size} leaves a last batch of one of {len(x)} "
+                "samples: expected another"
+            )
+        self._monitor = self.monitor or Monitor()
+        if self.run_dir is not None:
+            os.makedirs(self.run_dir, exist_ok=True)
+        self._build(x.shape[1:])
+        data = tf.constant(x.reshape(len(x), -1))
+        self._identity = digest(
+            [self.method, self.config.identity_dict(), int(self.n_clusters), int(self.random_state),
+             hash_array(x)]
+        )  # fmt: skip
+        self.seconds_, self.step_seconds_ = {}, {}
+        self.train(data)
+        self._freeze(data)
+        self.labels_ = self.predict(x)
+        self._monitor.row(
+            "final", self._steps_made, {"seconds": self.seconds_["cluster"]}, self.labels_
+        )
+        return self
+
+    def _build(self, shape):
+        """Make the networks for samples of a shape."""
+        c = self.config
+        self._shape = tuple(shape)
+        self.n_features_in_ = int(np.prod(shape))
+        sizes = (self.n_features_in_, *c.widths, self.n_clusters)
+        self.networks = [
+            Ladder(sizes, self.noise_std, self.last_bn, derive_seed(self.random_state, NETWORK, m))
+            for m in range(self.members)
+        ]
+
+    def _place(self, name):
+        """Return the path of a file of the run; None where nothing is kept."""
+        return None if self.run_dir is None else os.path.join(self.run_dir, name)
+
+    def _predictions(self, network, data):
+        """Return a network's predictions (n, k) of samples (n, d), and the statistics they used."""
+        p, statistics = network.predict_whole(data)
+        if not np.isfinite(p).all():
+            raise TrainingFailed("predictions are not finite: try a smaller learning rate")
+        return p, statistics
+
+    def _freeze(self, data):
+        """Keep the statistics of the training data, and how members' clusters correspond."""
+        found = [self._predictions(network, data) for network in self.networks]
+        self.statistics_ = [statistics for _, statistics in found]
+        self.mappings_ = self.correspondence([p.argmax(axis=1) for p, _ in found])
+
+    def correspondence(self, labels):
+        """Return the first member's cluster (m, k) for each cluster of a member (Hungarian)."""
+        return np.array([match_clusters(one, labels[0], self.n_clusters) for one in labels])
+
+    def voted(self, predictions, mappings):
+        """Return the ensemble's prediction (n, k) from its members' (n, k) each.
+
+        Their mean, columns permuted by `mappings` (m, k), or with `vote` "first" the first's.
+        """
+        if self.vote == "first":
+            return predictions[0]
+        total = np.zeros_like(predictions[0])
+        for p, mapping in zip(predictions, mappings, strict=True):
+            total[:, mapping] += p
+        return total / len(predictions)
+
+    # -- use after fit -----------------------------------------------------------------------
+
+    def other_labels(self):
+        """Return {name: labels (n,)} of the training samples that are not the result."""
+        return {}
+
+    def transform(self, x):
+        """Return the ensemble's prediction, float32 (n, k), rows summing to 1."""
+        x = self._samples(x)
+        x = x.reshape(len(x), -1)
+        pairs = zip(self.networks, self.statistics_, strict=True)
+        some = [network.predict(x, statistics) for network, statistics in pairs]
+        return self.voted(some, self.mappings_)
+
+    memberships = transform
+
+    def predict(self, x):
+        """Return the labels of samples, int64 (n,) in [0, k): new ones or those fitted."""
+        return self.transform(x).argmax(axis=1)
+
+    # -- files -------------------------------------------------------------------------------
+
+    def save(self, path):
+        """Write the fitted model, for `models.load`."""
+        about = self._about()
+        arrays = {"mappings": self.mappings_}
+        for m, (network, statistics) in enumerate(
+            zip(self.networks, self.statistics_, strict=True)
+        ):
+            arrays |= {f"member{m}/{i:02d}": np.asarray(v) for i, v in enumerate(network.variables)}
+            arrays |= {f"statistics{m}/{i}": np.array(pair) for i, pair in enumerate(statistics)}
+        save_arrays(path, arrays, about)
+
+    def restore(self, path, arrays, about):
+        """Take up what `save` wrote."""
+        self._build(tuple(about["shape"]))
+        for m, network in enumerate(self.networks):
+            for i, v in enumerate(network.variables):
+                v.assign(arrays[f"member{m}/{i:02d}"])
+        self.mappings_ = arrays["mappings"]
+        self.statistics_ = [
+            [tuple(arrays[f"statistics{m}/{i}"]) for i in range(len(network.up))]
+            for m, network in enumerate(self.networks)
+        ]
+        return self

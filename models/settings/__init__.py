@@ -1,0 +1,1 @@
+"""Settings of the methods, a file a paper. No TensorFlow here."""
