@@ -58,7 +58,8 @@ def forks():
     """The context of new processes, forked off a server that has imported TensorFlow once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["main", "runs", "report", "models.dec", "sklearn.manifold", "matplotlib.figure",
+        ["main", "experiments.runs", "experiments.run_figure",
+         "models.dec", "sklearn.manifold", "matplotlib.figure",
          "matplotlib.backends.backend_agg", "tqdm", "pytest"]
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:

@@ -284,7 +284,7 @@ def test_an_address_without_a_cluster_is_refused(home, monkeypatch, capsys, addr
 
 def test_the_real_thing(sweep, home, base, monkeypatch):
     """On a node as here: the same labels."""
-    fewer = "import report\nreport.POINTS = 40\n"
+    fewer = "from experiments import run_figure\nrun_figure.POINTS = 40\n"
     real = f"{fewer}import real, sys\nif __name__ == '__main__':\n    sys.exit(real.main())\n"
     with monkeypatch.context() as patch:
         patch.setattr(paths, "ROOT", str(home / "code"))
