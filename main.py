@@ -23,6 +23,7 @@ from models.presets import CONFIGS
 from shapes import image_shape
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
+METHOD = "ASPC-DA"  # without --method
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,7 +41,8 @@ def parser():
         epilog="Without arguments: ASPC-DA on the digits that come with scikit-learn.",
     )
     add = p.add_argument
-    add("--method", default="ASPC-DA", metavar="NAME", help=f"one of {', '.join(METHODS)}")
+    add("--method", metavar="NAME",
+        help=f"one of {', '.join(METHODS)} (default {METHOD}; with -t, the model's)")  # fmt: skip
     add("--dataset", default=None, metavar="NAME",
         help=f"one of {', '.join(datasets.DATASETS)} (default digits)")  # fmt: skip
     add("--data", metavar="FILE", help="your own .npz, .npy, .csv, .h5 or folder of images")
@@ -302,6 +304,21 @@ def cpu_name():
     return "CPU"
 
 
+def ask_model(args):
+    """Take the method from the file of the model that is to be scored; it has its own K as well."""
+    from models.storage import load_arrays
+
+    if args.weights is None:
+        raise UserError("-t without --weights: expected --weights FILE (a model_final.h5)")
+    _, about = load_arrays(args.weights)
+    method = about.get("method") if about.get("kind") == "model" else None
+    if method is not None and args.method not in (None, method):
+        raise UserError(f"{args.weights!r} holds a {method} model: expected {args.method}")
+    args.method = args.method or method
+    if args.n_clusters is None:
+        args.n_clusters = 2  # of the data set, that it can be read without labels; of no other use
+
+
 def test(args, data):
     """Score a saved model on a data set, and print the scores."""
     import numpy as np
@@ -309,11 +326,7 @@ def test(args, data):
     import metrics
     from models import load
 
-    if args.weights is None:
-        raise UserError("-t without --weights: expected --weights FILE (a model_final.h5)")
     model = load(args.weights)
-    if model.method != args.method:
-        raise UserError(f"{args.weights!r} holds a {model.method} model: expected {args.method}")
     labels = model.predict(data.x)
     print(f"{args.method} on {data.name}: n={data.n}, {model.n_clusters} clusters")
     if data.y is not None:
@@ -343,7 +356,7 @@ def folder_of(args, data, config):
 
 def check(args):
     """Refuse values that no run can have."""
-    if args.method not in METHODS:
+    if args.method not in (None, *METHODS):
         raise UserError(unknown("method", args.method, METHODS))
     if not 0 <= args.seed < 2**31:
         raise UserError(f"seed={args.seed}: expected an integer from 0 to 2147483647")
@@ -356,6 +369,9 @@ def check(args):
 def run(args):
     """Do what the command line asks for."""
     check(args)
+    if args.test:
+        ask_model(args)
+    args.method = args.method or METHOD
     data = load_data(args)
     config = resolve(args, data)
     check_shapes(config, data)
@@ -390,7 +406,10 @@ def run(args):
         args.checkpoint_seconds, environment,
     )  # fmt: skip
     command = "python main.py " + shlex.join(sys.argv[1:])
+    before = None if args.overwrite else runs.finished(folder)
     result = runs.execute(job, not args.quiet, args.overwrite, command)
+    if before is not None:
+        print(f"already done on {result.get('finished', 'a day unknown')}; --overwrite starts over")
     print_scores(result, "kmeans_", "k-means on the auto-encoder")
     print_scores(result)
     steps = "clustering steps" if config.pretrains else "iterations"

@@ -19,6 +19,7 @@ from errors import UserError  # noqa: E402
 
 def main():
     p = single.parser()
+    p.set_defaults(method=single.METHOD)
     p.add_argument("--starts", type=int, default=24, metavar="N")
     args = p.parse_args()
     if args.pretrained_weights is None:
