@@ -16,7 +16,22 @@ from common.errors import (
     disk_line,
 )
 from experiments.estimate import estimate
-from experiments.options import check, check_shapes, folder_of, load_data, parser, resolve
+from experiments.options import METHOD, check, check_shapes, folder_of, load_data, parser, resolve
+
+
+def ask_model(args):
+    """Take the method from the file of the model that is to be scored; it has its own K as well."""
+    from common.files import load_arrays
+
+    if args.weights is None:
+        raise UserError("-t without --weights: expected --weights FILE (a model_final.h5)")
+    _, about = load_arrays(args.weights)
+    method = about.get("method") if about.get("kind") == "model" else None
+    if method is not None and args.method not in (None, method):
+        raise UserError(f"{args.weights!r} holds a {method} model: expected {args.method}")
+    args.method = args.method or method
+    if args.n_clusters is None:
+        args.n_clusters = 2  # of the data set, that it can be read without labels; of no other use
 
 
 def test(args, data):
@@ -26,11 +41,7 @@ def test(args, data):
     import metrics
     from models import load
 
-    if args.weights is None:
-        raise UserError("-t without --weights: expected --weights FILE (a model_final.h5)")
     model = load(args.weights)
-    if model.method != args.method:
-        raise UserError(f"{args.weights!r} holds a {model.method} model: expected {args.method}")
     labels = model.predict(data.x)
     print(f"{args.method} on {data.name}: n={data.n}, {model.n_clusters} clusters")
     if data.y is not None:
@@ -50,6 +61,9 @@ def print_scores(row, prefix="", label="scores"):
 def run(args):
     """Do what the command line asks for; return the exit status."""
     check(args)
+    if args.test:
+        ask_model(args)
+    args.method = args.method or METHOD
     data = load_data(args)
     config = resolve(args, data)
     check_shapes(config, data)
@@ -90,7 +104,10 @@ def run(args):
         args.checkpoint_seconds, environment,
     )  # fmt: skip
     command = "python main.py " + shlex.join(sys.argv[1:])
+    before = None if args.overwrite else runs.finished(folder)
     result = runs.execute(job, not args.quiet, args.overwrite, command)
+    if before is not None:
+        print(f"already done on {result.get('finished', 'a day unknown')}; --overwrite starts over")
     print_scores(result, "kmeans_", f"{getattr(config, 'init', '')} on the auto-encoder")
     print_scores(result)
     for line in health.lines(result):

@@ -148,7 +148,9 @@ def ensemble(rounds):
 
     def ask(kind):
         words = [sys.executable, os.path.abspath(__file__), "--child", kind]
-        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode:  # it has said why
+            raise SystemExit(f"the process that trains two members ended with {done.returncode}")
         return float(done.stdout.split()[-1])
 
     pairs = [(ask("side"), ask("turn")) for _ in range(rounds)]

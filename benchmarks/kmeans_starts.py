@@ -54,6 +54,7 @@ def compare(z, y, k, seeds):
 
 def main():
     p = single.parser()
+    p.set_defaults(method=single.METHOD)
     p.add_argument("--starts", type=int, default=24, metavar="N")
     p.add_argument("--inits", action="store_true", help="compare the ways to start")
     args = p.parse_args()

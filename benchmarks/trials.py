@@ -36,7 +36,8 @@ def child(network, threads, core, steps):
     process = subprocess.Popen(
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, preexec_fn=pin
     )
-    assert process.stdout.readline() == "ready\n"
+    if process.stdout.readline() != "ready\n":  # it has said why
+        raise SystemExit(f"the process that trains {network} ended with {process.wait()}")
     return process
 
 

@@ -12,6 +12,8 @@ from models import METHODS, preset
 from models.settings.base import OPTIMIZERS, Adam, digest
 from models.settings.presets import CONFIGS, refuse_without_effect
 
+METHOD = "ASPC-DA"  # without --method
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
@@ -36,7 +38,8 @@ def parser():
         epilog="Without arguments: ASPC-DA on the digits that come with scikit-learn.",
     )
     add = p.add_argument
-    add("--method", default="ASPC-DA", metavar="NAME", help=f"one of {', '.join(METHODS)}")
+    add("--method", metavar="NAME",
+        help=f"one of {', '.join(METHODS)} (default {METHOD}; with -t, the model's)")  # fmt: skip
     add("--dataset", default=None, metavar="NAME",
         help=f"one of {', '.join(datasets.DATASETS)} (default digits)")  # fmt: skip
     add("--data", metavar="FILE", help="your own .npz, .npy, .csv, .h5 or folder of images")
@@ -216,7 +219,7 @@ def folder_of(args, data, config):
 
 def check(args):
     """Refuse values that no run can have."""
-    if args.method not in METHODS:
+    if args.method not in (None, *METHODS):
         raise UserError(unknown("method", args.method, METHODS))
     if not 0 <= args.seed < 2**31:
         raise UserError(f"seed={args.seed}: expected an integer from 0 to 2147483647")

@@ -8,6 +8,7 @@ Letters: n samples, h rows, w columns.
 """
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -69,10 +70,23 @@ def make(read_images, name, images, paths, folder):
     # In a process of its own: once TensorFlow has computed here, main.py could not set it up.
     child = os.environ | {"PYTHONPATH": paths.ROOT}
     files = [folder / "pixels.npy", paths[1], folder / "x.npy"]
-    subprocess.run([sys.executable, "-m", "loaders.features", *files], check=True, env=child)
+    command = [sys.executable, "-m", "loaders.features", *files]
+    done = subprocess.run(command, env=child, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"{paths[0]}: no ResNet-50 features made of it: {_reason(done)}")
     (folder / name).mkdir()
     x = np.load(folder / "x.npy")
     np.savez(folder / name / "features.npz", x=x, y=y, made_from=made_from(images))
+
+
+def _reason(done):
+    """Return in one line why the process that extracts features failed."""
+    if done.returncode == -signal.SIGKILL:
+        return "its process was killed by SIGKILL, as a machine short of memory does"
+    if done.returncode < 0:
+        return f"its process was killed by {signal.Signals(-done.returncode).name}"
+    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    return lines[-1] if lines else f"exit status {done.returncode}"
 
 
 def read(n, classes, images, paths):
@@ -100,7 +114,19 @@ def read(n, classes, images, paths):
     return x.astype(np.float32, copy=False), y
 
 
+def _main(pixels, weights, x):
+    """Write the features of the images in one .npy file to another; return the exit status.
+
+    What went wrong is the last line on stdout, for `make`.
+    """
+    try:
+        np.save(x, extract(np.load(pixels), weights))
+    except (OSError, ValueError, MemoryError, ImportError) as error:
+        print(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
     device.prepare()
-    pixels, weights, x = sys.argv[1:]
-    np.save(x, extract(np.load(pixels), weights))
+    sys.exit(_main(*sys.argv[1:]))

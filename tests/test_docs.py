@@ -80,6 +80,7 @@ def test_commands_are_understood(page, command):
         return
     args = OPTIONS.parse_args(words)
     options.check(args)
+    args.method = args.method or options.METHOD
     name = args.dataset or "digits"
     assert name in datasets.DATASETS
     options.resolve(args, SimpleNamespace(preset_name=name, n=SIZES.get(name, 10000)))

@@ -66,6 +66,44 @@ def test_make_writes_what_read_takes(network, tmp_path):
         features.read(3, 2, "md5:2", [tmp_path / "a" / "features.npz"])
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"no weights", ["OSError", "file signature not found"]),
+        (None, ["ValueError", "path to the weights"]),
+    ],
+)
+def test_an_extraction_that_fails_is_one_line(tmp_path, capfd, content, words):
+    """In a process of its own, whose traceback nobody sees."""
+    weights = tmp_path / "resnet.h5"
+    if content is not None:
+        weights.write_bytes(content)
+    with user_error("images.tar.gz: no ResNet-50 features made of it", *words):
+        features.make(lambda path: (IMAGES, np.array([4, 9, 4])), "a", "md5:1",
+                      ["images.tar.gz", weights], tmp_path)  # fmt: skip
+    told = capfd.readouterr()
+    assert told.out == "" and "Traceback" not in told.err
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "SIGKILL, as a machine short of memory does"),
+        ("import os; os.kill(os.getpid(), 11)", "killed by SIGSEGV"),
+        ("raise SystemExit(7)", "exit status 7"),
+        ("print('MemoryError: 3 GB'); raise SystemExit(1)", "of it: MemoryError: 3 GB"),
+    ],
+)
+def test_a_process_that_dies_is_one_line(tmp_path, monkeypatch, code, words):
+    child = tmp_path / "child.py"
+    child.write_text(code)
+    monkeypatch.setattr(features, "__file__", str(child))
+    with user_error("images.tar.gz", words):
+        features.make(lambda path: (IMAGES, np.array([4, 9, 4])), "a", "md5:1",
+                      ["images.tar.gz", "w.h5"], tmp_path)  # fmt: skip
+
+
 def test_weights_are_those_that_keras_fetches():
     from keras.src.applications import resnet
 

@@ -636,7 +636,10 @@ def test_the_same_command_again_returns_the_stored_result(run, command, monkeypa
     monkeypatch.setattr(runs, "build", None)  # no model is made
     before = state(run.folder)
     done = command(*run.words)
-    assert (done.status, done.out) == (0, run.done.out)
+    said, _, out = done.out.partition("\n")
+    assert (done.status, out) == (0, run.done.out)
+    assert said == f"already done on {result_of(run.folder)['finished']}; --overwrite starts over"
+    assert "already" not in run.done.out
     changed = {name for name, when in state(run.folder).items() if before.get(name) != when}
     assert changed <= {"lock", "config.json"}
 
@@ -736,6 +739,16 @@ def test_a_saved_model_on_other_data(run, command, small, put):
     assert done.status == 0 and "n=60, 10 clusters" in done.out
     done = command(*words, "--data", put(images(20)), "--n-clusters", 3)
     assert done.status == 0 and "scores" not in done.out
+
+
+def test_a_saved_model_says_what_it_is(run, command, small, put):
+    """Neither method nor K is asked for; of labels neither."""
+    words = ("-t", "--weights", run.folder / "model_final.h5", "--data")
+    with_method = command("--method", "FcDEC-DA", *words, small)
+    assert command(*words, small).out == with_method.out
+    assert with_method.out.startswith("FcDEC-DA on ") and "scores" in with_method.out
+    unlabelled = command(*words, put(images(5)))  # fewer than the model has clusters
+    assert unlabelled.status == 0 and "n=5, 10 clusters" in unlabelled.out
 
 
 @pytest.mark.parametrize(
