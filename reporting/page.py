@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import ledger
+from experiments import ledger, published
 from experiments.trials import read_choices
 from reporting import charts, evidence
 from reporting.evidence import Absent, Damaged
@@ -21,8 +21,8 @@ from reporting.tables import (
     grid,
     mean_std,
     missing,
+    paper_table,
     plural,
-    published,
     settings,
     tag,
 )
@@ -46,7 +46,7 @@ class Report:
     folders : dict
         Run folder -> its row.
     paper : DataFrame
-        From `ledger.read_paper`.
+        From `published.read_paper`.
     choices : list of rows
         From `trials.read_choices`.
     """
@@ -173,15 +173,15 @@ class Report:
 
     def tables(self):
         """Return the sections of the published tables."""
-        tables = ledger.every_table(self.rows, self.paper)
+        tables = published.every_table(self.rows, self.paper)
         cards = [
-            tag("article", tag("h3", escape(name)), published(table), class_="card",
+            tag("article", tag("h3", escape(name)), paper_table(table), class_="card",
                 id=f"table-{name}")
             for name, table in tables.items() if table.attrs["covered"]
         ]  # fmt: skip
         parts = {"coverage": ("Coverage", tag("div", coverage(tables), class_="card"))}
         if cards:
-            legend = tag("p", escape(ledger.LEGEND))
+            legend = tag("p", escape(published.LEGEND))
             parts["tables"] = ("The papers' tables", "".join([legend, *cards]))
         return parts
 
@@ -235,7 +235,7 @@ def write(results_dir, paper=None):
     rows = [row for name in (".", "own") for row in ledger.read_rows(folder / name / "results.csv")]
     folders, warnings = ledger.folders(folder / "runs")
     choices = read_choices(folder / "choices.csv")
-    page = Report(rows, folders, ledger.read_paper() if paper is None else paper, choices)
+    page = Report(rows, folders, published.read_paper() if paper is None else paper, choices)
     text = page.html()
     ledger.write_text(folder / "report.html", text)
     return folder / "report.html", warnings + page.warnings

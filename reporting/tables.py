@@ -2,7 +2,7 @@
 
 from html import escape
 
-from experiments import ledger
+from experiments import published, rendering
 
 # ---- Parts ------------------------------------------------------------------------------------
 
@@ -60,7 +60,7 @@ def mean_std(values, digits=4):
     """Return "mean ± std (n)" of some numbers, "–" of none."""
     if not values:
         return "–"
-    text = ledger.spread_text(*ledger.mean_std(values), digits)
+    text = published.spread_text(*published.mean_std(values), digits)
     return f"{text} ({len(values)})"
 
 
@@ -87,7 +87,7 @@ def coverage(tables):
 
 def _cell(row, place):
     """Return a published cell: ours over the paper's over the difference."""
-    said = {field: escape(row[(*place, field)]) for field in ledger.FIELDS}
+    said = {field: escape(row[(*place, field)]) for field in published.FIELDS}
     if not said["ours"]:
         return tag("td", tag("span", said["paper"] or "–", class_="paper"))
     verdict = said["verdict"]
@@ -101,7 +101,7 @@ def _cell(row, place):
     )
 
 
-def published(table):
+def paper_table(table):
     """Return a published table with our numbers in its cells."""
     places = list(dict.fromkeys(column[:2] for column in table.columns))
     names = list(dict.fromkeys(dataset for dataset, _ in places))
@@ -116,7 +116,7 @@ def published(table):
         tag("tr", tag("th", escape(label), scope="row"), *(_cell(row, place) for place in places))
         for label, row in table.iterrows()
     ]
-    covered, ours, command = map(escape, ledger.notes(table))
+    covered, ours, command = map(escape, rendering.notes(table))
     caption = tag("caption", f"{covered} {ours} Made by ", tag("code", command), ".")
     head = tag("thead", tag("tr", *over), tag("tr", *under))
     label = f"table {table.attrs['table']}"

@@ -25,7 +25,7 @@ import metrics
 import run_exp
 from common import paths
 from common.files import save_arrays
-from experiments import ledger
+from experiments import ledger, published
 from experiments import run_figure as report
 from experiments.ledger import as_row
 from reporting import charts, evidence, figures, maps
@@ -146,7 +146,7 @@ def only_rows(results, *rows):
     """Write the report of rows without folders."""
     shutil.rmtree(results / "runs", ignore_errors=True)
     (results / "runs").mkdir()
-    ledger.write_text(results / "results.csv", ledger._csv_text(ledger.merge(rows)))
+    ledger.write_text(results / "results.csv", ledger.csv_text(ledger.merge(rows)))
     return written(results)
 
 
@@ -240,9 +240,9 @@ def test_the_papers_tables(results):
     cells = [e.text for e in page.all("td", class_="filled")]
     assert cells.count("0.8500 ± 0.0707 (2)paper 0.980−0.1300 short") == 2
     table = page.all("article", id="table-decda-2")[0].text
-    published = ledger.tables(rows, ledger.read_paper(), "decda-2")
-    assert all(label in table for label in published.index)
-    every = ledger.every_table(rows, ledger.read_paper())
+    shown = published.tables(rows, published.read_paper(), "decda-2")
+    assert all(label in table for label in shown.index)
+    every = published.every_table(rows, published.read_paper())
     coverage = [e.text for e in page.all("tr")]
     about = every["decda-2"].attrs
     assert f"decda-2{about['covered']}{about['implemented']}0, 1" in coverage
@@ -269,7 +269,7 @@ def test_hostile_names_are_text(results):
     (results / "results.csv").unlink()
     rows, _ = ledger.update(results / "own" / "results.csv", results / "runs", own=True)
     failed = row(status="failed", reason=HOSTILE, dataset=HOSTILE)
-    ledger.write_text(results / "own" / "results.csv", ledger._csv_text([*rows, failed]))
+    ledger.write_text(results / "own" / "results.csv", ledger.csv_text([*rows, failed]))
     page, _ = written(results)
     assert not page.all("script")
     assert page.text().count(HOSTILE) > 10
@@ -386,7 +386,9 @@ def test_a_users_file_has_a_section_and_no_published_number(results):
     assert not page.all("article", id="table-decda-2")
     groups, _ = evidence.groups([*rows, *own, row(method="FcDEC-DA", dataset="usps")], {})
     assert [g.source for g in groups if g.dataset == "usps"] == ["file", "named"]
-    numbers = [figures.published_acc(g, ledger.read_paper()) for g in groups if g.dataset == "usps"]
+    numbers = [
+        figures.published_acc(g, published.read_paper()) for g in groups if g.dataset == "usps"
+    ]
     assert numbers == [None, (0.98, "0.980")]
 
 
@@ -405,7 +407,7 @@ def test_maps_show_no_users_file_and_no_other_K(results):
 
 def test_another_K_has_no_published_number(results):
     found, _ = evidence.groups([row(method="FcDEC-DA", dataset="usps", k=20)], {})
-    assert figures.published_acc(found[0], ledger.read_paper()) is None
+    assert figures.published_acc(found[0], published.read_paper()) is None
 
 
 def test_the_newest_protocol_is_shown(results):
