@@ -196,10 +196,10 @@ def against_time(marks, label):
     for i, ((x, y), (_, moved)) in enumerate(zip(at, _apart(at, LARGE[1] - TOP), strict=True)):
         name, ends, accs, _ = marks[i]
         if moved != y:
-            axes.annotate("", (x, y), (x, moved), arrowprops=line, **pixels)
+            axes.annotate("", (x, y), (x, moved), arrowprops=line, zorder=3, **pixels)
         axes.annotate(
             str(i + 1), (x, moved), **pixels, color=CARD, size=9, weight="bold",
-            ha="center", va="center_baseline",
+            ha="center", va="center_baseline", zorder=4,
             bbox={"boxstyle": "circle,pad=0.25", "facecolor": COLOUR[i % COLOURS], "linewidth": 0},
             gid=f"title: {name}: ACC {np.mean(accs):.4f}, {np.mean(ends):.0f} s",
         )  # fmt: skip

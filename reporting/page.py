@@ -177,7 +177,7 @@ class Report:
             style=Markup((FOLDER / "style.css").read_text(encoding="utf-8")),
             summary=self.summary(),
             coverage=coverage(tables),
-            tables=[paper_table(table) for table in tables.values() if table.attrs["covered"]],
+            tables={n: paper_table(table) for n, table in tables.items() if table.attrs["covered"]},
             legend=published.LEGEND,
             problems=[self.problem(f"data-{i}", g) for i, g in enumerate(problems.values())],
             runs=every_run(self.rows),

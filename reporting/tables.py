@@ -42,20 +42,30 @@ def coverage(tables):
     return Grid(["table", "covered", "cells", "share", "seeds"], rows, caption, "coverage", (1, 2))
 
 
+HEAD = Markup("{}<br>{}")
+PAPERS, BOTH = (
+    Markup('<span class="paper">{}</span>'),
+    Markup(
+        '<span class="ours">{ours}</span><span class="paper">paper {paper}</span>'
+        '<span class="verdict {verdict}">{difference} {verdict}</span>'
+    ),
+)
+
+
 def paper_table(table):
-    """Return a published table for the template of that name."""
+    """Return a published table with our numbers in its cells: ours, the paper's, the difference."""
     places = list(dict.fromkeys(column[:2] for column in table.columns))
-    sets = {name: [metric for n, metric in places if n == name] for name, _ in places}
-    cells = [(name, metric) for name, metrics in sets.items() for metric in metrics]
-    return {
-        "name": table.attrs["table"],
-        "sets": sets,
-        "rows": {
-            label: [{f: row[(*cell, f)] for f in published.FIELDS} for cell in cells]
-            for label, row in table.iterrows()
-        },
-        "notes": rendering.notes(table),
-    }
+    rows = []
+    for label, row in table.iterrows():
+        line = [label]
+        for place in places:
+            cell = {name: row[(*place, name)].replace("-", "−") for name in published.FIELDS}
+            paper = PAPERS.format(cell["paper"] or "–")
+            line.append(BOTH.format(**cell) if cell["ours"] else paper)
+        rows.append(line)
+    head = [HEAD.format(name, m if m == "seconds" else m.upper()) for name, m in places]
+    caption = Markup("{} {} Made by <code>{}</code>.").format(*rendering.notes(table))
+    return Grid(["method", *head], rows, caption, f"table {table.attrs['table']}", ())
 
 
 RUN_COLUMNS = {
