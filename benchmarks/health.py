@@ -83,7 +83,7 @@ def spoil(folder, methods, seeds):
             words += ["--maxiter", "3000"]
         print(f"== {name}", flush=True)
         try:
-            main.run(main.parser().parse_args(words))
+            main.run(main.parse(words))
         except TrainingFailed as error:
             print(f"training failed: {error}", flush=True)
 
