@@ -31,9 +31,7 @@ from reporting import figures
 
 ROOT = Path(main.__file__).resolve().parent
 K, N = 4, 150
-CLASSICAL = [
-    name for name, (module, _) in METHODS.items() if module.startswith("models.baselines.")
-]
+CLASSICAL = [name for name, row in METHODS.items() if row.module.startswith("models.baselines.")]
 HERE = [name for name in CLASSICAL if name != "UMAP+HDBSCAN"]  # umap-learn need not be installed
 NEW = ["k-means", "NMF", "SC-LS", "GMM"]  # with a rule for new samples
 SMALL = {"SC-LS": {"landmarks": 30}, "GMM": {"reg_covar": 1e-3}}

@@ -31,7 +31,7 @@ from models.kingdra.model import KingdraCluster, Member, supervised_stream
 from models.settings.base import digest
 from models.settings.kingdra import COSTS, KingdraConfig, translate
 
-NAMES = [name for name, (module, _) in METHODS.items() if module.startswith("models.kingdra.")]
+NAMES = [name for name, row in METHODS.items() if row.module.startswith("models.kingdra.")]
 K, D = 3, 7
 TINY = {"widths": (12, 9), "batch_size": 16}
 # Two members: what takes time is tracing a step of each, with and without pseudo-labels.
