@@ -24,7 +24,8 @@ def signals(**changes):
     good = {
         "empty_clusters": 0, "smallest_cluster": 0.08, "largest_cluster": 0.13,
         "cluster_entropy": 0.99, "stability": 0.98, "neighbor_agreement": 0.97,
-        "input_modularity": 0.8, "uncertain": 0.01, "start_agreement": 0.9, "drift": 0.0,
+        "input_modularity": 0.8, "kmeans_modularity": 0.75, "uncertain": 0.01,
+        "start_agreement": 0.9, "drift": 0.0,
         "changed": 0.0005, "at_limit": 0,
     }  # fmt: skip
     return good | changes
@@ -118,6 +119,7 @@ def test_signals_of_a_fitted_baseline():
     assert found.verdict == "healthy" and found.reasons == ()
     assert found.signals["stability"] > 0.99
     assert found.signals["input_modularity"] == pytest.approx(0.75, abs=0.02)
+    assert found.signals["kmeans_modularity"] <= found.signals["input_modularity"] + 1e-9
     assert not {"drift", "changed", "start_agreement"} & found.signals.keys()
 
 
@@ -144,6 +146,8 @@ def test_a_method_without_a_rule_for_new_samples_has_no_stability():
         ({"stability": 0.7}, "doubtful", "70% of the samples keep"),
         ({"neighbor_agreement": 0.4}, "doubtful", "40% of the pairs"),
         ({"drift": 0.05}, "doubtful", "modularity 0.850, now 0.800"),
+        ({"input_modularity": 0.55}, "doubtful", "modularity 0.550, k-means 0.750"),
+        ({"input_modularity": 0.65}, "healthy", None),
         ({"cluster_entropy": 0.5}, "doubtful", "uneven: from 80 to 130 samples"),
     ],
 )

@@ -523,9 +523,7 @@ def test_losses_of_a_batch_by_hand(fitted, x, method):
     z = model.transform(batch).astype(np.float64)
     p = np.random.default_rng(0).dirichlet(np.ones(K), size=5).astype(np.float32)
     center = np.ones((5, 10), np.float32)
-    got = model.loss(
-        tf.constant(batch), {"p": tf.constant(p), "center": tf.constant(center)}, None
-    )
+    got = model.loss(tf.constant(batch), {"p": tf.constant(p), "center": tf.constant(center)}, None)
     q = 1 / (1 + ((z[:, None] - model.cluster_centers_[None]) ** 2).sum(axis=-1))
     q /= q.sum(axis=1, keepdims=True)
     decoded = np.asarray(model.decoder(z.astype(np.float32)))

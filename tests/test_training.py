@@ -11,8 +11,7 @@ import tensorflow as tf
 from augment import RandomShiftRotate
 from common.errors import TrainingFailed
 from common.files import load_arrays, save_arrays
-from models.core import base
-from models.core import training
+from models.core import base, training
 from models.core.training import SeedUse, Trainer, derive_seed, new_stream
 from models.kingdra import ensemble
 
