@@ -199,7 +199,7 @@ def trial_of(words, data, hashes):
     arrays = 1e-6 * data.n * (8 + 4 * width)  # labels and embedding
     return Trial(
         name=f"{args.method} {data.name} seed {args.seed}",
-        words=words,
+        argv=words,
         folder=options.folder_of(args, data, config),
         cache_dir=args.cache_dir,
         weights=weights,
@@ -211,7 +211,7 @@ def trial_of(words, data, hashes):
 
 def data_of(trial):
     """Return the data set of a trial."""
-    return options.load_data(options.parser().parse_args(trial.words))
+    return options.load_data(options.parser().parse_args(trial.argv))
 
 
 def show(trials, jobs):

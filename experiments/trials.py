@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import os
 import statistics
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,6 +12,7 @@ import metrics
 from common.errors import UserError
 from common.files import replacing, save_json
 from common.locks import locked
+from datasets import Dataset
 from experiments import consensus
 from experiments.runs import about, finished, now
 
@@ -40,7 +42,7 @@ def shared(argv):
     return kept
 
 
-def conclude(folders, data):
+def conclude(folders: Sequence[str], data: Dataset) -> tuple[consensus.Conclusion, list[dict]]:
     """Return (Conclusion, results) of the finished runs in some folders, on their data set.
 
     Parameters
@@ -74,7 +76,7 @@ def _array(folder, name):
         raise UserError(f"cannot read {path!r}: {error}") from error
 
 
-def choice(found, results, data):
+def choice(found: consensus.Conclusion, results: list[dict], data: Dataset) -> dict:
     """Return a row of choices.csv for a Conclusion on runs with these results."""
     best = results[found.chosen]
     row = {name: best.get(name, "") for name in CHOICES if name in best}
@@ -96,7 +98,7 @@ def choice(found, results, data):
     return row
 
 
-def table(found, results):
+def table(found: consensus.Conclusion, results: list[dict]) -> list[str]:
     """Return lines that show each run beside the others, the chosen one marked."""
     scored = all("acc" in result for result in results)
     lines = ["seed  verdict    score  like the others" + ("     acc" if scored else "")]
@@ -110,7 +112,7 @@ def table(found, results):
     return lines
 
 
-def summary(row):
+def summary(row: dict) -> str:
     """Return one line on a row of choices.csv."""
     text = f"{row['runs']} runs: seed {row['chosen_seed']} chosen"
     if row.get("chosen_acc", "") != "":
@@ -121,7 +123,7 @@ def summary(row):
     return f"{text}; the runs agree on {float(row['company']):.0%} of a sample's company"
 
 
-def write(folder, found, row):
+def write(folder: str, found: consensus.Conclusion, row: dict) -> None:
     """Write the answer's files into a folder: labels.npy, consensus.npy, company.npy, choice.json.
 
     labels.npy (n,) is the chosen run's; consensus.npy (n,) what most runs say; company.npy (n,)
@@ -140,7 +142,7 @@ def write(folder, found, row):
 # ---- choices.csv ------------------------------------------------------------------------------
 
 
-def read_choices(path):
+def read_choices(path: str) -> list[dict]:
     """Return the rows of a choices.csv as dicts of text; none if there is no such file."""
     if not os.path.exists(path):
         return []
@@ -148,8 +150,8 @@ def read_choices(path):
         return list(csv.DictReader(file))
 
 
-def keep_choices(path, rows):
-    """Put rows into a choices.csv; a row takes the place of one on the same runs but fewer."""
+def keep_choices(path: str, rows: list[dict]) -> None:
+    """Put rows into a choices.csv; a row replaces one on the same runs but fewer."""
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with locked(f"{path}.lock"):
         kept = {tuple(row[name] for name in KEY): row for row in read_choices(path)}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from experiments.runs import RunMonitor, read_log
+from experiments.run_log import RunMonitor, read_log
 from models import METHODS, build, dscdan, imsat
 from models.core.graphs import lowest_cut
 from models.core.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder

@@ -62,12 +62,12 @@ def test_seeds_threads_and_settings_on_the_command_line(folder):
 
 def test_it_runs(folder, monkeypatch, capsys, eager):
     (trial,) = plan(folder, SMALL | paths(folder), "--threads", "1")
-    args = options.parser().parse_args([*trial.words, "--save-dir", str(folder / "run"), "--quiet"])
+    args = options.parser().parse_args([*trial.argv, "--save-dir", str(folder / "run"), "--quiet"])
     from experiments.runs import Run, execute
 
     data = options.load_data(args)
     config = options.resolve(args, data)
-    monkeypatch.setattr("report.cluster_figure", lambda *_, **__: None)
+    monkeypatch.setattr("experiments.run_figure.cluster_figure", lambda *_, **__: None)
     result = execute(Run(args.method, data, 0, config, str(folder / "run")), show=False)
     assert result["status"] == "ok"
     assert result["iterations"] == 2
