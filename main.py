@@ -17,7 +17,16 @@ from common.errors import (
 )
 from common.logs import logger
 from experiments.estimate import estimate
-from experiments.options import METHOD, check, check_shapes, folder_of, load_data, parser, resolve
+from experiments.options import (
+    METHOD,
+    check,
+    check_shapes,
+    check_trials,
+    folder_of,
+    load_data,
+    parse,
+    resolve,
+)
 
 
 def ask_model(args):
@@ -63,6 +72,7 @@ def run(args):
     """Do what the command line asks for; return the exit status."""
     logs.to_stderr(args.quiet)
     check(args)
+    check_trials(args)
     if args.test:
         ask_model(args)
     args.method = args.method or METHOD
@@ -89,7 +99,7 @@ def run(args):
     if args.trials is not None and args.trials > 1:
         from experiments import trials
 
-        return alarm(args, trials.run(args, data, sys.argv[1:]))
+        return alarm(args, trials.run(args, data))
     runs.make_folder(folder)
     runs.make_folder(args.cache_dir)
     environment = device.environment_of(config, args)
@@ -132,10 +142,9 @@ def alarm(args, result):
 def main():
     """Run the command line; a user's mistake is one line and exit status 2."""
     early.over()
-    args = parser().parse_args()
     commit_at_start()
     try:
-        return run(args)
+        return run(parse(sys.argv[1:]))
     except UserError as error:
         print(f"main.py: error: {error}", file=sys.stderr)
         return error.status

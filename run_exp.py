@@ -15,17 +15,17 @@ from common import logs, paths
 from common.checkout import commit_at_start
 from common.errors import DISK_STATUS, UserError, disk_line
 from common.logs import logger
-from experiments import campaign, distributed, options, publish
+from experiments import campaign, distributed, publish
 from experiments.plan import parse, plan, show
 from experiments.sweep import Cores, Sweep
 
 
-def executor_of(args, rest):
+def executor_of(args, trials):
     """Return what runs the trials: this machine's cores or a cluster."""
     if args.ray is None:
         return Cores(args.jobs or 1, args.timeout)
     gpus = args.gpus
-    if gpus is None and options.parser().parse_known_args(rest)[0].device == "cpu":
+    if gpus is None and trials[0].spec.device == "cpu":
         gpus = 0
     return distributed.Cluster(
         args.ray,
@@ -85,7 +85,7 @@ def run(argv):
     os.makedirs(os.path.join(paths.RESULTS, "runs"), exist_ok=True)
     ledgers = publish.Ledgers(trials, args.results)
     ledgers.update()  # or refuse
-    failed = Sweep(trials, executor_of(args, rest), args.retries, ledgers.settled).run()
+    failed = Sweep(trials, executor_of(args, trials), args.retries, ledgers.settled).run()
     ledgers.close()
     if failed:
         print(f"{len(failed)} failed: {'; '.join(failed)}", file=sys.stderr)

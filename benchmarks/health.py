@@ -27,7 +27,7 @@ import main  # noqa: E402
 import metrics  # noqa: E402
 from common.errors import TrainingFailed  # noqa: E402
 from experiments import health  # noqa: E402
-from experiments.options import parser  # noqa: E402
+from experiments.options import parse  # noqa: E402
 from experiments.runs import read_log, read_result  # noqa: E402
 from models import load  # noqa: E402
 
@@ -122,7 +122,7 @@ def train(folder, name, words, seed):
     words = [*words, "--seed", str(seed), "--threads", "1", "--save-dir", str(folder / name)]
     print(f"== {name}", flush=True)
     try:
-        main.run(parser().parse_args([*words, "--cache-dir", str(folder / "pretrained")]))
+        main.run(parse([*words, "--cache-dir", str(folder / "pretrained")]))
     except TrainingFailed as error:
         print(f"training failed: {error}", flush=True)
 

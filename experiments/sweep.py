@@ -24,6 +24,7 @@ from common.files import save_json
 from common.locks import is_locked, try_lock
 from common.logs import warnings_in
 from experiments.runs import about, finished, now, read_result
+from experiments.spec import RunSpec
 
 PAUSE = 2.0  # seconds until a trial that another sweep runs is checked again
 LOSSES = 3  # how often a trial is started again because its machine was lost
@@ -36,7 +37,7 @@ class Trial:
     """One run of a sweep."""
 
     name: str
-    argv: list  # for main.py, folders excepted
+    spec: RunSpec
     folder: str
     cache_dir: str
     weights: str | None  # the pretrained weights that it shares with others, there or not yet
@@ -47,6 +48,11 @@ class Trial:
     losses: int = 0
     after: float = 0.0  # not to be started before this time
 
+    @property
+    def argv(self) -> list[str]:
+        """The arguments of main.py, folders excepted."""
+        return self.spec.to_argv()
+
     def command(self, folder: str | None = None, cache_dir: str | None = None) -> list[str]:
         """Return the arguments of main.py, by default with the folders of this machine."""
         folders = ["--save-dir", folder or self.folder, "--cache-dir", cache_dir or self.cache_dir]
@@ -55,7 +61,7 @@ class Trial:
     @property
     def source(self) -> str:
         """Where its data come from, as `datasets.Dataset.source`."""
-        return "file" if "--data" in self.argv else "named"
+        return "named" if self.spec.data is None else "file"
 
     def waits_for_weights(self) -> bool:
         """Whether its pretraining is still to be done."""

@@ -14,8 +14,9 @@ from sklearn.exceptions import NotFittedError
 from common.errors import TrainingFailed, UserError
 from common.files import load_arrays, save_arrays
 from metrics import acc
-from models import METHODS, build, kingdra, load, preset
+from models import METHODS, build, load, preset
 from models.core.monitor import Monitor
+from models.kingdra import model as kingdra
 from models.kingdra.ensemble import side_by_side
 from models.kingdra.imsat import IMSAT, neighbor_distances
 from models.kingdra.ladder import (
@@ -31,7 +32,7 @@ from models.kingdra.model import KingdraCluster, Member, supervised_stream
 from models.settings.base import digest
 from models.settings.kingdra import COSTS, KingdraConfig, translate
 
-NAMES = [name for name, (module, _) in METHODS.items() if module.startswith("models.kingdra.")]
+NAMES = [name for name, row in METHODS.items() if row.module.startswith("models.kingdra.")]
 K, D = 3, 7
 TINY = {"widths": (12, 9), "batch_size": 16}
 # Two members: what takes time is tracing a step of each, with and without pseudo-labels.

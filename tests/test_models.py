@@ -13,8 +13,8 @@ from augment import RandomShiftRotate
 from common.errors import TrainingFailed, UserError
 from metrics import acc
 from models import METHODS as EVERY
-from models import base as base_module
 from models import build, dec, load, preset
+from models.core import base as base_module
 from models.core.base import CLUSTER
 from models.core.monitor import Monitor
 from models.core.networks import AUTOENCODERS
@@ -22,7 +22,7 @@ from models.core.training import Trainer, derive_seed
 from models.settings.base import SGD, Adam
 
 # Those with a clustering phase; the others are in test_baselines.py.
-METHODS = {name: kind for name, kind in EVERY.items() if kind[0] in ("models.dec", "models.aspc")}
+METHODS = {n: row for n, row in EVERY.items() if row.module in ("models.dec", "models.aspc")}
 K, N, STEPS = 4, 150, 6
 SMALL = {"pretrain_epochs": 1, "maxiter": STEPS, "n_init": 2, "batch_size": 50, "tol": 0}
 PASS = 3  # steps a pass
@@ -245,7 +245,7 @@ TOLD = {"ASPC": {"lambda", "selected", "distance_mean"}}
 @pytest.mark.parametrize("method", METHODS)
 def test_what_the_monitor_is_told(fitted, method):
     model, every = fitted(method), interval(method)
-    log, kind = model.monitor, METHODS[method][1]
+    log, kind = model.monitor, METHODS[method].cls
     assert log.begins[-1] == ("cluster", STEPS, 0)
     assert log.steps[-STEPS:] == [("cluster", s + 1) for s in range(STEPS)]
     rows = log.rows
@@ -283,7 +283,7 @@ def test_clustering_trains_what_it_should(fitted, method):
     before, after = fitted(method).monitor.start, weights(fitted(method))
     moved = {name.split()[0] for name in after if not np.array_equal(after[name], before[name])}
     own = {"DEC": {"centers"}, "IDEC": {"centers", "decoder"}, "DCN": {"centers"}, "ASPC": set()}
-    assert moved == {"encoder"} | own[METHODS[method][1]]
+    assert moved == {"encoder"} | own[METHODS[method].cls]
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS if not m.startswith("ASPC-DA-")])
@@ -523,7 +523,9 @@ def test_losses_of_a_batch_by_hand(fitted, x, method):
     z = model.transform(batch).astype(np.float64)
     p = np.random.default_rng(0).dirichlet(np.ones(K), size=5).astype(np.float32)
     center = np.ones((5, 10), np.float32)
-    got = model.loss(tf.constant(batch), {"p": tf.constant(p), "center": tf.constant(center)})
+    got = model.loss(
+        tf.constant(batch), {"p": tf.constant(p), "center": tf.constant(center)}, None
+    )
     q = 1 / (1 + ((z[:, None] - model.cluster_centers_[None]) ** 2).sum(axis=-1))
     q /= q.sum(axis=1, keepdims=True)
     decoded = np.asarray(model.decoder(z.astype(np.float32)))
@@ -557,10 +559,10 @@ def test_targets_come_from_clean_samples_and_losses_from_augmented_ones(
             np.testing.assert_allclose(targets["p"], p / p.sum(axis=1, keepdims=True), rtol=1e-3)
         return labels, targets, told
 
-    def loss(x, targets):
+    def loss(x, targets, seed):
         given = {name: np.asarray(value) for name, value in targets.items()}
         batches.append((np.asarray(x), given, len(refreshes) - 1))
-        return type(model).loss(model, x, targets)
+        return type(model).loss(model, x, targets, seed)
 
     class SpyTrainer(Trainer):
         def rows(self, step):

@@ -22,7 +22,7 @@ from common.errors import FolderInUse, UserError
 from common.files import save_json
 from common.locks import locked
 from datasets import PROBLEMS
-from experiments import ledger, runs
+from experiments import published, runs
 from experiments.run_figure import cluster_figure
 from experiments.run_log import LOG_COLUMNS, RunMonitor, read_log
 from experiments.runs import Run, execute, finished, identity
@@ -94,7 +94,7 @@ def test_the_ledger_takes_only_the_papers_settings(changes, counts):
            "k": 10, "data_hash": PROBLEMS["usps"][1], "source": "named",
            "aug_pretrain": run.config.aug_pretrain, "aug_cluster": run.config.aug_cluster,
            "overrides": run.overrides()}  # fmt: skip
-    table = ledger.tables([row], ledger.read_paper(), "decda-2")
+    table = published.tables([row], published.read_paper(), "decda-2")
     assert table.attrs["covered"] == counts
 
 
