@@ -74,7 +74,8 @@ def base(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
     for path in ROOT.glob("*.py"):
         shutil.copy(path, folder)
-    shutil.copytree(ROOT / "models", folder / "models", ignore=shutil.ignore_patterns("__py*"))
+    for name in ("common", "loaders", "experiments", "models"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__py*"))
     (folder / "main.py").rename(folder / "real.py")
     (folder / "main.py").write_text(STAND_IN)
     for name in ("orders", "keys"):
