@@ -53,27 +53,27 @@ class Dataset:
     named: bool = False
 
     @property
-    def source(self):
+    def source(self) -> str:
         """ "named" for one of DATASETS, "file" for a user's own data."""
         return "named" if self.named else "file"
 
     @property
-    def preset_name(self):
+    def preset_name(self) -> str | None:
         """The name by which `models.preset` may choose settings; None for a user's own data."""
         return self.name if self.named else None
 
     @property
-    def n(self):
+    def n(self) -> int:
         """Number of samples."""
         return len(self.x)
 
     @property
-    def is_image(self):
+    def is_image(self) -> bool:
         """Whether x holds images (n, h, w, c) rather than vectors (n, d)."""
         return self.x.ndim == 4
 
     @cached_property
-    def sha256(self):
+    def sha256(self) -> str:
         """Hex digest of x: dtype, shape and bytes; labels and name do not count."""
         digest = hashlib.sha256(f"{self.x.dtype.str} {self.x.shape}".encode())
         digest.update(np.ascontiguousarray(self.x))
@@ -83,7 +83,7 @@ class Dataset:
 # ---- a user's own data ------------------------------------------------------------------------
 
 
-def load_file(path, n_clusters=None):
+def load_file(path: str | Path, n_clusters: int | None = None) -> Dataset:
     """Load a user's own data: .npz, .npy, .csv, .h5, .hdf5, a folder of images or of train_X.npy.
 
     data/README.md tells what each may hold and how values are scaled.
@@ -159,7 +159,7 @@ class _Downloader(pooch.HTTPDownloader):
 def _fetch(name: str, address: str, checksum: str) -> Path:
     """Return the path of a file in the user's cache, downloaded unless it lies there intact.
 
-    It has a temporary name until its checksum is right, so a partial file never passes for it.
+    It has a temporary name until its checksum is right, so a partial file is never taken for it.
     """
     pooch.get_logger().setLevel("WARNING")  # the progress bar says enough
     cache = pooch.create(
@@ -170,7 +170,7 @@ def _fetch(name: str, address: str, checksum: str) -> Path:
 
 
 def _had(name, checksum, data_dir):
-    """Return the path of an intact file in one of the places, by its name or the last part of it.
+    """Return the path of an intact file in one of the folders, by its name or the last part of it.
 
     None if there is none outside the user's cache, which `_fetch` knows.
     """
@@ -222,7 +222,7 @@ def _absent(name, looked, faults, reason):
 
 
 def _load_files(name, data_dir, download):
-    """Return (x, y) from the first place that has the files, else download them."""
+    """Return (x, y) from the first folder that has the files, else download them."""
     source, looked, faults = SOURCES[name], [], []
     for folder, origin in _places(data_dir):
         looked.append((folder, origin))
@@ -284,7 +284,7 @@ PROBLEMS = {
 }
 
 
-def load(name, data_dir=None, download=True):
+def load(name: str, data_dir: str | Path | None = None, download: bool = True) -> Dataset:
     """Load a data set by its exact name.
 
     Parameters

@@ -20,8 +20,8 @@ from experiments.plan import parse, plan, show
 from experiments.sweep import Cores, Sweep
 
 
-def place_of(args, trials):
-    """Return where trials are to run: on this machine's cores or on a cluster."""
+def executor_of(args, trials):
+    """Return what runs the trials: this machine's cores or a cluster."""
     if args.ray is None:
         return Cores(args.jobs or 1, args.timeout)
     gpus = args.gpus
@@ -85,7 +85,7 @@ def run(argv):
     os.makedirs(os.path.join(paths.RESULTS, "runs"), exist_ok=True)
     ledgers = publish.Ledgers(trials, args.results)
     ledgers.update()  # or refuse
-    failed = Sweep(trials, place_of(args, trials), args.retries, ledgers.settled).run()
+    failed = Sweep(trials, executor_of(args, trials), args.retries, ledgers.settled).run()
     ledgers.close()
     if failed:
         print(f"{len(failed)} failed: {'; '.join(failed)}", file=sys.stderr)

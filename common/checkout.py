@@ -13,12 +13,12 @@ NO_CODE = ("results", "README.md", "docs")  # what sweeps and people write while
 
 
 @functools.cache
-def commit_at_start():
+def commit_at_start() -> str:
     """Return `git_commit` of the first call; the scripts call it before anything else."""
     return git_commit()
 
 
-def git_commit():
+def git_commit() -> str:
     """Return the checkout's commit, with "-dirty" if tracked files but NO_CODE differ from it.
 
     "" outside git.
@@ -32,10 +32,10 @@ def git_commit():
     return commit + ("-dirty" if changed else "")
 
 
-def _git(folder, *words):
+def _git(folder, *argv):
     """Return what a git command prints; "" if it fails."""
     try:
-        command = ["git", "--no-optional-locks", *words]
+        command = ["git", "--no-optional-locks", *argv]
         done = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=20, check=False
         )

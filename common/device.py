@@ -1,4 +1,4 @@
-"""What a run computes on, decided in one place: CPU or GPU, threads, oneDNN, and what a row says.
+"""What a run computes on: CPU or GPU, threads, oneDNN, and what a row says.
 
 TensorFlow and Keras are imported only by `set_up`. What has to stand in the environment before
 TensorFlow is imported is put there by `prepare`.
@@ -9,12 +9,13 @@ import os
 import platform
 import sys
 import tempfile
+from collections.abc import Iterator
 
 from common import early
 from common.errors import UserError
 
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
-# Kinds of CPU: what a row says of it, and the flags in /proc/cpuinfo that tell.
+# Kinds of CPU: what a row says of it, and its flag in /proc/cpuinfo.
 KINDS = {
     "avx2": "avx2", "avx512": "avx512f", "avx512_vnni": "avx512_vnni",
     "avx512_bf16": "avx512_bf16", "amx_bf16": "amx_bf16",
@@ -35,17 +36,17 @@ def _cpuinfo(field):
     return ""
 
 
-def cpu_name():
+def cpu_name() -> str:
     """Return the processor's name as the system gives it."""
     return " ".join(_cpuinfo("model name").split()) or "CPU"
 
 
-def cpu_flags():
+def cpu_flags() -> set[str]:
     """Return the processor's instruction sets as Linux names them; none where it does not say."""
     return set(_cpuinfo("flags").split())
 
 
-def cpu_kind():
+def cpu_kind() -> str:
     """Return what the processor has of KINDS, e.g. "avx2 avx512 avx512_vnni".
 
     Without any of them the name of its architecture, e.g. "aarch64".
@@ -54,7 +55,7 @@ def cpu_kind():
     return " ".join(kind for kind, flag in KINDS.items() if flag in flags) or platform.machine()
 
 
-def prepare():
+def prepare() -> None:
     """Put into the environment what TensorFlow reads when it is imported.
 
     oneDNN is on where it is faster: on x86-64 with AVX2 under Linux (benchmarks/README.md). A value
@@ -69,7 +70,7 @@ def prepare():
         os.environ.setdefault(ONEDNN, "1")
 
 
-def onednn_in_force():
+def onednn_in_force() -> bool | None:
     """Return whether the imported TensorFlow uses oneDNN; None if it does not say."""
     try:
         from tensorflow.python.util import _pywrap_util_port
@@ -79,12 +80,12 @@ def onednn_in_force():
         return None
 
 
-def limited(threads):
+def limited(threads: int) -> dict[str, str]:
     """Return the environment of a process whose libraries take `threads` threads."""
     return os.environ | {"OMP_NUM_THREADS": str(threads)}
 
 
-def limit_threads(threads):
+def limit_threads(threads: int) -> None:
     """Hold NumPy, SciPy and scikit-learn to a number of threads, those loaded later too.
 
     A value of OMP_NUM_THREADS that is already there holds instead. (Where the order of sums
@@ -99,25 +100,25 @@ def limit_threads(threads):
 
 
 @contextlib.contextmanager
-def quiet_stderr():
+def quiet_stderr() -> Iterator[None]:
     """Keep what native libraries write to stderr off the screen; show it if the block fails."""
     sys.stderr.flush()
-    kept = os.dup(2)
+    before = os.dup(2)
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 2)
         try:
             yield
         except BaseException:
-            os.dup2(kept, 2)
+            os.dup2(before, 2)
             file.seek(0)
             sys.stderr.write(file.read().decode(errors="replace"))
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(before, 2)
+            os.close(before)
 
 
-def set_up(threads, device, parallel=False):
+def set_up(threads: int, device: str | None, parallel: bool = False) -> dict:
     """Prepare TensorFlow: oneDNN, threads, device, repeatable operations. Return what was found.
 
     Parameters
@@ -162,7 +163,7 @@ def set_up(threads, device, parallel=False):
     return {"device": name, "threads": threads, "cpu": cpu_kind(), "onednn": onednn_in_force()}
 
 
-def environment_of(config, args):
+def environment_of(config, args) -> dict:
     """Prepare what the method runs on, and return what `set_up` does.
 
     A baseline needs no TensorFlow, and one thread, with which its sums are always the same.
@@ -174,7 +175,7 @@ def environment_of(config, args):
     return {"device": cpu_name(), "threads": 1, "cpu": cpu_kind()}
 
 
-def slow_precision(config, environment):
+def slow_precision(config, environment: dict) -> str | None:
     """Return a line that warns of bfloat16 where nothing computes in it; None elsewhere.
 
     Parameters

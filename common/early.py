@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 
 SCRIPTS = ("main.py", "run_exp.py")
 _stderr = os.dup(2)  # where 2 is redirected meanwhile
@@ -20,20 +21,20 @@ def _end(number, frame):
     os._exit(130)
 
 
-def begin():
+def begin() -> None:
     """Answer Ctrl-C by one line and the end of the process."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
 
 
-def over():
+def over() -> None:
     """Answer Ctrl-C by KeyboardInterrupt again."""
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextlib.contextmanager
-def importing():
+def importing() -> Iterator[None]:
     """Hold for a block of imports what `begin` does."""
     begin()
     try:

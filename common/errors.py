@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
@@ -14,7 +15,7 @@ class UserError(ValueError):
     status = 2
 
 
-def unknown(kind, value, choices):
+def unknown(kind: str, value: object, choices: Iterable) -> str:
     """Return the line for a name that is not among `choices`, with the nearest of them."""
     lowered = {str(c).lower(): str(c) for c in choices}
     near = difflib.get_close_matches(str(value).lower(), list(lowered), n=1)
@@ -36,12 +37,12 @@ class TrainingFailed(RuntimeError):
 
 BAD_RESULT_STATUS = 4  # with --strict: a cluster is empty, or the result has collapsed
 
-# Conditions of the disk that no program can mend: no bug of ours, nor a mistake in the words.
+# Conditions of the disk that no program can mend: no bug, no mistake of the user.
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 DISK_STATUS = 74
 
 
-def disk_line(error):
+def disk_line(error: OSError) -> str | None:
     """Return one line on an OSError of a full or failing disk; None for any other."""
     if error.errno not in DISK:
         return None

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 
 import h5py
 import numpy as np
@@ -17,10 +18,10 @@ FORMAT = "deep-clustering-1"
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: str | os.PathLike) -> Iterator[str]:
     """Yield a temporary name beside `path`; move it over `path` if the block ends well.
 
-    Whoever reads `path` sees the old content or the new, also after a power cut. An OSError, of a
+    A reader of `path` sees the old content or the new, also after a power cut. An OSError, of a
     full disk for example, names `path`.
     """
     folder, name = os.path.split(os.path.abspath(path))
@@ -42,7 +43,7 @@ def replacing(path):
         raise
 
 
-def remove_leftovers(folder, name="*"):
+def remove_leftovers(folder: str | os.PathLike, name: str = "*") -> None:
     """Remove the temporary files that killed writers of a folder's file `name` left behind.
 
     Only for the holder of the lock under which that file is written.
@@ -52,7 +53,7 @@ def remove_leftovers(folder, name="*"):
             os.remove(path)
 
 
-def save_arrays(path, arrays, about):
+def save_arrays(path: str | os.PathLike, arrays: dict[str, np.ndarray], about: dict) -> None:
     """Write {name: array} and the plain data `about`; names may hold "/".
 
     HDF5 writes to memory: of a full disk it makes errors at odd moments, of which some end the
@@ -79,7 +80,7 @@ def _checksum(arrays, about):
     return h.hexdigest()
 
 
-def load_arrays(path):
+def load_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
     """Read what `save_arrays` wrote.
 
     Returns
@@ -121,7 +122,7 @@ def load_arrays(path):
     return arrays, about
 
 
-def save_json(path, data):
+def save_json(path: str | os.PathLike, data: object) -> None:
     """Write plain data as indented JSON, atomically."""
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(data, file, indent=1, sort_keys=True)

@@ -5,7 +5,7 @@ import math
 from common.errors import UserError
 
 
-def side_and_channels(d):
+def side_and_channels(d: int) -> tuple[int, int]:
     """Return (side, channels) of a square grey or RGB image of `d` values; UserError if none."""
     for channels in (1, 3):
         side = math.isqrt(d // channels)
@@ -17,7 +17,7 @@ def side_and_channels(d):
     )
 
 
-def image_shape(shape):
+def image_shape(shape: tuple) -> tuple[int, int, int]:
     """Return (h, w, c) of samples of a shape, (h, w, c) or (d,); UserError as above."""
     if len(shape) == 3:
         return tuple(shape)

@@ -193,7 +193,7 @@ def status(blocks, jobs):
     return "\n".join([*text, f"hours: {jobs} runs at a time, {known}"])
 
 
-def carry_out(trials, place, retries, results, runs_dir):
+def carry_out(trials, executor, retries, results, runs_dir):
     """Run trials in order, bring results.csv up to date after each; return the failed ones' names.
 
     A trial whose row comes into results.csv meanwhile, of another machine, is not started.
@@ -208,7 +208,7 @@ def carry_out(trials, place, retries, results, runs_dir):
         done = ledger.done_keys(rows)
         sweep.pending = [trial for trial in sweep.pending if key_of(trial) not in done]
 
-    sweep = Sweep(trials, place, retries, settled)
+    sweep = Sweep(trials, executor, retries, settled)
     return sweep.run()
 
 

@@ -7,6 +7,7 @@ of every run that has some. A run's score is the modularity of its labels on the
 these spaces, a mean over them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +47,7 @@ class Conclusion:
     company: np.ndarray
 
 
-def company(labels):
+def company(labels: np.ndarray) -> np.ndarray:
     """Return how far runs agree on which samples are together with each sample.
 
     For two runs and a sample: of the samples in its cluster in either run, the share in both
@@ -72,7 +73,7 @@ def company(labels):
     return total / pairs
 
 
-def vote(labels, reference):
+def vote(labels: np.ndarray, reference: int) -> np.ndarray:
     """Return for each sample the label that most runs give it, int64 (n,).
 
     Each run's clusters are matched one-to-one with those of the run numbered `reference`
@@ -91,12 +92,14 @@ def vote(labels, reference):
     return votes.argmax(axis=1).astype(np.int64)
 
 
-def common_scores(labels, graphs):
+def common_scores(labels: Sequence[np.ndarray], graphs: Sequence[health.Graph]) -> np.ndarray:
     """Return the modularity of each run's labels on each graph, float (m, number of graphs)."""
     return np.array([[graph.modularity(one) for graph in graphs] for one in labels])
 
 
-def conclude(x, labels, codes=()):
+def conclude(
+    x: np.ndarray, labels: Sequence[np.ndarray], codes: Sequence[np.ndarray] = ()
+) -> Conclusion:
     """Return the Conclusion of several runs on the same samples. No label is used.
 
     Parameters

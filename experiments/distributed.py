@@ -23,14 +23,16 @@ from common.errors import FolderInUse, UserError
 from common.files import remove_leftovers, replacing, save_json
 from common.locks import try_lock
 from experiments.runs import finished
-from experiments.sweep import Outcome, Process
+from experiments.sweep import Outcome, Process, Trial
 from models.settings.base import digest
 
-# What of this folder a node does not need, in .gitignore's words.
+# What of this folder a node does not need, as patterns of .gitignore.
 EXCLUDED = [".git", ".venv", "/results", "/data", "/tests", "__pycache__"]
 
 
-def work(home, words, timeout, weights):
+def work(
+    home: str, argv: list[str], timeout: float | None, weights: tuple[str, bytes | None] | None
+) -> tuple[Outcome, dict[str, bytes], bytes | None]:
     """Run a trial on a node.
 
     Parameters
@@ -38,7 +40,7 @@ def work(home, words, timeout, weights):
     home : str
         The trial's own folder below the node's temporary one: a second try on the same node goes
         on from the first one's checkpoint.
-    words : list of str
+    argv : list of str
         For main.py, folders excepted.
     timeout : float or None
         Minutes.
@@ -62,8 +64,8 @@ def work(home, words, timeout, weights):
             with replacing(made) as temporary, open(temporary, "wb") as file:
                 file.write(given)
             made = None
-    words = [*words, "--save-dir", folder, "--cache-dir", cache, "--quiet"]
-    process = Process(words, timeout=timeout, root=os.getcwd())
+    argv = [*argv, "--save-dir", folder, "--cache-dir", cache, "--quiet"]
+    process = Process(argv, timeout=timeout, root=os.getcwd())
     try:
         while (outcome := process.poll()) is None:
             time.sleep(0.2)
@@ -87,7 +89,7 @@ def _read(path):
 
 
 class Cluster:
-    """A Ray cluster as the place of a `sweep.Sweep`.
+    """A Ray cluster as the executor of a `sweep.Sweep`.
 
     Parameters
     ----------
@@ -100,7 +102,7 @@ class Cluster:
     gpus : float, optional
         GPUs a trial. None: one if the cluster has any, else none.
     jobs : int, optional
-        Trials side by side at most. None: as many as the cluster has room for.
+        Trials side by side at most. None: as many as the cluster can hold.
     timeout : float, optional
         Minutes a trial.
 
@@ -110,7 +112,16 @@ class Cluster:
         If Ray is not installed, or there is no cluster at the address.
     """
 
-    def __init__(self, address, results, *, cpus=1, gpus=None, jobs=None, timeout=None):
+    def __init__(
+        self,
+        address: str,
+        results: str,
+        *,
+        cpus: int = 1,
+        gpus: float | None = None,
+        jobs: int | None = None,
+        timeout: float | None = None,
+    ):
         try:
             import ray
         except ImportError as error:
@@ -120,7 +131,7 @@ class Cluster:
         self._ray = ray
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
-            _knock(address)
+            _check_address(address)
             ray.init(
                 address=address, log_to_driver=False, logging_level="ERROR",
                 runtime_env={"working_dir": paths.ROOT, "excludes": EXCLUDED},
@@ -137,14 +148,14 @@ class Cluster:
         self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(work)
         self._tasks = {}  # trial -> (Ray's reference, the locks that are held)
         self._commit = commit_at_start()
-        if not self._places():
+        if not self._capacity():
             self.stop()
             what = " and ".join(f"{amount:g} {name}" for name, amount in self.needs.items())
             raise UserError(
                 f"no machine of the cluster has {what}: expected --threads, --gpus less"
             )
 
-    def _places(self):
+    def _capacity(self):
         """Return how many trials the cluster's machines hold side by side."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         return sum(
@@ -152,12 +163,12 @@ class Cluster:
             for have in nodes
         )
 
-    def room(self):
+    def has_capacity(self) -> bool:
         """Whether another trial can be started."""
-        return len(self._tasks) < (self.jobs or math.inf) and len(self._tasks) < self._places()
+        return len(self._tasks) < (self.jobs or math.inf) and len(self._tasks) < self._capacity()
 
-    def start(self, trial):
-        """Send a trial to the cluster; FolderInUse if another process is at it."""
+    def start(self, trial: Trial) -> None:
+        """Send a trial to the cluster; FolderInUse if another process runs it."""
         folders = [trial.folder]
         if trial.waits_for_weights():
             folders.append(os.path.dirname(trial.weights))
@@ -174,10 +185,10 @@ class Cluster:
                 key = os.path.basename(os.path.dirname(trial.weights))
                 weights = (key, None if trial.waits_for_weights() else _read(trial.weights))
             home = os.path.join(self.home, os.path.basename(trial.folder))
-            ref = self._task.remote(home, trial.words, self.timeout, weights)
+            ref = self._task.remote(home, trial.argv, self.timeout, weights)
             self._tasks[trial] = (ref, locks.pop_all())
 
-    def poll(self, trial):
+    def poll(self, trial: Trial) -> Outcome | None:
         """Return a trial's Outcome, or None while it runs; what it made is then in its folder."""
         ray, (ref, locks) = self._ray, self._tasks[trial]
         if not ray.wait([ref], timeout=0)[0]:
@@ -189,7 +200,7 @@ class Cluster:
             except ray.exceptions.RayTaskError as error:  # in `work`, not in main.py
                 return Outcome(1, f"on a node: {str(error).strip().splitlines()[-1]}")
             except ray.exceptions.RayError as error:
-                return Outcome(lost=type(error).__name__)
+                return Outcome(node_lost=type(error).__name__)
             try:
                 self._keep(trial, files, made)
             except OSError as error:
@@ -213,7 +224,7 @@ class Cluster:
             with contextlib.suppress(FileNotFoundError):  # of a run that was begun here
                 os.remove(path)
 
-    def stop(self):
+    def stop(self) -> None:
         """Leave the cluster, which ends what this sweep runs there."""
         for _, locks in self._tasks.values():
             locks.close()
@@ -221,7 +232,7 @@ class Cluster:
             self._ray.shutdown()
 
 
-def _knock(address):
+def _check_address(address):
     """Raise OSError or ValueError if nobody listens there: Ray itself tries for minutes."""
     host, colon, port = address.rpartition("://")[2].partition(":")
     if colon:

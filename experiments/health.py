@@ -4,6 +4,7 @@ Nothing here sees the ground truth, and nothing here changes a result. docs/heal
 each number ranks runs by their accuracy, and where the limits below come from.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +16,7 @@ from threadpoolctl import threadpool_limits
 import metrics
 from common.errors import UserError
 from common.shapes import image_shape
+from models.core.estimator import Estimator
 from models.core.graphs import modularity, neighbor_graph
 
 NODES = 5000  # samples of a neighbour graph, drawn at random where there are more
@@ -45,12 +47,12 @@ class Health:
     reasons: tuple = ()
     signals: dict = field(default_factory=dict)
 
-    def columns(self):
+    def columns(self) -> dict:
         """Return the columns of results.csv: verdict, reasons, and a column a signal."""
         numbers = {name: _rounded(value) for name, value in self.signals.items()}
         return {"verdict": self.verdict, "reasons": "; ".join(self.reasons)} | numbers
 
-    def line(self):
+    def line(self) -> str:
         """Return the verdict with its reasons, one line."""
         return self.verdict + (f": {'; '.join(self.reasons)}" if self.reasons else "")
 
@@ -62,7 +64,7 @@ def _rounded(value):
 # ---- Signals ----------------------------------------------------------------------------------
 
 
-def sample(n, size, seed=0):
+def sample(n: int, size: int, seed: int = 0) -> np.ndarray:
     """Return min(n, size) of n sample numbers, ascending, the same for the same arguments."""
     if n <= size:
         return np.arange(n)
@@ -77,7 +79,7 @@ class Graph:
     x : array (n, ...)
     """
 
-    def __init__(self, x):
+    def __init__(self, x: np.ndarray):
         self.rows = sample(len(x), NODES)
         with threadpool_limits(1):  # the same sums whatever the number of cores
             self.samples = np.asarray(x)[self.rows].reshape(len(self.rows), -1)
@@ -90,12 +92,12 @@ class Graph:
             labels = KMeans(k, n_init=1, max_iter=50, random_state=0).fit_predict(self.samples)
         return modularity(self.weights, labels)
 
-    def modularity(self, labels):
+    def modularity(self, labels: np.ndarray) -> float:
         """Return the modularity of labels (n,) on the graph (models/core/graphs.py)."""
         return modularity(self.weights, np.asarray(labels)[self.rows])
 
 
-def sizes(labels, k):
+def sizes(labels: np.ndarray, k: int) -> dict[str, float]:
     """Return the signals of how many samples each cluster has.
 
     Parameters
@@ -120,7 +122,9 @@ def sizes(labels, k):
     }
 
 
-def transformed(x, seed, shift, rotation, noise):
+def transformed(
+    x: np.ndarray, seed: int, shift: float, rotation: float, noise: float
+) -> np.ndarray:
     """Return samples under a small random transform each.
 
     Images (m, h, w, c) are rotated about their centre by up to `rotation` degrees and shifted by
@@ -144,7 +148,7 @@ def transformed(x, seed, shift, rotation, noise):
     return changed
 
 
-def stability(model, x, labels):
+def stability(model: Estimator, x: np.ndarray, labels: np.ndarray) -> float | None:
     """Return the share of samples that keep their cluster under a small transform.
 
     The method's own augmentation where it trains with one (its settings shift, shift_pixels,
@@ -166,7 +170,7 @@ def stability(model, x, labels):
     return float(np.mean(found == labels[rows]))
 
 
-def neighbor_agreement(z, labels):
+def neighbor_agreement(z: np.ndarray, labels: np.ndarray) -> float:
     """Return the mean share of a sample's NEIGHBORS nearest in z (n, z) that have its label.
 
     On at most NODES of the samples.
@@ -174,12 +178,12 @@ def neighbor_agreement(z, labels):
     rows = sample(len(z), NODES)
     z, labels = np.asarray(z)[rows], np.asarray(labels)[rows]
     with threadpool_limits(1):
-        wanted = min(NEIGHBORS, len(z) - 1)
-        near = NearestNeighbors(n_neighbors=wanted).fit(z).kneighbors(return_distance=False)
+        m = min(NEIGHBORS, len(z) - 1)
+        near = NearestNeighbors(n_neighbors=m).fit(z).kneighbors(return_distance=False)
     return float(np.mean(labels[near] == labels[:, None]))
 
 
-def uncertain(memberships):
+def uncertain(memberships: np.ndarray) -> float:
     """Return the share of samples whose largest membership is less than twice the second.
 
     Parameters
@@ -192,7 +196,17 @@ def uncertain(memberships):
     return float(np.mean(first < 2 * second))
 
 
-def signals(model, x, z, labels, memberships, graph, start=None, converged=None, log=()):
+def signals(
+    model: Estimator,
+    x: np.ndarray,
+    z: np.ndarray,
+    labels: np.ndarray,
+    memberships: np.ndarray,
+    graph: Graph,
+    start: np.ndarray | None = None,
+    converged: bool | None = None,
+    log: Sequence[dict] = (),
+) -> dict[str, float]:
     """Return {name: number} of a fitted model's result.
 
     Parameters
@@ -245,7 +259,7 @@ SMALLEST = 0.1  # of the even share 1 / K: a smaller cluster is next to empty
 COLLAPSED = 0.5  # share of the clusters that are empty, or of the samples in one of K > 3
 
 
-def judge(signals, k, n):
+def judge(signals: dict, k: int, n: int) -> Health:
     """Return the Health that signals speak for.
 
     Parameters
@@ -284,22 +298,32 @@ def judge(signals, k, n):
         doubts.append(f"labels have drifted: neighbours in the input agreed better before "
                       f"(modularity {s['input_modularity'] + s['drift']:.3f}, now "
                       f"{s['input_modularity']:.3f})")  # fmt: skip
-    word = "collapsed" if collapsed else "doubtful" if doubts else "healthy"
-    return Health(word, (*collapsed, *doubts), s)
+    verdict = "collapsed" if collapsed else "doubtful" if doubts else "healthy"
+    return Health(verdict, (*collapsed, *doubts), s)
 
 
-def assess(model, x, z, labels, memberships, graph, start=None, converged=None, log=()):
+def assess(
+    model: Estimator,
+    x: np.ndarray,
+    z: np.ndarray,
+    labels: np.ndarray,
+    memberships: np.ndarray,
+    graph: Graph,
+    start: np.ndarray | None = None,
+    converged: bool | None = None,
+    log: Sequence[dict] = (),
+) -> Health:
     """Return the Health of a fitted model's result; arguments as `signals`."""
     found = signals(model, x, z, labels, memberships, graph, start, converged, log)
     return judge(found, memberships.shape[1], len(labels))
 
 
-def alarming(result):
-    """Whether a result.json tells of a collapse or an empty cluster, which is never kept quiet."""
+def alarming(result: dict) -> bool:
+    """Whether a result.json has a collapse or an empty cluster: a warning even if --quiet."""
     return result.get("verdict") == "collapsed" or result.get("empty_clusters", 0) > 0
 
 
-def lines(result):
+def lines(result: dict) -> list[str]:
     """Return what to print of a result.json's health: a few lines, the verdict first.
 
     Empty for a result of a time when there was no verdict.
@@ -307,10 +331,10 @@ def lines(result):
     r, n = result, int(result["n"])
     if "verdict" not in r:
         return []
-    said = [f"health: {r['verdict']}"]
-    said += [f"  {reason}" for reason in r["reasons"].split("; ") if reason]
+    lines = [f"health: {r['verdict']}"]
+    lines += [f"  {reason}" for reason in r["reasons"].split("; ") if reason]
     sizes = f"{r['smallest_cluster'] * n:,.0f} to {r['largest_cluster'] * n:,.0f} of {n:,} samples"
-    said.append(f"  clusters of {sizes}, {r['empty_clusters']} empty")
+    lines.append(f"  clusters of {sizes}, {r['empty_clusters']} empty")
     texts = {
         "stability": "keep their cluster under a small transform",
         "neighbor_agreement": "neighbours in the embedding agree",
@@ -318,11 +342,11 @@ def lines(result):
         "start_agreement": "as at the start",
     }
     shares = [f"{text} {r[name]:.0%}" for name, text in texts.items() if name in r]
-    said.append("  " + "; ".join(shares))
+    lines.append("  " + "; ".join(shares))
     end = []
     if "changed" in r:
         how = "stopped by the limit" if r["at_limit"] else "converged"
         end.append(f"{how}, {r['changed']:.2%} of the labels changed last")
     if "drift" in r:
         end.append(f"drift {r['drift']:.3f}")
-    return said + (["  " + "; ".join(end)] if end else [])
+    return lines + (["  " + "; ".join(end)] if end else [])

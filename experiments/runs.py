@@ -6,9 +6,7 @@ Labels, where there are any, are used here and only here, to score.
 """
 
 import contextlib
-import csv
 import datetime
-import functools
 import glob
 import importlib.metadata
 import json
@@ -16,7 +14,6 @@ import math
 import os
 import platform
 import resource
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -29,18 +26,13 @@ from common.checkout import commit_at_start
 from common.errors import FolderInUse, UserError
 from common.files import remove_leftovers, replacing, save_json
 from common.locks import locked
-from datasets import DATASETS, PROBLEMS
+from datasets import DATASETS, PROBLEMS, Dataset
 from experiments import health
+from experiments.run_log import RunMonitor, read_log
 from models import build, class_of
-from models.core.monitor import Monitor
+from models.core.estimator import Estimator
 from models.settings.base import Settings, digest
 from models.settings.presets import preset
-
-LOG_COLUMNS = (
-    "phase", "step", "seconds", "loss", "reconstruction", "kl", "distance",
-    "changed", "lambda", "selected", "distance_mean", "acc", "nmi", "ari",
-    "empty", "largest", "modularity", "start_agreement",  # of the labels, without ground truth
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,36 +40,42 @@ class Run:
     """What is to be run, and where."""
 
     method: str
-    data: object  # datasets.Dataset
+    data: Dataset
     seed: int
     config: Settings
     folder: str
     cache_dir: str | None = None
     pretrained_weights: str | None = None
     checkpoint_seconds: float = 60.0
-    environment: dict = field(default_factory=dict)  # device, threads: told, not decided here
+    environment: dict = field(default_factory=dict)  # device, threads: recorded, not decided here
 
-    def identity(self):
+    def identity(self) -> dict:
         """Return what decides the result: a folder is only ever resumed by the same run."""
         return identity(self.method, self.data, self.seed, self.config, self.pretrained_weights)
 
-    def overrides(self):
-        """Return the settings that are not the paper's, as "name=value" words."""
-        mine = self.config.to_dict()
+    def overrides(self) -> str:
+        """Return the settings that are not the paper's, as "name=value" separated by spaces."""
+        own = self.config.to_dict()
         paper = preset(self.method, self.data.preset_name, self.data.n).to_dict()
-        words = [f"{name}={_short(mine[name])}" for name in mine if mine[name] != paper.get(name)]
+        changes = [f"{name}={_short(own[name])}" for name in own if own[name] != paper.get(name)]
         if self.data.named and self.data.n_clusters != PROBLEMS[self.data.name][0]:
-            words.append(f"n_clusters={self.data.n_clusters}")
+            changes.append(f"n_clusters={self.data.n_clusters}")
         if self.pretrained_weights is not None:
-            words.append(f"pretrained_weights={_file_hash(self.pretrained_weights)}")
-        return " ".join(words)
+            changes.append(f"pretrained_weights={_file_hash(self.pretrained_weights)}")
+        return " ".join(changes)
 
 
-def identity(method, data, seed, config, pretrained_weights=None):
+def identity(
+    method: str,
+    data: Dataset,
+    seed: int,
+    config: Settings,
+    pretrained_weights: str | None = None,
+) -> dict:
     """Return what decides a run's result, as plain data.
 
-    A user's file is told apart from the data set whose name it has: its labels, which no hash
-    holds, may be others.
+    A user's file is distinguished from the data set whose name it has: its labels, which no
+    hash holds, may be others.
     """
     clash = not data.named and data.name in DATASETS
     return {
@@ -92,7 +90,7 @@ def identity(method, data, seed, config, pretrained_weights=None):
     } | ({"source": "file"} if clash else {})
 
 
-def about(identity):
+def about(identity: dict) -> dict:
     """Return the columns of results.csv that a run's identity gives."""
     config = identity["config"] | {"weights": identity["pretrained_weights"]}
     columns = {
@@ -102,7 +100,7 @@ def about(identity):
     return columns | {"config_hash": digest(config)} | versions
 
 
-def now():
+def now() -> str:
     """Return the date and time in UTC, ISO, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
@@ -124,103 +122,7 @@ def _file_hash(path):
         raise UserError(f"cannot read the weights file {path!r}: {error.strerror}") from error
 
 
-class RunMonitor(Monitor):
-    """Writes log.csv, scores labels against y where there is one, and shows progress.
-
-    Parameters
-    ----------
-    path : path
-        log.csv; rows that a killed run wrote after its last checkpoint are dropped on resume.
-    y : int array (n,), optional
-    show : bool
-        Progress on stderr.
-    columns : sequence of str
-        What the method logs besides LOG_COLUMNS.
-    x : array (n, ...), optional
-        The samples, on whose neighbour graph the labels of each refresh are judged.
-    k : int, optional
-        Number of clusters.
-    """
-
-    def __init__(self, path, y=None, show=True, columns=(), x=None, k=None):
-        self.path, self.y, self.show, self.x, self.k = path, y, show, x, k
-        self.columns = [*LOG_COLUMNS, *(name for name in columns if name not in LOG_COLUMNS)]
-        self._bar = None
-        self._after = {}
-
-    @functools.cached_property
-    def graph(self):
-        """The neighbour graph of the samples."""
-        return health.Graph(self.x)
-
-    def begin(self, phase, total, step):
-        """Drop this and later phases' rows after `step` and open a progress bar."""
-        from tqdm import tqdm
-
-        order = ["pretrain", "cluster", "final"]
-        here = order.index(phase)
-        kept = [
-            row
-            for row in read_log(self.path)
-            if order.index(row["phase"]) < here
-            or (row["phase"] == phase and int(row["step"]) < step)
-        ]
-        with replacing(self.path) as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, self.columns)
-            writer.writeheader()
-            writer.writerows(kept)
-        self.close()
-        if self.show:
-            slow = 1.0 if sys.stderr.isatty() else 30.0
-            self._bar = tqdm(
-                total=total, initial=step, desc=phase, unit="step", mininterval=slow,
-                ncols=110 if not sys.stderr.isatty() else None, dynamic_ncols=sys.stderr.isatty(),
-            )  # fmt: skip
-
-    def progress(self, phase, step):
-        if self._bar is not None:
-            self._bar.update(step - self._bar.n)
-
-    def row(self, phase, step, values, labels=None, others=None):
-        values = dict(values)
-        if labels is not None and self.y is not None:
-            score = metrics.scores(self.y, labels)
-            values |= {name: score[name] for name in ("acc", "nmi", "ari")}
-        if labels is not None and self.x is not None:
-            found = health.sizes(labels, max(self.k, int(labels.max()) + 1))
-            values |= {"empty": found["empty_clusters"], "largest": found["largest_cluster"],
-                       "modularity": self.graph.modularity(labels)}  # fmt: skip
-        for name, parts in (others or {}).items():
-            if self.y is not None and parts:
-                some = [metrics.acc(self.y if i is None else self.y[i], c) for i, c in parts]
-                values[f"{name}_acc"] = float(np.mean(some))
-        row = {"phase": phase, "step": step} | {
-            name: f"{value:.6g}" for name, value in values.items() if name in self.columns
-        }
-        with open(self.path, "a", newline="") as file:
-            csv.DictWriter(file, self.columns).writerow(row)
-        if self._bar is not None:
-            names = [name for name in ("loss", "changed", "acc", "nmi") if name in row]
-            shown = {name: row[name][:6] for name in names}
-            self._bar.set_postfix(shown, refresh=False)
-
-    def close(self):
-        """Finish the progress bar."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-
-def read_log(path):
-    """Return the rows of a log.csv as dicts; a last line cut short by a kill is left out."""
-    if not os.path.exists(path):
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return [r for r in rows if None not in r.values() and None not in r and r["step"].isdigit()]
-
-
-def read_result(folder):
+def read_result(folder: str) -> dict:
     """Return the result of the run in a folder, of a failed one too; {} if there is none."""
     try:
         with open(os.path.join(folder, "result.json"), encoding="utf-8") as file:
@@ -230,7 +132,7 @@ def read_result(folder):
     return result if isinstance(result, dict) else {}
 
 
-def finished(folder):
+def finished(folder: str) -> dict | None:
     """Return the result of the run in a folder, or None if it is not done or has failed."""
     result = read_result(folder)
     return result if result.get("status") == "ok" else None
@@ -239,22 +141,22 @@ def finished(folder):
 def _claim(run, overwrite):
     """Check that the folder is free for, or holds, this very run; write config.json."""
     path = os.path.join(run.folder, "config.json")
-    mine = run.identity()
+    expected = run.identity()
     if os.path.exists(path):
         try:
             with open(path, encoding="utf-8") as file:
-                theirs = json.load(file)
+                found = json.load(file)
         except (OSError, ValueError):
-            theirs = {}
-        theirs = theirs if isinstance(theirs, dict) else {}
-        if theirs != mine and not overwrite:
-            keys = [k for k in mine | theirs if theirs.get(k) != mine.get(k)]
+            found = {}
+        found = found if isinstance(found, dict) else {}
+        if found != expected and not overwrite:
+            keys = [k for k in expected | found if found.get(k) != expected.get(k)]
             if keys == ["config"]:
-                there, here = theirs["config"], mine["config"]
+                there, here = found["config"], expected["config"]
                 keys = [f"{k} {there.get(k)} there, {here.get(k)} here" for k in here | there
                         if there.get(k) != here.get(k)]  # fmt: skip
             else:
-                keys = [f"{k} {theirs.get(k)!r} there, {mine.get(k)!r} here" for k in keys
+                keys = [f"{k} {found.get(k)!r} there, {expected.get(k)!r} here" for k in keys
                         if k != "config"]  # fmt: skip
             raise UserError(
                 f"{run.folder!r} holds another run ({'; '.join(keys)}): choose another --save-dir, "
@@ -262,7 +164,7 @@ def _claim(run, overwrite):
             )
     if overwrite:
         _remove(run.folder, (*RUN_FILES, *CHECKPOINTS))
-    save_json(path, mine)
+    save_json(path, expected)
 
 
 RUN_FILES = (
@@ -280,7 +182,7 @@ def _remove(folder, patterns):
                 os.remove(path)
 
 
-def make_folder(path):
+def make_folder(path: str) -> None:
     """Create a folder that can be written to; UserError if that is impossible."""
     try:
         os.makedirs(path, exist_ok=True)
@@ -290,7 +192,7 @@ def make_folder(path):
         raise UserError(f"cannot write to the folder {path!r}: {error.strerror}") from error
 
 
-def execute(run, show=True, overwrite=False, command=""):
+def execute(run: Run, show: bool = True, overwrite: bool = False, command: str = "") -> dict:
     """Carry out a run, or what is left of it, and return its result.
 
     Parameters
@@ -354,16 +256,16 @@ def _keep(run, model, monitor, command, seconds):
     """Write a fitted run's files, result.json last, and drop its checkpoint."""
     from experiments import run_figure as report
 
-    def place(name):
+    def path(name):
         return os.path.join(run.folder, name)
 
-    model.save(place("model_final.h5"))
+    model.save(path("model_final.h5"))
     z = model.transform(run.data.x)
     arrays = {"labels.npy": model.labels_, "embedding.npy": z}
     if hasattr(model, "pretrained_codes_"):
         arrays["pretrained_codes.npy"] = model.pretrained_codes_
     for name, array in arrays.items():
-        with replacing(place(name)) as temporary, open(temporary, "wb") as file:
+        with replacing(path(name)) as temporary, open(temporary, "wb") as file:
             np.save(file, array)
     memberships = model.memberships(run.data.x)
     start = model.other_labels().get("kmeans") if run.config.deep and model.n_iter_ else None
@@ -372,16 +274,16 @@ def _keep(run, model, monitor, command, seconds):
         read_log(monitor.path),
     )  # fmt: skip
     report.cluster_figure(
-        place("clusters.png"), run.data.x, z, model.labels_, memberships,
+        path("clusters.png"), run.data.x, z, model.labels_, memberships,
         title=f"{run.method} on {run.data.name}, seed {run.seed}", note=found.line(),
     )  # fmt: skip
     result = describe(run, model, command, seconds) | found.columns()
-    save_json(place("result.json"), result)
+    save_json(path("result.json"), result)
     _remove(run.folder, CHECKPOINTS)
     return result
 
 
-def describe(run, model, command, seconds):
+def describe(run: Run, model: Estimator, command: str, seconds: float) -> dict:
     """Return a run's row: scores, settings, time, machine, versions."""
     row = about(run.identity()) | {"status": "ok", "source": run.data.source}
     if run.data.y is not None:
@@ -422,7 +324,7 @@ def _rounded(seconds):
     return round(seconds, 2) if math.isfinite(seconds) else None
 
 
-def version(package):
+def version(package: str) -> str:
     """Return the version of an installed package, which need not be imported; "" if none is."""
     try:
         return importlib.metadata.version(package)

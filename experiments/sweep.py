@@ -1,7 +1,8 @@
 """The engine of sweeps: trials as processes that are started, watched, retried and made rows.
 
-Nothing here is remembered: what is done stands in the run folders, who is at work in the kernel's
-locks, so that a sweep can be killed at any moment and any number of them can share the work.
+A sweep keeps no state of its own: which trials are done is read from the run folders, which are
+running from the kernel's locks, so that a sweep can be killed at any moment and any number of them
+can share the work.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from common import paths
@@ -24,7 +26,7 @@ from common.logs import warnings_in
 from experiments.runs import about, finished, now, read_result
 from experiments.spec import RunSpec
 
-PAUSE = 2.0  # seconds until a trial that another sweep is at is looked at again
+PAUSE = 2.0  # seconds until a trial that another sweep runs is checked again
 LOSSES = 3  # how often a trial is started again because its machine was lost
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 _prctl = ctypes.CDLL(None).prctl
@@ -47,21 +49,21 @@ class Trial:
     after: float = 0.0  # not to be started before this time
 
     @property
-    def words(self):
-        """What it is on main.py's command line, folders excepted."""
+    def argv(self) -> list[str]:
+        """The arguments of main.py, folders excepted."""
         return self.spec.to_argv()
 
-    def command(self, folder=None, cache_dir=None):
-        """Return all words for main.py, by default with the folders of this machine."""
+    def command(self, folder: str | None = None, cache_dir: str | None = None) -> list[str]:
+        """Return the arguments of main.py, by default with the folders of this machine."""
         folders = ["--save-dir", folder or self.folder, "--cache-dir", cache_dir or self.cache_dir]
-        return [*self.words, *folders, "--quiet"]
+        return [*self.argv, *folders, "--quiet"]
 
     @property
-    def source(self):
+    def source(self) -> str:
         """Where its data come from, as `datasets.Dataset.source`."""
         return "named" if self.spec.data is None else "file"
 
-    def waits_for_weights(self):
+    def waits_for_weights(self) -> bool:
         """Whether its pretraining is still to be done."""
         return self.weights is not None and not os.path.exists(self.weights)
 
@@ -72,15 +74,15 @@ class Outcome:
 
     code: int = 0  # exit status; negative: the signal that killed it
     stderr: str = ""
-    late: float = 0.0  # minutes, if it was stopped for taking longer
-    lost: str = ""  # what happened to its machine
+    timed_out: float = 0.0  # minutes, if it was stopped for taking longer
+    node_lost: str = ""  # what happened to its machine
 
-    def reason(self):
+    def reason(self) -> str:
         """Return one line on why the trial failed."""
-        if self.lost:
-            return f"its machine was lost {LOSSES + 1} times: {self.lost}"
-        if self.late:
-            return f"stopped after {self.late:g} minutes"
+        if self.node_lost:
+            return f"its machine was lost {LOSSES + 1} times: {self.node_lost}"
+        if self.timed_out:
+            return f"stopped after {self.timed_out:g} minutes"
         if self.code < 0:
             return f"killed by {signal.Signals(-self.code).name}"
         lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
@@ -88,11 +90,11 @@ class Outcome:
 
 
 class Process:
-    """`python main.py WORDS` as a process that dies with this one.
+    """`python main.py ARGV` as a process that dies with this one.
 
     Parameters
     ----------
-    words : list of str
+    argv : list of str
     cpus : set of int, optional
         The cores it may use.
     timeout : float, optional
@@ -101,38 +103,44 @@ class Process:
         The folder of main.py.
     """
 
-    def __init__(self, words, cpus=None, timeout=None, root=None):
+    def __init__(
+        self,
+        argv: list[str],
+        cpus: set[int] | None = None,
+        timeout: float | None = None,
+        root: str | None = None,
+    ):
         self.timeout, self.begin = timeout, time.monotonic()
-        threads = words[words.index("--threads") + 1]
+        threads = argv[argv.index("--threads") + 1]
         parent = os.getpid()
 
         def prepare():
             _prctl(DIE_WITH_PARENT, signal.SIGKILL)
-            if os.getppid() != parent:  # it died before it could be told
+            if os.getppid() != parent:  # it died before the call
                 os._exit(1)
             if cpus:
                 os.sched_setaffinity(0, cpus)
 
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
-            [sys.executable, os.path.join(root or paths.ROOT, "main.py"), *words],
+            [sys.executable, os.path.join(root or paths.ROOT, "main.py"), *argv],
             stdout=subprocess.DEVNULL, stderr=self.errors, stdin=subprocess.DEVNULL,
             preexec_fn=prepare, env=limited(threads),
         )  # fmt: skip
 
-    def poll(self):
+    def poll(self) -> Outcome | None:
         """Return the Outcome, or None while it runs in time."""
-        late = self.timeout and (time.monotonic() - self.begin) / 60 > self.timeout
-        if self.process.poll() is None and not late:
+        overdue = self.timeout and (time.monotonic() - self.begin) / 60 > self.timeout
+        if self.process.poll() is None and not overdue:
             return None
         self.process.kill()
         code = self.process.wait()
         with self.errors as file:
             file.seek(0)
             stderr = file.read().decode(errors="replace")
-        return Outcome(code, stderr, self.timeout if late and code else 0.0)
+        return Outcome(code, stderr, self.timeout if overdue and code else 0.0)
 
-    def stop(self):
+    def stop(self) -> None:
         """End it."""
         self.process.kill()
         self.process.wait()
@@ -142,24 +150,24 @@ class Process:
 class Cores:
     """This machine: trials side by side, each pinned to its share of the cores."""
 
-    def __init__(self, jobs, timeout=None):
+    def __init__(self, jobs: int, timeout: float | None = None):
         cores = sorted(os.sched_getaffinity(0))
         share = max(1, len(cores) // jobs)
         self.free = [set(cores[(i * share) % len(cores) :][:share]) for i in range(jobs)]
         self.timeout = timeout
         self._cpus = {}
 
-    def room(self):
+    def has_capacity(self) -> bool:
         """Whether another trial can be started."""
         return bool(self.free)
 
-    def start(self, trial):
+    def start(self, trial: Trial) -> None:
         """Start a trial."""
         os.makedirs(trial.folder, exist_ok=True)
         process = Process(trial.command(), self.free[0], self.timeout)
         self._cpus[trial] = (process, self.free.pop(0))
 
-    def poll(self, trial):
+    def poll(self, trial: Trial) -> Outcome | None:
         """Return a trial's Outcome, or None while it runs."""
         process, cpus = self._cpus[trial]
         outcome = process.poll()
@@ -168,16 +176,16 @@ class Cores:
             del self._cpus[trial]
         return outcome
 
-    def stop(self):
+    def stop(self) -> None:
         """End what runs."""
         for process, _ in self._cpus.values():
             process.stop()
 
 
-def fail(trial, why, stderr=""):
+def fail(trial: Trial, why: str, stderr: str = "") -> None:
     """Leave a result that says why a trial failed; a later sweep tries it again.
 
-    Not if another sweep is at the trial or has done it.
+    Not if another sweep runs the trial or has done it.
     """
     command = "python main.py " + shlex.join(trial.command())
     failure = {"status": "failed", "reason": why, "command": command, "finished": now(),
@@ -200,47 +208,53 @@ class Sweep:
     Parameters
     ----------
     trials : list of Trial
-    place : Cores or distributed.Cluster
+    executor : Cores or distributed.Cluster
     retries : int
         How often a failed trial is tried again.
     settled : callable ()
         Called whenever a trial has left a result.
     """
 
-    def __init__(self, trials, place, retries=0, settled=lambda: None):
-        self.place, self.retries, self.settled = place, retries, settled
+    def __init__(
+        self,
+        trials: list[Trial],
+        executor: "Cores",
+        retries: int = 0,
+        settled: Callable[[], object] = lambda: None,
+    ):
+        self.executor, self.retries, self.settled = executor, retries, settled
         self.begun = now()
         self.pending = [trial for trial in trials if finished(trial.folder) is None]
         self.running, self.failed = [], []
         print(f"{len(trials) - len(self.pending)} trials are done, {len(self.pending)} to do",
               flush=True)  # fmt: skip
 
-    def run(self):
+    def run(self) -> list[str]:
         """Run what is not done; return the names of the trials that failed."""
-        told = False
+        waiting = False  # a line says so once
         try:
             while self.pending or self.running:
                 for trial in list(self.running):
-                    outcome = self.place.poll(trial)
+                    outcome = self.executor.poll(trial)
                     if outcome is not None:
                         self.running.remove(trial)
                         self.settle(trial, outcome)
-                while self.place.room() and (trial := self.choose()) is not None:
+                while self.executor.has_capacity() and (trial := self.choose()) is not None:
                     self.start(trial)
                 if self.running or not self.pending:
-                    told = False
-                elif not told:
+                    waiting = False
+                elif not waiting:
                     print(f"waiting for another process: {len(self.pending)} trials", flush=True)
-                    told = True
+                    waiting = True
                 time.sleep(0.2)
         finally:
-            self.place.stop()
+            self.executor.stop()
         return self.failed
 
-    def choose(self):
+    def choose(self) -> Trial | None:
         """Take a trial that can be started now from those to do; None if there is none.
 
-        A trial is passed over while another process is at it or pretrains what it needs.
+        A trial is skipped while another process runs it or pretrains what it needs.
         """
         pretraining = {trial.weights for trial in self.running if trial.waits_for_weights()}
         time_now = time.monotonic()
@@ -248,11 +262,11 @@ class Sweep:
             result = read_result(trial.folder)
             if result.get("status") == "ok":  # another sweep did it
                 self.pending.remove(trial)
-                self.told("done", trial, "by another sweep")
+                self.report("done", trial, "by another sweep")
             elif self.failed_elsewhere(trial, result):
                 self.pending.remove(trial)
                 self.failed.append(trial.name)
-                self.told("failed", trial, f"in another sweep: {result['reason']}")
+                self.report("failed", trial, f"in another sweep: {result['reason']}")
             elif is_locked(os.path.join(trial.folder, "lock")) or (
                 trial.waits_for_weights()
                 and is_locked(os.path.join(os.path.dirname(trial.weights), "lock"))
@@ -263,47 +277,47 @@ class Sweep:
                 return trial
         return None
 
-    def failed_elsewhere(self, trial, result):
+    def failed_elsewhere(self, trial: Trial, result: dict) -> bool:
         """Whether another sweep has tried the trial since this one began, and given it up."""
-        mine = trial.tries + trial.losses > 0
+        tried_here = trial.tries + trial.losses > 0
         failed = result.get("status") == "failed" and result.get("finished", "") > self.begun
-        return failed and not mine
+        return failed and not tried_here
 
-    def start(self, trial):
+    def start(self, trial: Trial) -> None:
         """Start a trial; where that is impossible, it has failed."""
         try:
-            self.place.start(trial)
+            self.executor.start(trial)
             self.running.append(trial)
         except FolderInUse:
             self.postpone(trial)
         except OSError as error:
             self.settle(trial, Outcome(1, f"cannot start: {error}"))
 
-    def postpone(self, trial):
-        """Look at a trial again a little later."""
+    def postpone(self, trial: Trial) -> None:
+        """Check a trial again a little later."""
         trial.after = time.monotonic() + PAUSE
         self.pending.insert(0, trial)
 
-    def settle(self, trial, outcome):
+    def settle(self, trial: Trial, outcome: Outcome) -> None:
         """Report a trial that ended; try it again, or leave a row that says why it failed."""
         if outcome.code == FolderInUse.status:  # another sweep was faster
             self.postpone(trial)
             return
-        if outcome.lost and trial.losses < LOSSES:
+        if outcome.node_lost and trial.losses < LOSSES:
             trial.losses += 1
-            self.told("lost", trial, f"{outcome.lost}; it is started again")
+            self.report("lost", trial, f"{outcome.node_lost}; it is started again")
             self.postpone(trial)
             return
         for line in warnings_in(outcome.stderr):
-            self.told("note", trial, line)
-        result = finished(trial.folder) if outcome.code == 0 and not outcome.lost else None
+            self.report("note", trial, line)
+        result = finished(trial.folder) if outcome.code == 0 and not outcome.node_lost else None
         if result is not None:
             scores = f"acc {result['acc']:.4f} nmi {result['nmi']:.4f}" if "acc" in result else ""
-            words = [scores, f"{result['seconds_total']:.0f} s", result.get("verdict", "")]
-            self.told("done", trial, " ".join(filter(None, words)))
+            parts = [scores, f"{result['seconds_total']:.0f} s", result.get("verdict", "")]
+            self.report("done", trial, " ".join(filter(None, parts)))
         else:
             why = outcome.reason()
-            self.told("failed", trial, why)
+            self.report("failed", trial, why)
             trial.tries += 1
             if trial.tries <= self.retries:
                 self.pending.append(trial)
@@ -313,6 +327,6 @@ class Sweep:
         self.settled()
 
     @staticmethod
-    def told(what, trial, text):
+    def report(what: str, trial: Trial, text: str) -> None:
         """Print a line on a trial."""
         print(f"{what:6} {trial.name:36} {text}", flush=True)

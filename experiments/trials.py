@@ -3,6 +3,7 @@
 import csv
 import os
 import statistics
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,6 +11,7 @@ import metrics
 from common.errors import UserError
 from common.files import replacing, save_json
 from common.locks import locked
+from datasets import Dataset
 from experiments import consensus
 from experiments.runs import about, finished, now
 
@@ -22,7 +24,7 @@ CHOICES = [
 KEY = ("method", "dataset", "data_hash", "k", "config_hash")
 
 
-def conclude(folders, data):
+def conclude(folders: Sequence[str], data: Dataset) -> tuple[consensus.Conclusion, list[dict]]:
     """Return (Conclusion, results) of the finished runs in some folders, on their data set.
 
     Parameters
@@ -56,7 +58,7 @@ def _array(folder, name):
         raise UserError(f"cannot read {path!r}: {error}") from error
 
 
-def choice(found, results, data):
+def choice(found: consensus.Conclusion, results: list[dict], data: Dataset) -> dict:
     """Return a row of choices.csv for a Conclusion on runs with these results."""
     best = results[found.chosen]
     row = {name: best.get(name, "") for name in CHOICES if name in best}
@@ -78,7 +80,7 @@ def choice(found, results, data):
     return row
 
 
-def table(found, results):
+def table(found: consensus.Conclusion, results: list[dict]) -> list[str]:
     """Return lines that show each run beside the others, the chosen one marked."""
     scored = all("acc" in result for result in results)
     lines = ["seed  verdict    score  like the others" + ("     acc" if scored else "")]
@@ -92,7 +94,7 @@ def table(found, results):
     return lines
 
 
-def summary(row):
+def summary(row: dict) -> str:
     """Return one line on a row of choices.csv."""
     text = f"{row['runs']} runs: seed {row['chosen_seed']} chosen"
     if row.get("chosen_acc", "") != "":
@@ -103,7 +105,7 @@ def summary(row):
     return f"{text}; the runs agree on {float(row['company']):.0%} of a sample's company"
 
 
-def write(folder, found, row):
+def write(folder: str, found: consensus.Conclusion, row: dict) -> None:
     """Write the answer's files into a folder: labels.npy, consensus.npy, company.npy, choice.json.
 
     labels.npy (n,) is the chosen run's; consensus.npy (n,) what most runs say; company.npy (n,)
@@ -122,7 +124,7 @@ def write(folder, found, row):
 # ---- choices.csv ------------------------------------------------------------------------------
 
 
-def read_choices(path):
+def read_choices(path: str) -> list[dict]:
     """Return the rows of a choices.csv as dicts of text; none if there is no such file."""
     if not os.path.exists(path):
         return []
@@ -130,8 +132,8 @@ def read_choices(path):
         return list(csv.DictReader(file))
 
 
-def keep_choices(path, rows):
-    """Put rows into a choices.csv; a row takes the place of one on the same runs but fewer."""
+def keep_choices(path: str, rows: list[dict]) -> None:
+    """Put rows into a choices.csv; a row replaces one on the same runs but fewer."""
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with locked(f"{path}.lock"):
         kept = {tuple(row[name] for name in KEY): row for row in read_choices(path)}

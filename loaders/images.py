@@ -116,7 +116,7 @@ def _read_libsvm(path, rows):
 
 
 def _read_usps_npz(path):
-    """Return (values (n, 256), labels 0-9, (low, high)), the unit told by the values' range."""
+    """Return (values (n, 256), labels 0-9, (low, high)), the unit as the values' range has it."""
     x, y = read_numpy(path)
     rows = sum(_USPS_ROWS)
     check_rows(path, len(x), rows)

@@ -46,7 +46,7 @@ def check_rows(path, found, expected):
 
 @contextmanager
 def open_numpy(path):
-    """Give an array or an open archive, told apart by content; Python objects are refused."""
+    """Give an array or an open archive, recognised by content; Python objects are refused."""
     with reading(path, "a NumPy file"), open(path, "rb") as file:
         magic = file.read(4)
         if magic not in (b"\x93NUM", b"PK\x03\x04", b"PK\x05\x06"):

@@ -154,7 +154,7 @@ def test_a_row_that_comes_meanwhile_counts(home):
     results, runs = home / "results" / "results.csv", home / "runs"
 
     class Place:
-        def room(self):
+        def has_capacity(self):
             return started == [] or (Path(started[-1].folder) / "result.json").exists()
 
         def start(self, trial):

@@ -74,7 +74,8 @@ def base(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
     for path in ROOT.glob("*.py"):
         shutil.copy(path, folder)
-    shutil.copytree(ROOT / "models", folder / "models", ignore=shutil.ignore_patterns("__py*"))
+    for name in ("common", "loaders", "experiments", "models"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__py*"))
     (folder / "main.py").rename(folder / "real.py")
     (folder / "main.py").write_text(STAND_IN)
     for name in ("orders", "keys"):
@@ -256,14 +257,14 @@ def test_a_trial_in_use_here_is_left_alone(home, base, cluster):
     """The run folder's lock on this machine also holds for what runs elsewhere."""
     args, rest = plan.parser().parse_known_args(["--methods", "FcDEC", "--datasets", "digits"])
     trial = plan.plan(args, rest)[0][0]
-    place = distributed.Cluster(cluster.address, home / "results")
+    executor = distributed.Cluster(cluster.address, home / "results")
     try:
         os.makedirs(trial.folder)
         with try_lock(os.path.join(trial.folder, "lock")), pytest.raises(distributed.FolderInUse):
-            place.start(trial)
+            executor.start(trial)
         assert calls(base) == []
     finally:
-        place.stop()
+        executor.stop()
 
 
 @pytest.mark.parametrize("words, told", [("--threads 64", "64 CPU"), ("--gpus 3", "3 GPU")])

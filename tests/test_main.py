@@ -29,7 +29,7 @@ from common.errors import UserError
 from common.locks import locked
 from experiments import ledger, runs
 from experiments import run_figure as report
-from experiments.runs import read_log
+from experiments.run_log import read_log
 
 ROOT = Path(main.__file__).resolve().parent
 TINY = ("--pretrain-epochs", "1", "--maxiter", "4", "--update-interval", "2", "--tol", "0",

@@ -271,7 +271,7 @@ def test_how_many_trials(home, words, count):
 def test_seeds(home):
     trials = trials_of("--seeds 3 7 --methods FcDEC --datasets usps")
     assert [trial.record["seed"] for trial in trials] == [3, 7]
-    assert [t.words[t.words.index("--seed") + 1] for t in trials] == ["3", "7"]
+    assert [t.argv[t.argv.index("--seed") + 1] for t in trials] == ["3", "7"]
 
 
 # ---- sweeps in files --------------------------------------------------------------------------
@@ -407,7 +407,7 @@ def test_a_table_of_one_stage_variants(home):
         flags = (config["aug_pretrain"], config["aug_cluster"])
         found.add((trial.record["method"], flags))
         one_stage = flags[0] != flags[1]
-        assert [word for word in trial.words if "aug-" in word] == one_stage * [
+        assert [word for word in trial.argv if "aug-" in word] == one_stage * [
             "--aug-pretrain" if flags[0] else "--no-aug-pretrain",
             "--aug-cluster" if flags[1] else "--no-aug-cluster",
         ]

@@ -24,7 +24,8 @@ from common.locks import locked
 from datasets import PROBLEMS
 from experiments import published, runs
 from experiments.run_figure import cluster_figure
-from experiments.runs import LOG_COLUMNS, Run, RunMonitor, execute, finished, identity, read_log
+from experiments.run_log import LOG_COLUMNS, RunMonitor, read_log
+from experiments.runs import Run, execute, finished, identity
 from models import METHODS
 from models.core.cost import layer_products, step_flops, weight_count
 from models.core.networks import conv_autoencoder, dense_autoencoder

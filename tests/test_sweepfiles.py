@@ -63,7 +63,7 @@ def test_seeds_threads_and_settings_on_the_command_line(folder):
 
 def test_it_runs(folder, monkeypatch, capsys, eager):
     (trial,) = plan(folder, SMALL | paths(folder), "--threads", "1")
-    args = options.parse([*trial.words, "--save-dir", str(folder / "run"), "--quiet"])
+    args = options.parse([*trial.argv, "--save-dir", str(folder / "run"), "--quiet"])
     from experiments.runs import Run, execute
 
     data = options.load_data(args)

@@ -5,10 +5,11 @@
 
 k-means with a fixed number of restarts is scikit-learn's. With "auto" restarts are added until the
 lowest inertia has come up several times: then another start would hardly find a lower one. The
-first of them are those that 20 restarts make, so that the result is never worse than theirs.
+first of them are those that 20 restarts make, so that the result is never worse than that of 20.
 """
 
 import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +36,14 @@ class Start(NamedTuple):
     restarts: int
 
 
-def init(z, k, how, n_init, seed, note=lambda text: None):
+def init(
+    z: np.ndarray,
+    k: int,
+    how: str,
+    n_init: int | str,
+    seed: int,
+    note: Callable[[str], object] = lambda text: None,
+) -> Start:
     """Cluster codes.
 
     Parameters
@@ -93,7 +101,13 @@ def init(z, k, how, n_init, seed, note=lambda text: None):
     return Start(centers, labels, 0)
 
 
-def kmeans(x, k, n_init, seed, note=lambda text: None):
+def kmeans(
+    x: np.ndarray,
+    k: int,
+    n_init: int | str,
+    seed: int,
+    note: Callable[[str], object] = lambda text: None,
+) -> tuple[KMeans, int]:
     """Fit k-means.
 
     Parameters

@@ -7,7 +7,7 @@ import numpy as np
 from common.errors import UserError
 
 
-def as_samples(x):
+def as_samples(x: object) -> np.ndarray:
     """Return data as float32 (n, ...), n > 0; UserError unless it is finite numbers."""
     try:
         x = np.asarray(x)
@@ -23,14 +23,14 @@ def as_samples(x):
     return x
 
 
-def hash_array(x):
+def hash_array(x: np.ndarray) -> str:
     """Return 16 hex digits of the SHA-256 of an array's bytes, shape and type."""
     h = hashlib.sha256(f"{x.shape} {x.dtype}".encode())
     h.update(memoryview(np.ascontiguousarray(x)).cast("B"))
     return h.hexdigest()[:16]
 
 
-def check_estimator(n_clusters, random_state, n):
+def check_estimator(n_clusters: int, random_state: int, n: int) -> None:
     """Refuse a K or a seed that no estimator can have; n is the number of samples."""
     if not isinstance(random_state, (int, np.integer)) or random_state < 0:
         raise UserError(f"random_state={random_state!r}: expected an integer >= 0")

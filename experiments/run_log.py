@@ -1,0 +1,115 @@
+"""A run's log.csv and its progress on the screen. Labels are used to score, and for no more."""
+
+import csv
+import functools
+import os
+import sys
+
+import numpy as np
+
+import metrics
+from common.files import replacing
+from experiments import health
+from models.core.monitor import Monitor
+
+LOG_COLUMNS = (
+    "phase", "step", "seconds", "loss", "reconstruction", "kl", "distance",
+    "changed", "lambda", "selected", "distance_mean", "acc", "nmi", "ari",
+    "empty", "largest", "modularity", "start_agreement",  # of the labels, without ground truth
+)  # fmt: skip
+
+
+class RunMonitor(Monitor):
+    """Writes log.csv, scores labels against y where there is one, and shows progress.
+
+    Parameters
+    ----------
+    path : path
+        log.csv; rows that a killed run wrote after its last checkpoint are dropped on resume.
+    y : int array (n,), optional
+    show : bool
+        Progress on stderr.
+    columns : sequence of str
+        What the method logs besides LOG_COLUMNS.
+    x : array (n, ...), optional
+        The samples, on whose neighbour graph the labels of each refresh are judged.
+    k : int, optional
+        Number of clusters.
+    """
+
+    def __init__(self, path, y=None, show=True, columns=(), x=None, k=None):
+        self.path, self.y, self.show, self.x, self.k = path, y, show, x, k
+        self.columns = [*LOG_COLUMNS, *(name for name in columns if name not in LOG_COLUMNS)]
+        self._bar = None
+        self._after = {}
+
+    @functools.cached_property
+    def graph(self):
+        """The neighbour graph of the samples."""
+        return health.Graph(self.x)
+
+    def begin(self, phase, total, step):
+        """Drop this and later phases' rows after `step` and open a progress bar."""
+        from tqdm import tqdm
+
+        order = ["pretrain", "cluster", "final"]
+        here = order.index(phase)
+        kept = [
+            row
+            for row in read_log(self.path)
+            if order.index(row["phase"]) < here
+            or (row["phase"] == phase and int(row["step"]) < step)
+        ]
+        with replacing(self.path) as temporary, open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            writer.writerows(kept)
+        self.close()
+        if self.show:
+            slow = 1.0 if sys.stderr.isatty() else 30.0
+            self._bar = tqdm(
+                total=total, initial=step, desc=phase, unit="step", mininterval=slow,
+                ncols=110 if not sys.stderr.isatty() else None, dynamic_ncols=sys.stderr.isatty(),
+            )  # fmt: skip
+
+    def progress(self, phase, step):
+        if self._bar is not None:
+            self._bar.update(step - self._bar.n)
+
+    def row(self, phase, step, values, labels=None, others=None):
+        values = dict(values)
+        if labels is not None and self.y is not None:
+            score = metrics.scores(self.y, labels)
+            values |= {name: score[name] for name in ("acc", "nmi", "ari")}
+        if labels is not None and self.x is not None:
+            found = health.sizes(labels, max(self.k, int(labels.max()) + 1))
+            values |= {"empty": found["empty_clusters"], "largest": found["largest_cluster"],
+                       "modularity": self.graph.modularity(labels)}  # fmt: skip
+        for name, parts in (others or {}).items():
+            if self.y is not None and parts:
+                some = [metrics.acc(self.y if i is None else self.y[i], c) for i, c in parts]
+                values[f"{name}_acc"] = float(np.mean(some))
+        row = {"phase": phase, "step": step} | {
+            name: f"{value:.6g}" for name, value in values.items() if name in self.columns
+        }
+        with open(self.path, "a", newline="") as file:
+            csv.DictWriter(file, self.columns).writerow(row)
+        if self._bar is not None:
+            names = [name for name in ("loss", "changed", "acc", "nmi") if name in row]
+            shown = {name: row[name][:6] for name in names}
+            self._bar.set_postfix(shown, refresh=False)
+
+    def close(self):
+        """Finish the progress bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def read_log(path: str) -> list[dict]:
+    """Return the rows of a log.csv as dicts; a last line cut short by a kill is left out."""
+    if not os.path.exists(path):
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [r for r in rows if None not in r.values() and None not in r and r["step"].isdigit()]
