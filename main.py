@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 
-from common import device
+from common import device, logs
 from common.checkout import commit_at_start
 from common.errors import (
     BAD_RESULT_STATUS,
@@ -15,6 +15,7 @@ from common.errors import (
     UserError,
     disk_line,
 )
+from common.logs import logger
 from experiments.estimate import estimate
 from experiments.options import (
     METHOD,
@@ -69,6 +70,7 @@ def print_scores(row, prefix="", label="scores"):
 
 def run(args):
     """Do what the command line asks for; return the exit status."""
+    logs.to_stderr(args.quiet)
     check(args)
     check_trials(args)
     if args.test:
@@ -102,13 +104,12 @@ def run(args):
     runs.make_folder(args.cache_dir)
     environment = device.environment_of(config, args)
     if (line := device.slow_precision(config, environment)) is not None:
-        print(f"warning: {line}", file=sys.stderr)
+        logger.warning(line)
     if data.note:
         print(f"{data.name}: {data.note}", file=sys.stderr)
-    if not args.quiet:
-        what = f"{args.method} on {data.name} (n={data.n}, K={data.n_clusters}, seed {args.seed})"
-        where = f"{environment['device']}, {environment['threads']} threads"
-        print(f"{what}, {where} -> {folder}", file=sys.stderr)
+    what = f"{args.method} on {data.name} (n={data.n}, K={data.n_clusters}, seed {args.seed})"
+    where = f"{environment['device']}, {environment['threads']} threads"
+    logger.info(f"{what}, {where} -> {folder}")
     job = runs.Run(
         args.method, data, args.seed, config, folder, args.cache_dir, args.pretrained_weights,
         args.checkpoint_seconds, environment,
@@ -134,7 +135,7 @@ def alarm(args, result):
 
     if not health.alarming(result):
         return 0
-    print(f"warning: {result['verdict']} result: {result['reasons']}", file=sys.stderr)
+    logger.warning(f"{result['verdict']} result: {result['reasons']}")
     return BAD_RESULT_STATUS if args.strict else 0
 
 

@@ -11,9 +11,10 @@ from common import early  # isort: split
 import os
 import sys
 
-from common import paths
+from common import logs, paths
 from common.checkout import commit_at_start
 from common.errors import DISK_STATUS, UserError, disk_line
+from common.logs import logger
 from experiments import campaign, distributed, publish
 from experiments.plan import parse, plan, show
 from experiments.sweep import Cores, Sweep
@@ -43,12 +44,13 @@ def write_report():
     publish.rebuild()
     path, warnings = page.write(paths.RESULTS)
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        logger.warning(warning)
     print(f"{os.path.relpath(path)}: {os.path.getsize(path) / 1e6:.1f} MB")
 
 
 def run(argv):
     """Do what the command line asks for; return the exit status."""
+    logs.to_stderr()
     if "--campaign" in argv:
         return campaign.run(argv, parse, plan, paths.RESULTS)
     args, rest = parse(argv)

@@ -10,7 +10,7 @@ import datasets
 from common import paths
 from common.errors import UserError, unknown
 from common.shapes import image_shape
-from experiments import ledger, options
+from experiments import options, published
 from experiments.estimate import estimate
 from experiments.runs import finished, identity
 from experiments.spec import RunSpec
@@ -103,7 +103,7 @@ def wanted(args):
     if args.table is None:
         methods, names = args.methods or DEFAULT_METHODS, args.datasets or DEFAULT_DATASETS
         return [(m, d, {}) for d in names for m in methods]
-    paper = ledger.read_paper()
+    paper = published.read_paper()
     cells = paper[(paper.table == args.table) & paper.method.isin(list(METHODS))]
     if args.table not in set(paper.table):
         raise UserError(unknown("table", args.table, paper.table.unique()))

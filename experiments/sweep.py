@@ -20,6 +20,7 @@ from common.device import limited
 from common.errors import FolderInUse
 from common.files import save_json
 from common.locks import is_locked, try_lock
+from common.logs import warnings_in
 from experiments.runs import about, finished, now, read_result
 from experiments.spec import RunSpec
 
@@ -293,9 +294,8 @@ class Sweep:
             self.told("lost", trial, f"{outcome.lost}; it is started again")
             self.postpone(trial)
             return
-        for line in outcome.stderr.splitlines():
-            if line.startswith("warning: "):
-                self.told("note", trial, line.removeprefix("warning: "))
+        for line in warnings_in(outcome.stderr):
+            self.told("note", trial, line)
         result = finished(trial.folder) if outcome.code == 0 and not outcome.lost else None
         if result is not None:
             scores = f"acc {result['acc']:.4f} nmi {result['nmi']:.4f}" if "acc" in result else ""

@@ -12,7 +12,7 @@ import pytest
 from conftest import user_error
 
 import datasets
-from experiments import ledger, options, runs
+from experiments import ledger, options, published, rendering, runs
 from models import build
 from models.settings.base import pretrain_key
 from models.settings.dec_da import Config
@@ -20,7 +20,7 @@ from models.settings.dscdan import DSCDANConfig, DualConfig, SpectralNetConfig
 from models.settings.kingdra import KingdraConfig
 from models.settings.presets import CONFIGS, preset
 
-ROWS = ledger.read_rows(ledger.PAPER.parent / "results.csv")
+ROWS = ledger.read_rows(published.PAPER.parent / "results.csv")
 # Rows of code whose defaults have changed since, by their hash: no command makes them again.
 OLDER = {"bc24298868d4", "a5b823408c01", "d9ae89a55d12"}
 
@@ -70,7 +70,7 @@ def test_the_rows_with_five_starts_have_a_name_of_their_own():
     ]  # fmt: skip
     assert all("--method DSCDAN-restarts" in row["note"] for row in moved)
     assert all("--method DSCDAN " in row["command"] for row in moved)
-    table = ledger.tables(moved, ledger.read_paper(), "dscdan-3")
+    table = published.tables(moved, published.read_paper(), "dscdan-3")
     assert table.attrs["covered"] == 0
     assert preset("DSCDAN").head_starts == 1 and preset("DSCDAN-restarts").head_starts == 5
 
@@ -89,7 +89,7 @@ def test_a_result_of_five_starts_found_elsewhere_is_known_by_its_hash():
 
 def cell(rows, method="k-means", dataset="usps"):
     """The ACC of a line of README's block, "" if there is none."""
-    block = ledger.readme_block(rows, ledger.read_paper())
+    block = rendering.readme_block(rows, published.read_paper())
     found = re.search(rf"^\| {re.escape(method)} \| {dataset} \| (\S+)", block, re.MULTILINE)
     return found and found[1]
 
@@ -120,7 +120,7 @@ def test_what_is_not_the_papers_problem_leaves_its_cell(changes):
     rows = [*ROWS, later(**changes)]
     assert cell(ROWS) == cell(rows) == "0.6681"
     for table in ("decda-3", "aspc-3"):
-        before, after = (ledger.tables(r, ledger.read_paper(), table) for r in (ROWS, rows))
+        before, after = (published.tables(r, published.read_paper(), table) for r in (ROWS, rows))
         assert before.equals(after) and before.attrs == after.attrs
         assert after.loc["k-means", ("usps", "acc", "ours")] == "0.6681 ± 0.0005 (5)"
 
@@ -339,7 +339,7 @@ def test_tables_take_the_newest_protocol():
     newer = {"acc": "0.7000", "protocol": "2", "config_hash": "b", "source": "named"}
     older = {"finished": "2020-01-01T00:00:00+00:00"}
     assert cell([*ROWS, later(**newer | older)]) == "0.7000"
-    table = ledger.tables([*ROWS, later(**newer)], ledger.read_paper(), "decda-3")
+    table = published.tables([*ROWS, later(**newer)], published.read_paper(), "decda-3")
     assert table.loc["k-means", ("usps", "acc", "ours")] == "0.7000 (1)"
     assert table.loc["k-means", ("mnist", "acc", "ours")] == "0.5344 ± 0.0006 (5)"
     pretrained = newer | {"protocol": "1", "pretrain_protocol": "2"}

@@ -26,7 +26,7 @@ from common.errors import FolderInUse, UserError
 from common.files import save_json
 from common.locks import locked, try_lock
 from datasets import DATASETS, PROBLEMS, Dataset
-from experiments import ledger, options, plan
+from experiments import ledger, options, plan, published, rendering
 from experiments import sweep as engine
 from experiments.runs import finished
 from models import METHODS
@@ -89,7 +89,7 @@ report.POINTS = 40
 sys.exit(main.main())
 """
 
-README = f"Ours\n\n{ledger.BEGIN}\nold\n{ledger.END}\n\nBelow\n"
+README = f"Ours\n\n{rendering.BEGIN}\nold\n{rendering.END}\n\nBelow\n"
 
 
 @pytest.fixture
@@ -430,13 +430,13 @@ def test_the_runs_of_a_table_fill_it(home, table):
                      "aug_pretrain": config.get("aug_pretrain", ""),
                      "aug_cluster": config.get("aug_cluster", ""),
                      "config_hash": trial.folder})  # fmt: skip
-    made = ledger.tables(rows, ledger.read_paper(), table)
-    paper = ledger.read_paper()
+    made = published.tables(rows, published.read_paper(), table)
+    paper = published.read_paper()
     wanted = (
         (paper.table == table)
         & paper.method.isin(list(METHODS))
         & paper.dataset.isin(list(DATASETS))
-        & paper.metric.isin(list(ledger.SOURCE))
+        & paper.metric.isin(list(published.SOURCE))
     )
     assert wanted.sum() <= made.attrs["covered"] <= made.attrs["implemented"]
 

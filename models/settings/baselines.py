@@ -90,17 +90,17 @@ class UMAPConfig(Settings):
     min_share: float = setting(500 / 70000, "smallest cluster, share of the samples", ge=0, lt=1)
 
 
-def _baseline(name, settings):
-    return Method(f"models.baselines.methods:{name}", settings, "baselines")
+def _baseline(path, settings):
+    return Method(f"models.baselines.{path}", settings, "baselines")
 
 
 METHODS = {
-    "k-means": _baseline("KMeansBaseline", KMeansConfig()),
-    "NMF": _baseline("NMFBaseline", NMFConfig()),
-    "SC-Ncut": _baseline("NormalizedCuts", NcutConfig()),
-    "SC-LS": _baseline("LandmarkSpectral", LandmarkConfig()),
-    "AC": _baseline("Ward", WardConfig()),
-    "AC-GDL": _baseline("GraphDegreeLinkage", GDLConfig()),
-    "GMM": _baseline("Gaussians", GMMConfig()),
-    "UMAP+HDBSCAN": _baseline("UMAPHDBSCAN", UMAPConfig()),
+    "k-means": _baseline("simple:KMeansBaseline", KMeansConfig()),
+    "NMF": _baseline("simple:NMFBaseline", NMFConfig()),
+    "SC-Ncut": _baseline("spectral:NormalizedCuts", NcutConfig()),
+    "SC-LS": _baseline("spectral:LandmarkSpectral", LandmarkConfig()),
+    "AC": _baseline("ward:Ward", WardConfig()),
+    "AC-GDL": _baseline("gdl:GraphDegreeLinkage", GDLConfig()),
+    "GMM": _baseline("simple:Gaussians", GMMConfig()),
+    "UMAP+HDBSCAN": _baseline("umap_hdbscan:UMAPHDBSCAN", UMAPConfig()),
 }
