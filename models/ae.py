@@ -29,24 +29,15 @@ class AEKMeans(KMeansOfCodes):
     not scaled up) and rebuilds the clean ones.
     """
 
-    def _augment(self, wanted):
-        """Return (x (b, ...), seed) -> the noisy and the clean batch (2, b, ...), if noisy."""
-        augment = super()._augment(wanted)
+    def pretrain_loss(self, x, targets, seed):
         if not self.config.noise:
-            return augment
+            return super().pretrain_loss(x, targets, seed)
+        rebuilt = self.decoder(self.encoder(self.corrupt(x, seed)))
+        return {"reconstruction": mean_squared_error(x, rebuilt)}
 
-        def corrupt(x, seed):
-            if augment is not None:
-                x = augment(x, seed)
-            draw = tf.random.stateless_uniform(
-                tf.shape(x), tf.random.experimental.stateless_fold_in(seed, 1)
-            )
-            return tf.stack([tf.where(draw < self.config.noise, 0.0, x), x])
-
-        return corrupt
-
-    def pretrain_loss(self, x, targets):
-        if not self.config.noise:
-            return super().pretrain_loss(x, targets)
-        noisy, clean = tf.unstack(x)
-        return {"reconstruction": mean_squared_error(clean, self.decoder(self.encoder(noisy)))}
+    def corrupt(self, x, seed):
+        """Return x (b, ...) with a share `noise` of its values set to 0, drawn from a seed pair."""
+        draw = tf.random.stateless_uniform(
+            tf.shape(x), tf.random.experimental.stateless_fold_in(seed, 1)
+        )
+        return tf.where(draw < self.config.noise, 0.0, x)

@@ -68,6 +68,6 @@ class ASPC(DeepClusterer):
     def loss_weights(self):
         return {"distance": self.config.beta}
 
-    def loss(self, x, targets):
+    def loss(self, x, targets, seed):
         losses = ops.sum(ops.square(self.encoder(x) - targets["center"]), axis=1)  # (b,)
         return {"distance": selected_mean(losses, targets["v"])}

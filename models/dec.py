@@ -43,7 +43,7 @@ class DEC(DeepClusterer):
         weights = {"kl": self.config.beta, "reconstruction": self.config.alpha}
         return {name: weights[name] for name in weights if name == "kl" or weights[name]}
 
-    def loss(self, x, targets):
+    def loss(self, x, targets, seed):
         z = self.encoder(x)
         losses = {"kl": kl_divergence(targets["p"], soft_assignment(z, self.centers))}
         if self.config.alpha:
@@ -82,5 +82,5 @@ class DCN(DeepClusterer):
     def loss_weights(self):
         return {"distance": self.config.beta}
 
-    def loss(self, x, targets):
+    def loss(self, x, targets, seed):
         return {"distance": distance_to(self.encoder(x), targets["center"])}

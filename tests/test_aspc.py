@@ -98,7 +98,7 @@ def test_a_batch_without_selected_samples_moves_nothing(x):
     model = build("ASPC", 4, pretrain_epochs=0, epochs=1, batch_size=64, n_init=1).fit(x)
     with tf.GradientTape() as tape:
         targets = {"center": np.ones((8, 10), np.float32), "v": np.zeros(8, np.float32)}
-        loss = model.loss(tf.constant(x[:8]), targets)["distance"]
+        loss = model.loss(tf.constant(x[:8]), targets, None)["distance"]
     gradients = tape.gradient(loss, [v.value for v in model.trained()])
     assert float(loss) == 0 and all(not np.asarray(g).any() for g in gradients)
 

@@ -50,10 +50,11 @@ def counted(monkeypatch):
 
         def step():
             x = tf.gather(self.x, rows)
-            x = x if augment is None else augment(x, tf.constant([0, 0]))
+            seed = tf.constant([0, 0])
+            x = x if augment is None else augment(x, seed)
             targets = {name: tf.gather(t, rows) for name, t in self.targets.items()}
             with tf.GradientTape() as tape:
-                parts = loss(x, targets)
+                parts = loss(x, targets, seed)
                 value = tf.add_n([w * parts[name] for name, w in weights.items()])
             return [g for g in tape.gradient(value, [v.value for v in variables]) if g is not None]
 

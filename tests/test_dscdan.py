@@ -259,7 +259,7 @@ def test_gradients_are_finite_on_constant_images(method, value, eager):
         (model.loss, model.loss_weights(), model.trained()),
     ):
         with tf.GradientTape() as tape:
-            parts = loss((x, seed), {})
+            parts = loss(x, {}, seed)
             total = tf.add_n([weight * parts[name] for name, weight in weights.items()])
         gradients = tape.gradient(total, [v.value for v in variables])
         assert all(g is not None and np.isfinite(g).all() for g in gradients)
@@ -274,7 +274,7 @@ def test_losses_by_hand(eager):
     mean, log_variance, local = (np.asarray(a) for a in model.gaussian(x))
     assert local.shape == (12, 2, 2, 6)
     seed = tf.constant([3, 4])
-    parts = {k: float(v) for k, v in model.pretrain_loss((x, seed), {}).items()}
+    parts = {k: float(v) for k, v in model.pretrain_loss(x, {}, seed).items()}
     rebuilt = np.asarray(model.decoder(mean))
     assert parts["reconstruction"] == pytest.approx(((x - rebuilt) ** 2).sum() / 12, rel=1e-4)
     assert parts["relative"] == pytest.approx(0, abs=1e-6)  # no noise
@@ -291,7 +291,7 @@ def test_losses_by_hand(eager):
     assert parts["mi_global"] == pytest.approx(expected, rel=1e-4)
     expected = softplus(-t2([local, mean])) + softplus(t2([local, strange]))
     assert parts["mi_local"] == pytest.approx(expected, rel=1e-4)
-    joint = {k: float(v) for k, v in model.loss((x, seed), {}).items()}
+    joint = {k: float(v) for k, v in model.loss(x, {}, seed).items()}
     p = np.asarray(model.head(mean), np.float64)
     spread = 0.5 * (np.exp(log_variance) - 1 - log_variance).sum(axis=1)
     expected = (0.5 * (mean**2).sum(axis=1) + spread).mean()  # the means are zero still

@@ -14,8 +14,9 @@ from sklearn.exceptions import NotFittedError
 from common.errors import TrainingFailed, UserError
 from common.files import load_arrays, save_arrays
 from metrics import acc
-from models import METHODS, build, kingdra, load, preset
+from models import METHODS, build, load, preset
 from models.core.monitor import Monitor
+from models.kingdra import model as kingdra
 from models.kingdra.ensemble import side_by_side
 from models.kingdra.imsat import IMSAT, neighbor_distances
 from models.kingdra.ladder import (

@@ -13,8 +13,8 @@ from augment import RandomShiftRotate
 from common.errors import TrainingFailed, UserError
 from metrics import acc
 from models import METHODS as EVERY
-from models import base as base_module
 from models import build, dec, load, preset
+from models.core import base as base_module
 from models.core.base import CLUSTER
 from models.core.monitor import Monitor
 from models.core.networks import AUTOENCODERS
@@ -523,7 +523,7 @@ def test_losses_of_a_batch_by_hand(fitted, x, method):
     z = model.transform(batch).astype(np.float64)
     p = np.random.default_rng(0).dirichlet(np.ones(K), size=5).astype(np.float32)
     center = np.ones((5, 10), np.float32)
-    got = model.loss(tf.constant(batch), {"p": tf.constant(p), "center": tf.constant(center)})
+    got = model.loss(tf.constant(batch), {"p": tf.constant(p), "center": tf.constant(center)}, None)
     q = 1 / (1 + ((z[:, None] - model.cluster_centers_[None]) ** 2).sum(axis=-1))
     q /= q.sum(axis=1, keepdims=True)
     decoded = np.asarray(model.decoder(z.astype(np.float32)))
@@ -557,10 +557,10 @@ def test_targets_come_from_clean_samples_and_losses_from_augmented_ones(
             np.testing.assert_allclose(targets["p"], p / p.sum(axis=1, keepdims=True), rtol=1e-3)
         return labels, targets, told
 
-    def loss(x, targets):
+    def loss(x, targets, seed):
         given = {name: np.asarray(value) for name, value in targets.items()}
         batches.append((np.asarray(x), given, len(refreshes) - 1))
-        return type(model).loss(model, x, targets)
+        return type(model).loss(model, x, targets, seed)
 
     class SpyTrainer(Trainer):
         def rows(self, step):

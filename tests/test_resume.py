@@ -7,10 +7,12 @@ import pytest
 import tensorflow as tf
 
 from experiments.runs import RunMonitor, read_log
-from models import METHODS, build, dscdan, imsat
+from models import METHODS, build
 from models.core.graphs import lowest_cut
 from models.core.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder
 from models.core.training import Trainer, once
+from models.dscdan import joint as dscdan
+from models.kingdra import imsat
 from models.settings.base import Adam
 
 K, N = 4, 60

@@ -11,8 +11,10 @@ import tensorflow as tf
 from augment import RandomShiftRotate
 from common.errors import TrainingFailed
 from common.files import load_arrays, save_arrays
-from models import base, ensemble, training
+from models.core import base
+from models.core import training
 from models.core.training import SeedUse, Trainer, derive_seed, new_stream
+from models.kingdra import ensemble
 
 
 class Toy:
@@ -26,7 +28,7 @@ class Toy:
             optimizer or keras.optimizers.SGD(0.1), **settings,
         )  # fmt: skip
 
-    def loss(self, x, targets):
+    def loss(self, x, targets, seed):
         return {"distance": tf.reduce_mean(tf.reduce_sum((x - self.w) ** 2, axis=1))}
 
     def run(self, total, interval=1000, refresh=lambda step: False, **others):
@@ -86,7 +88,7 @@ def test_each_pass_trains_on_every_sample_once():
         seen = keras.Variable(np.zeros(n, np.float32))
         x = np.arange(n, dtype=np.float32)[:, None]
 
-        def loss(x, targets, seen=seen, n=n):
+        def loss(x, targets, seed, seen=seen, n=n):
             here = tf.reduce_sum(tf.one_hot(tf.cast(x[:, 0], tf.int32), n), axis=0)
             return {"seen": -tf.reduce_sum(seen * here)}  # the gradient counts visits
 
@@ -105,7 +107,7 @@ def test_targets_follow_their_samples(shuffle):
     target = tf.Variable(tf.constant(x) * 3.0, trainable=False)
     w = keras.Variable(np.float32(3.0))
     trainer = Trainer(
-        tf.constant(x), lambda x, t: {"gap": tf.reduce_mean(abs(x * w - t["three"]))},
+        tf.constant(x), lambda x, t, seed: {"gap": tf.reduce_mean(abs(x * w - t["three"]))},
         {"gap": 1.0}, [w], keras.optimizers.SGD(1e-9), batch_size=4, seed=1, shuffle=shuffle,
         targets={"three": target},
     )  # fmt: skip
@@ -156,7 +158,7 @@ def test_only_the_given_variables_are_trained():
     x = tf.ones((4, 1))
     a, b = keras.Variable(np.float32(0)), keras.Variable(np.float32(0))
     trainer = Trainer(
-        x, lambda x, t: {"gap": tf.reduce_mean((x - a - b) ** 2)}, {"gap": 1.0}, [a],
+        x, lambda x, t, seed: {"gap": tf.reduce_mean((x - a - b) ** 2)}, {"gap": 1.0}, [a],
         keras.optimizers.SGD(0.1), batch_size=4, seed=0, shuffle=False,
     )  # fmt: skip
     trainer.run(5, 1000, lambda step: False)
@@ -175,7 +177,7 @@ def test_augmentation_draws_on_seed_and_step():
     data = tf.constant(x)
     w = keras.Variable(np.float32(0))
     trainer = Trainer(
-        data, lambda x, t: {"value": tf.reduce_mean(x) + 0 * w.value}, {"value": 1.0}, [w],
+        data, lambda x, t, seed: {"value": tf.reduce_mean(x) + 0 * w.value}, {"value": 1.0}, [w],
         keras.optimizers.SGD(0.1), batch_size=4, seed=7, shuffle=False, augment=augment,
     )  # fmt: skip
     for step in range(3):
@@ -238,7 +240,7 @@ def test_refreshed_targets_hold_until_the_next_refresh():
     target = tf.Variable(tf.zeros(10), trainable=False)
     w, used = keras.Variable(np.float32(0)), []
     trainer = Trainer(
-        tf.constant(X), lambda x, t: {"target": tf.reduce_mean(t["t"]) + 0 * w.value},
+        tf.constant(X), lambda x, t, seed: {"target": tf.reduce_mean(t["t"]) + 0 * w.value},
         {"target": 1.0}, [w], keras.optimizers.SGD(0.1), batch_size=4, seed=0, shuffle=False,
         targets={"t": target},
     )  # fmt: skip
@@ -290,7 +292,7 @@ class Rich:
     def output(self, x):
         return tf.matmul(tf.reshape(x, (-1, 36)), self.w.value) + self.b.value
 
-    def loss(self, x, targets):
+    def loss(self, x, targets, seed):
         out = self.output(x)
         gap = tf.reduce_mean((out - targets["t"] - self.state.value) ** 2)
         return {"gap": gap, "size": tf.reduce_mean(abs(out))}

@@ -117,8 +117,11 @@ class DeepClusterer(Estimator):
         """Return {name: weight} of the losses."""
         raise NotImplementedError
 
-    def loss(self, x, targets):
-        """Return {name: scalar}, unweighted, for a batch x (b, ...) and its rows of targets."""
+    def loss(self, x, targets, seed):
+        """Return {name: scalar}, unweighted, for a batch x (b, ...) and its rows of targets.
+
+        Noise is drawn from the step's seed pair, int32 (2,), by TensorFlow's stateless functions.
+        """
         raise NotImplementedError
 
     def pretrained(self):
@@ -129,7 +132,7 @@ class DeepClusterer(Estimator):
         """Return {name: weight} of the losses in pretraining."""
         return {"reconstruction": 1.0}
 
-    def pretrain_loss(self, x, targets):
+    def pretrain_loss(self, x, targets, seed):
         """Return the mean squared error of reconstructing x from itself (DEC-DA, eq. 8)."""
         return {"reconstruction": mean_squared_error(x, self.decoder(self.encoder(x)))}
 

@@ -73,8 +73,9 @@ class Trainer:
     ----------
     x : float32 tensor (n, ...)
         Clean samples.
-    loss : callable (x (b, ...), {name: (b, ...)}) -> {name: scalar}
-        Named, unweighted losses of a batch, given the batch's rows of the targets.
+    loss : callable (x (b, ...), targets {name: (b, ...)}, seed int32 (2,)) -> {name: scalar}
+        Named, unweighted losses of a batch: of its (augmented) samples, its rows of the targets,
+        and the step's seed pair, from which all noise in the loss is drawn.
     weights : dict of name -> float
         The total is the sum of weight * loss over these names; `loss` returns just these.
     variables : list of keras.Variable
@@ -84,8 +85,8 @@ class Trainer:
     seed : int
     shuffle : bool
         True: a new permutation for each pass. False: contiguous slices in data order.
-    augment : callable (x, seed pair) -> x, optional
-        What it returns is what `loss` gets as x: it may hand on the seed, for noise in the loss.
+    augment : callable (x (b, ...), seed int32 (2,)) -> x (b, ...), optional
+        Changes the samples of a batch, by the step's seed pair, before `loss` gets them.
     targets : dict of name -> tf.Variable (n, ...), optional
     state : list of variables, optional
         Further variables that a checkpoint must hold.
@@ -131,11 +132,12 @@ class Trainer:
         )
         def train_step(rows, step):
             x = tf.gather(self.x, rows)  # (b, ...)
+            seed = tf.stack([self.seed, step])
             if augment is not None:
-                x = augment(x, tf.stack([self.seed, step]))
+                x = augment(x, seed)
             targets = {name: tf.gather(t, rows) for name, t in self.targets.items()}
             with tf.GradientTape() as tape:
-                parts = loss(x, targets)
+                parts = loss(x, targets, seed)
                 total = tf.add_n([weight * parts[name] for name, weight in weights.items()])
             trained = [v.value for v in variables]
             optimizer.apply(tape.gradient(total, trained), variables)

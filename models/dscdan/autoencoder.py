@@ -59,13 +59,6 @@ class DualAutoencoder(DeepClusterer):
             **self.classes,
         }  # fmt: skip
 
-    def _augment(self, wanted):
-        """Return (x, seed) -> (x, seed): the losses draw their noise from the seed."""
-        augment = super()._augment(wanted)
-        if augment is None:
-            return lambda x, seed: (x, seed)
-        return lambda x, seed: (augment(x, seed), tf.random.experimental.stateless_fold_in(seed, 9))
-
     def pretrained(self):
         c = self.config
         parts = [self.decoder, *self.classes.values()]
@@ -99,11 +92,10 @@ class DualAutoencoder(DeepClusterer):
     def _kinds(self):
         return ("global", "local") if self.config.pairs == "input" else ("global",)
 
-    def pretrain_loss(self, x, targets):
+    def pretrain_loss(self, x, targets, seed):
         c = self.config
-        x, seed = x
         mean, log_variance, local = self.gaussian(x)
-        z, noisy = self.codes(mean, log_variance, seed)
+        z, noisy = self.codes(mean, log_variance, seed, c.aug_pretrain)
         losses = self.reconstructions(x, z, noisy if c.relative else None)
         if c.mutual:
             losses |= self.information(x, local, noisy)
@@ -115,9 +107,15 @@ class DualAutoencoder(DeepClusterer):
             losses["prior"] = gaussian_divergence(mean, log_variance)
         return losses
 
-    def codes(self, mean, log_variance, seed):
-        """Return z and psi(z), each (b, z), from a seed pair."""
+    def codes(self, mean, log_variance, seed, augmented=False):
+        """Return z and psi(z), each (b, z), from the step's seed pair.
+
+        augmented: whether the pair has moved the samples already; the noise is then drawn from
+        another one.
+        """
         c = self.config
+        if augmented:
+            seed = tf.random.experimental.stateless_fold_in(seed, 9)
 
         def noise(use):
             pair = tf.random.experimental.stateless_fold_in(seed, use)

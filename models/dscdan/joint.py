@@ -62,11 +62,10 @@ class DSCDAN(SpectralHead, DualAutoencoder):
         } | ({f"mi_{name}": c.cluster_mutual for name in self._kinds()})  # fmt: skip
         return {name: weight for name, weight in weights.items() if weight}
 
-    def loss(self, x, targets):
+    def loss(self, x, targets, seed):
         c = self.config
-        x, seed = x
         mean, log_variance, local = self.gaussian(x)
-        z, noisy = self.codes(mean, log_variance, seed)
+        z, noisy = self.codes(mean, log_variance, seed, c.aug_cluster)
         p = self.head(mean)  # (b, k)
         losses = self.reconstructions(x, z, noisy, c.compare)
         if c.cluster_mutual:
@@ -142,7 +141,7 @@ class DSCDAN(SpectralHead, DualAutoencoder):
         """
         c = self.config
 
-        def loss(z, targets):
+        def loss(z, targets, seed):
             p = self.head(z)
             if name == "spectral":
                 return {name: self.spectral_loss(z, p)}

@@ -74,7 +74,7 @@ class SpectralNet(SpectralHead, DeepClusterer):
             seed = derive_seed(self.random_state, INITIALIZE)
             some = tf.constant(pairs(codes, c.siamese_neighbors, seed))
 
-            def contrast(x, targets):
+            def contrast(x, targets, seed):
                 a, b = (self.siamese(tf.gather(z, x[:, i])) for i in (0, 1))
                 return {"contrastive": contrastive_loss(a, b, tf.cast(x[:, 2], tf.float32))}
 
@@ -84,7 +84,7 @@ class SpectralNet(SpectralHead, DeepClusterer):
             )  # fmt: skip
             offset, seconds, steps_seconds = trainer.step, trainer.seconds, trainer.step_seconds
 
-        def cut(x, targets):
+        def cut(x, targets, seed):
             space = self.siamese(x) if c.siamese_epochs else x
             return {"spectral": self.spectral_loss(tf.stop_gradient(space), self.head(x))}
 

@@ -57,9 +57,8 @@ class IMSAT(Ensemble):
             d = tf.stop_gradient(unit(tape.gradient(divergence, d)))
         return lengths[:, None] * d
 
-    def loss(self, inputs, targets):
-        """Return {name: scalar} of a batch: inputs are x (b, d) and the step's seed (2,)."""
-        x, seed = inputs
+    def loss(self, x, targets, seed):
+        """Return {name: scalar} of a batch x (b, d), its targets and the step's seed (2,)."""
         clean = self.logits(x)
         r = self.perturbation(x, clean, targets["length"], seed)
         return {
@@ -76,8 +75,8 @@ class IMSAT(Ensemble):
         trainer = Trainer(
             data, self.loss, {"augmentation": 1.0, "clustering": c.mi_weight},
             self._trained(), make_optimizer(c.optimizer), batch_size=c.batch_size, shuffle=True,
-            seed=derive_seed(self.random_state, STEPS), augment=lambda x, seed: (x, seed),
-            targets={"length": lengths}, identity=self._identity,
+            seed=derive_seed(self.random_state, STEPS), targets={"length": lengths},
+            identity=self._identity,
         )  # fmt: skip
         self.seconds_["initialize"] = time.monotonic() - begin + earlier
         checkpoint = self._place("checkpoint.h5")

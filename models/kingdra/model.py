@@ -66,13 +66,12 @@ class Member:
         return Trainer(
             self.data, self.loss, weights, self.network.variables, self.optimizer,
             batch_size=c.batch_size, seed=derive_seed(model.random_state, STEPS, self.number),
-            shuffle=supervised, augment=lambda x, seed: (x, seed), targets=self.targets,
+            shuffle=supervised, targets=self.targets,
             identity=f"{model._identity} member {self.number}",
         )  # fmt: skip
 
-    def loss(self, inputs, targets):
-        """Return {name: scalar} of a batch: inputs are x (b, d) and the step's seed (2,)."""
-        x, seed = inputs
+    def loss(self, x, targets, seed):
+        """Return {name: scalar} of a batch x (b, d), its targets and the step's seed (2,)."""
         paths = [x, x]
         if self.supervised:
             paths.append(tf.gather(self.data, targets["partner"]))

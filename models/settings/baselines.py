@@ -90,8 +90,8 @@ class UMAPConfig(Settings):
     min_share: float = setting(500 / 70000, "smallest cluster, share of the samples", ge=0, lt=1)
 
 
-def _baseline(path, settings):
-    return Method(f"models.baselines.{path}", settings, "baselines")
+def _baseline(name, settings):
+    return Method(f"models.baselines.{name}", settings, "baselines")
 
 
 METHODS = {
