@@ -200,7 +200,9 @@ class PretrainConfig(Settings):
                           choices=("original", "true"), stage="augment",
                           effect=[AUGMENTED, when("rotation", why="there is no rotation")]
                           )  # fmt: skip
-    pretrain_optimizer: SGD | Adam = setting(SGD(1.0, 0.9), "of pretraining", stage="pretrain")
+    pretrain_optimizer: SGD | Adam = setting(
+        SGD(1.0, 0.9), "optimizer of pretraining", stage="pretrain"
+    )
     pretrain_epochs: int = setting(500, "epochs of pretraining", ge=0, stage="pretrain")
     n_init: int | str = setting(20, "restarts of k-means; auto: until the lowest inertia has come "
                                 "up several times", ge=1, word="auto", stage="start")  # fmt: skip

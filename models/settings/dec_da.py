@@ -21,7 +21,7 @@ class Config(PretrainConfig):
     """
 
     aug_cluster: bool = setting(False, "augment in clustering")
-    optimizer: SGD | Adam = setting(SGD(0.01, 0.9), "of clustering")
+    optimizer: SGD | Adam = setting(SGD(0.01, 0.9), "optimizer of clustering")
     alpha: float = setting(0.0, "weight of the reconstruction loss in clustering", ge=0)
     beta: float = setting(1.0, "weight of the clustering loss", ge=0)
     maxiter: int = setting(20000, "clustering steps at most", ge=0)

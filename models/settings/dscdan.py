@@ -32,7 +32,9 @@ class DualConfig(PretrainConfig):
     network: str = setting("dual", "the auto-encoder", choices=("dual",), stage="both", flag=False)
     latent_dim: int = setting(120, "length of a code", ge=1, stage="both")
     batch_size: int = setting(100, "samples a step of pretraining", ge=1, stage="pretrain")
-    pretrain_optimizer: SGD | Adam = setting(Adam(1e-3), "of pretraining", stage="pretrain")
+    pretrain_optimizer: SGD | Adam = setting(
+        Adam(1e-3), "optimizer of pretraining", stage="pretrain"
+    )
     pretrain_epochs: int = setting(100, "epochs of pretraining", ge=0, stage="pretrain")
     filters: tuple = setting((16, 16, 32, 32), "channels of the dual encoder's convolutions",
                              ge=1, stage="both")  # fmt: skip
@@ -84,7 +86,7 @@ class DSCDANConfig(DualConfig):
                           ge=1)  # fmt: skip
     cluster_batch_size: int = setting(1024, "samples a joint step", ge=1)
     aug_cluster: bool = setting(False, "augment in joint steps")
-    optimizer: SGD | Adam = setting(Adam(1e-3), "of clustering")
+    optimizer: SGD | Adam = setting(Adam(1e-3), "optimizer of clustering")
     maxiter: int = setting(5000, "joint steps at most", ge=0)
     update_interval: int = setting(100, "steps between two looks at the labels", ge=1)
     tol: float = setting(0.0, "stop below this share of changed labels", ge=0)
@@ -141,7 +143,7 @@ class SpectralNetConfig(PretrainConfig):
     cluster_batch_size: int = setting(1024, "samples a step of the spectral network", ge=1)
     head: tuple = setting((1024, 1024, 512), "widths of the spectral network before its last layer",
                           ge=1)  # fmt: skip
-    optimizer: SGD | Adam = setting(Adam(1e-3), "of clustering")
+    optimizer: SGD | Adam = setting(Adam(1e-3), "optimizer of clustering")
     maxiter: int = setting(40000, "steps of the spectral network at most: 400 \"epochs\" of 100",
                            ge=0)  # fmt: skip
     update_interval: int = setting(100, 'steps of an "epoch" of it', ge=1)

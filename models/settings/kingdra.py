@@ -21,7 +21,7 @@ class InformationConfig(Settings):
 
     widths: tuple = setting((1200, 1200), "units of the hidden layers", ge=1)
     batch_size: int = setting(64, "samples a step", ge=2)
-    optimizer: SGD | Adam = setting(Adam(0.002), "of training")
+    optimizer: SGD | Adam = setting(Adam(0.002), "optimizer of training")
     mi_mu: float = setting(4.0, "mu, weight of the entropy of the mean prediction", ge=0)
 
 
