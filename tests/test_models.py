@@ -264,7 +264,9 @@ def test_what_the_monitor_is_told(fitted, method):
              "reconstruction": model.config.alpha}  # fmt: skip
     before = None
     for phase, step, values, labels in rows:
-        names = {"seconds"} if phase == "final" else {"seconds", "changed"} | TOLD.get(kind, set())
+        names = {"seconds"}
+        if phase == "cluster":
+            names |= {"changed", "start_agreement"} | TOLD.get(kind, set())
         if step > 0:
             names |= {*PARTS[kind], "loss"}
             total = sum(scale[name] * values[name] for name in PARTS[kind])
@@ -523,9 +525,7 @@ def test_losses_of_a_batch_by_hand(fitted, x, method):
     z = model.transform(batch).astype(np.float64)
     p = np.random.default_rng(0).dirichlet(np.ones(K), size=5).astype(np.float32)
     center = np.ones((5, 10), np.float32)
-    got = model.loss(
-        tf.constant(batch), {"p": tf.constant(p), "center": tf.constant(center)}, None
-    )
+    got = model.loss(tf.constant(batch), {"p": tf.constant(p), "center": tf.constant(center)}, None)
     q = 1 / (1 + ((z[:, None] - model.cluster_centers_[None]) ** 2).sum(axis=-1))
     q /= q.sum(axis=1, keepdims=True)
     decoded = np.asarray(model.decoder(z.astype(np.float32)))
