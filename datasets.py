@@ -112,7 +112,7 @@ def load_file(path, n_clusters=None):
 # ---- finding and fetching ---------------------------------------------------------------------
 
 _TIMEOUT = 20  # seconds without an answer
-_ATTEMPTS = 3  # at one file, as long as the download begins
+_RETRIES = 2  # of one file, as long as the download begins; after 1 and 2 seconds
 
 
 def _cache():
@@ -136,30 +136,37 @@ def _places(data_dir):
     yield _cache(), "the user's cache"
 
 
-def _may_pass(error):
-    """Whether a failed download deserves another try: it began and broke off, or came broken."""
-    if isinstance(error, requests.ConnectionError):  # with MaxRetryError it never connected
-        return not (error.args and isinstance(error.args[0], MaxRetryError))
-    passing = (requests.exceptions.ChunkedEncodingError, requests.ReadTimeout)
-    return isinstance(error, passing) or type(error) is ValueError  # ValueError: the checksum
+class _Downloader(pooch.HTTPDownloader):
+    """pooch's, which tries again after any failure, but for those that another try cannot mend.
+
+    Another try is made of a download that began and broke off; of one whose checksum is wrong pooch
+    makes one itself.
+    """
+
+    def __call__(self, url, output_file, owner, check_only=False):
+        try:
+            return super().__call__(url, output_file, owner, check_only)
+        except requests.ConnectionError as error:
+            if error.args and isinstance(error.args[0], MaxRetryError):  # it never connected
+                raise OSError(str(error)) from error
+            raise
+        except (requests.exceptions.ChunkedEncodingError, requests.ReadTimeout):
+            raise
+        except requests.RequestException as error:
+            raise OSError(str(error)) from error
 
 
-def _fetch(name, address, checksum):
+def _fetch(name: str, address: str, checksum: str) -> Path:
     """Return the path of a file in the user's cache, downloaded unless it lies there intact.
 
     It has a temporary name until its checksum is right, so a partial file never passes for it.
     """
-    path = _cache() / name
     pooch.get_logger().setLevel("WARNING")  # the progress bar says enough
-    downloader = pooch.HTTPDownloader(progressbar=True, chunk_size=2**16, timeout=_TIMEOUT)
-    for attempt in range(_ATTEMPTS):
-        try:
-            pooch.retrieve(address, checksum, path.name, path.parent, downloader=downloader)
-            break
-        except (OSError, ValueError) as error:  # those of requests are OSErrors
-            if attempt == _ATTEMPTS - 1 or not _may_pass(error):
-                raise
-    return path
+    cache = pooch.create(
+        _cache(), "", registry={name: checksum}, urls={name: address}, retry_if_failed=_RETRIES
+    )
+    downloader = _Downloader(progressbar=True, chunk_size=2**16, timeout=_TIMEOUT)
+    return Path(cache.fetch(name, downloader=downloader))
 
 
 def _had(name, checksum, data_dir):

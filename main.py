@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 
-from common import device
+from common import device, logs
 from common.checkout import commit_at_start
 from common.errors import (
     BAD_RESULT_STATUS,
@@ -15,8 +15,18 @@ from common.errors import (
     UserError,
     disk_line,
 )
+from common.logs import logger
 from experiments.estimate import estimate
-from experiments.options import METHOD, check, check_shapes, folder_of, load_data, parser, resolve
+from experiments.options import (
+    METHOD,
+    check,
+    check_shapes,
+    check_trials,
+    folder_of,
+    load_data,
+    parse,
+    resolve,
+)
 
 
 def ask_model(args):
@@ -60,7 +70,9 @@ def print_scores(row, prefix="", label="scores"):
 
 def run(args):
     """Do what the command line asks for; return the exit status."""
+    logs.to_stderr(args.quiet)
     check(args)
+    check_trials(args)
     if args.test:
         ask_model(args)
     args.method = args.method or METHOD
@@ -87,18 +99,17 @@ def run(args):
     if args.trials is not None and args.trials > 1:
         from experiments import trials
 
-        return alarm(args, trials.run(args, data, sys.argv[1:]))
+        return alarm(args, trials.run(args, data))
     runs.make_folder(folder)
     runs.make_folder(args.cache_dir)
     environment = device.environment_of(config, args)
     if (line := device.slow_precision(config, environment)) is not None:
-        print(f"warning: {line}", file=sys.stderr)
+        logger.warning(line)
     if data.note:
         print(f"{data.name}: {data.note}", file=sys.stderr)
-    if not args.quiet:
-        what = f"{args.method} on {data.name} (n={data.n}, K={data.n_clusters}, seed {args.seed})"
-        where = f"{environment['device']}, {environment['threads']} threads"
-        print(f"{what}, {where} -> {folder}", file=sys.stderr)
+    what = f"{args.method} on {data.name} (n={data.n}, K={data.n_clusters}, seed {args.seed})"
+    where = f"{environment['device']}, {environment['threads']} threads"
+    logger.info(f"{what}, {where} -> {folder}")
     job = runs.Run(
         args.method, data, args.seed, config, folder, args.cache_dir, args.pretrained_weights,
         args.checkpoint_seconds, environment,
@@ -124,17 +135,16 @@ def alarm(args, result):
 
     if not health.alarming(result):
         return 0
-    print(f"warning: {result['verdict']} result: {result['reasons']}", file=sys.stderr)
+    logger.warning(f"{result['verdict']} result: {result['reasons']}")
     return BAD_RESULT_STATUS if args.strict else 0
 
 
 def main():
     """Run the command line; a user's mistake is one line and exit status 2."""
     early.over()
-    args = parser().parse_args()
     commit_at_start()
     try:
-        return run(args)
+        return run(parse(sys.argv[1:]))
     except UserError as error:
         print(f"main.py: error: {error}", file=sys.stderr)
         return error.status

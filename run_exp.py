@@ -11,20 +11,21 @@ from common import early  # isort: split
 import os
 import sys
 
-from common import paths
+from common import logs, paths
 from common.checkout import commit_at_start
 from common.errors import DISK_STATUS, UserError, disk_line
-from experiments import campaign, distributed, options, publish
+from common.logs import logger
+from experiments import campaign, distributed, publish
 from experiments.plan import parse, plan, show
 from experiments.sweep import Cores, Sweep
 
 
-def place_of(args, rest):
+def place_of(args, trials):
     """Return where trials are to run: on this machine's cores or on a cluster."""
     if args.ray is None:
         return Cores(args.jobs or 1, args.timeout)
     gpus = args.gpus
-    if gpus is None and options.parser().parse_known_args(rest)[0].device == "cpu":
+    if gpus is None and trials[0].spec.device == "cpu":
         gpus = 0
     return distributed.Cluster(
         args.ray,
@@ -43,12 +44,13 @@ def write_report():
     publish.rebuild()
     path, warnings = page.write(paths.RESULTS)
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        logger.warning(warning)
     print(f"{os.path.relpath(path)}: {os.path.getsize(path) / 1e6:.1f} MB")
 
 
 def run(argv):
     """Do what the command line asks for; return the exit status."""
+    logs.to_stderr()
     if "--campaign" in argv:
         return campaign.run(argv, parse, plan, paths.RESULTS)
     args, rest = parse(argv)
@@ -83,7 +85,7 @@ def run(argv):
     os.makedirs(os.path.join(paths.RESULTS, "runs"), exist_ok=True)
     ledgers = publish.Ledgers(trials, args.results)
     ledgers.update()  # or refuse
-    failed = Sweep(trials, place_of(args, rest), args.retries, ledgers.settled).run()
+    failed = Sweep(trials, place_of(args, trials), args.retries, ledgers.settled).run()
     ledgers.close()
     if failed:
         print(f"{len(failed)} failed: {'; '.join(failed)}", file=sys.stderr)

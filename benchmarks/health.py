@@ -1,6 +1,7 @@
 """What the verdict on a run's health is worth: runs spoilt on purpose, and runs as they came.
 
     python benchmarks/health.py --spoil DIR     make runs on digits, most of them spoilt, in DIR
+    python benchmarks/health.py --easy DIR      make runs on easy data, most of them good, in DIR
     python benchmarks/health.py DIR [DIR ...]   judge all run folders in DIR and below
 
 The second prints a line a run (its verdict without labels, its ACC with them), how the verdicts
@@ -26,10 +27,11 @@ import main  # noqa: E402
 import metrics  # noqa: E402
 from common.errors import TrainingFailed  # noqa: E402
 from experiments import health  # noqa: E402
+from experiments.options import parse  # noqa: E402
 from experiments.runs import read_log, read_result  # noqa: E402
 from models import load  # noqa: E402
 
-GOOD = 0.9  # of the ACC of the best run on the data set: who reaches it is called good
+GOOD, BAD = 0.9, 0.6  # ACC: of at least GOOD a run is called good, below BAD bad
 # What each spoilt run is told, besides the data.
 SPOILT = {
     "as published": [],
@@ -77,23 +79,59 @@ def spoil(folder, methods, seeds):
         cases[what] = ["--data", str(path), "--n-clusters", "10", "--pretrain-epochs", "250"]
     for seed, (what, words), method in itertools.product(seeds, cases.items(), methods):
         name = f"{method}-{what.replace(' ', '-')}-s{seed}"
-        words = ["--method", method, *words, "--seed", str(seed), "--quiet", "--threads", "1"]
-        words += ["--save-dir", str(folder / name), "--cache-dir", str(folder / "pretrained")]
+        words = ["--method", method, *words, "--quiet"]
         if method != "ASPC-DA":  # which is limited by passes over the data
             words += ["--maxiter", "3000"]
-        print(f"== {name}", flush=True)
-        try:
-            main.run(main.parser().parse_args(words))
-        except TrainingFailed as error:
-            print(f"training failed: {error}", flush=True)
+        train(folder, name, words, seed)
 
 
-def data_of(result):
-    """Return the data set of a run: by name, or from the file that its command names."""
-    words = result["command"].split()
-    if "--data" in words:
-        return datasets.load_file(words[words.index("--data") + 1], int(result["k"]))
-    return datasets.load(result["dataset"])
+def easy_data(folder):
+    """Write data sets whose groups are plain, of equal and of unequal size; return {name: path}."""
+    from sklearn.datasets import load_digits, make_blobs
+
+    digits, paths = load_digits(), {}
+    for classes in ((0, 1), (0, 4, 6), (0, 1, 2, 3, 4)):
+        rows = np.isin(digits.target, classes)
+        name = "digits-" + "".join(map(str, classes))
+        arrays = {"x": (digits.images[rows, :, :, None] / 16).astype(np.float32)}
+        paths[name] = folder / f"{name}.npz"
+        np.savez(paths[name], y=digits.target[rows], **arrays)
+    for k, sizes in ((3, (300,) * 3), (8, (100,) * 8), (5, (600, 300, 150, 100, 50))):
+        name = f"blobs-{k}-{'even' if len(set(sizes)) == 1 else 'uneven'}"
+        x, y = make_blobs(sizes, 30, centers=None, cluster_std=2.0, random_state=k)
+        x = (x - x.min()) / (x.max() - x.min())
+        paths[name] = folder / f"{name}.npz"
+        np.savez(paths[name], x=x.astype(np.float32), y=y)
+    return paths
+
+
+def make_easy(folder, seeds):
+    """Train the runs on easy data, each in a folder of its own below `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for (name, path), seed in itertools.product(easy_data(folder).items(), seeds):
+        k = str(len(np.unique(np.load(path)["y"])))
+        images = name.startswith("digits")
+        for method in ("ASPC-DA", "FcDEC-DA", "IMSAT-VAT") if images else ("k-means", "GMM", "AC"):
+            words = ["--method", method, "--data", str(path), "--n-clusters", k, "--quiet"]
+            words += ["--pretrain-epochs", "500"] if method.endswith("-DA") else []
+            train(folder, f"{method}-{name}-s{seed}", words, seed)
+
+
+def train(folder, name, words, seed):
+    """Carry out one run of main.py's words in folder/name."""
+    words = [*words, "--seed", str(seed), "--threads", "1", "--save-dir", str(folder / name)]
+    print(f"== {name}", flush=True)
+    try:
+        main.run(parse([*words, "--cache-dir", str(folder / "pretrained")]))
+    except TrainingFailed as error:
+        print(f"training failed: {error}", flush=True)
+
+
+def data_of(result, folder):
+    """Return the data set of a run: by name, or the made-up one beside its folder."""
+    if result["dataset"] in datasets.DATASETS:
+        return datasets.load(result["dataset"])
+    return datasets.load_file(folder.parent / f"{result['dataset']}.npz", int(result["k"]))
 
 
 def judged(folders):
@@ -105,7 +143,7 @@ def judged(folders):
             continue
         key = result["data_hash"]
         if key not in known:
-            data = data_of(result)
+            data = data_of(result, folder)
             known = {key: (data, health.Graph(data.x))}  # one at a time: sets are large
         data, graph = known[key]
         model = load(folder / "model_final.h5")
@@ -140,12 +178,11 @@ def report(table):
     with pd.option_context("display.width", 250, "display.max_colwidth", 60):
         print(table[shown].round(3).to_string(index=False))
         print(table[["run", "verdict", "reasons"]].to_string(index=False))
-    table = table.assign(share=table.acc / table.groupby("dataset").acc.transform("max"))
-    print("\nruns by verdict (good: ACC of at least "
-          f"{GOOD:.0%} of the data set's best)")  # fmt: skip
-    print(pd.crosstab(table.share >= GOOD, table.verdict).to_string())
-    print("\nSpearman's rank correlation with ACC, runs with the right K")
     right = table[table.k == table.classes]
+    kind = np.select([right.acc >= GOOD, right.acc < BAD], ["good", "bad"], "between")
+    print(f"\nruns with the right K (good: ACC of at least {GOOD}, bad: below {BAD}) by verdict")
+    print(pd.crosstab(pd.Series(kind, right.index, name="run"), right.verdict).to_string())
+    print("\nSpearman's rank correlation with ACC, runs with the right K")
     found = {}
     for name, some in right.groupby("dataset"):
         if len(some) > 3:
@@ -158,12 +195,15 @@ if __name__ == "__main__":
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("folders", nargs="*", metavar="DIR")
     p.add_argument("--spoil", type=Path, metavar="DIR")
+    p.add_argument("--easy", type=Path, metavar="DIR")
     p.add_argument("--methods", nargs="+", default=METHODS)
     p.add_argument("--seeds", nargs="+", type=int, default=(0,))
     p.add_argument("--csv", metavar="FILE", help="keep the table of judged runs")
     args = p.parse_args()
     if args.spoil:
         spoil(args.spoil, args.methods, args.seeds)
+    if args.easy:
+        make_easy(args.easy, args.seeds)
     if args.folders:
         table = judged(args.folders)
         if args.csv:

@@ -1,14 +1,21 @@
-"""A lock on a file between processes, which the kernel frees when its holder dies."""
+"""A lock on a file between processes, which the kernel frees when its holder dies.
+
+The package filelock does not do: whether another process holds a lock can only be found out there
+by taking it, so that processes that ask take one another for the holder. Here they ask by a shared
+lock.
+"""
 
 import contextlib
 import fcntl
 import os
 import time
+from collections.abc import Callable, Iterator
+from typing import TextIO
 
-PATIENCE = 0.2  # seconds for which a lock is tried: who asks about one holds it for microseconds
+PATIENCE = 0.2  # seconds for which a lock is tried: a process that asks holds it for microseconds
 
 
-def try_lock(path):
+def try_lock(path: str | os.PathLike) -> TextIO | None:
     """Return an open file that holds an exclusive lock on `path` until it is closed.
 
     None if another process holds it, for `PATIENCE` seconds at least. The kernel frees the lock
@@ -37,11 +44,11 @@ def _flock(file, kind):
     return True
 
 
-def is_locked(path):
+def is_locked(path: str | os.PathLike) -> bool:
     """Return whether a process holds the lock on `path`.
 
-    It is asked by a shared lock, held for a moment: others that ask do not see it, and `try_lock`
-    tries again.
+    It is asked by a shared lock, held for a moment: other processes that ask do not see it, and
+    `try_lock` tries again.
     """
     if not os.path.exists(path):
         return False
@@ -50,7 +57,7 @@ def is_locked(path):
 
 
 @contextlib.contextmanager
-def locked(path, waiting=None):
+def locked(path: str | os.PathLike, waiting: Callable[[], object] | None = None) -> Iterator[None]:
     """Hold an exclusive lock on the file `path`; the kernel frees it when its holder dies.
 
     `waiting` is called once, without arguments, if another process holds the lock.

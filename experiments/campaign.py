@@ -25,7 +25,7 @@ ALONE = ("methods", "datasets", "seeds", "trials", "table", "file", "ray", "gpus
 def parser():
     """Return the parser of the words that only a campaign has."""
     p = options.Parser(
-        prog="run_exp.py", usage="run_exp.py --campaign [options]", allow_abbrev=False,
+        prog="run_exp.py", usage="run_exp.py --campaign [options]",
         description=__doc__.partition("\n\n")[0],
         epilog="Also: --timeout, --retries and the options of main.py, for every run.",
     )  # fmt: skip

@@ -1,16 +1,22 @@
-"""The command line of a run: its options, and the settings and data that they stand for."""
+"""The command line of a run: its options, and the settings and data that they stand for.
+
+A command line is parsed in two steps: --method first, then the options that this method has.
+"""
 
 import argparse
 import dataclasses
 import os
+import sys
+import textwrap
 
 import datasets
 from common import paths
 from common.errors import UserError, unknown
 from common.shapes import image_shape
 from models import METHODS, preset
-from models.settings.base import OPTIMIZERS, Adam, digest
-from models.settings.presets import CONFIGS, refuse_without_effect
+from models.settings.base import digest
+from models.settings.fields import STAGES
+from models.settings.presets import method_of, refuse_without_effect
 
 METHOD = "ASPC-DA"  # without --method
 
@@ -18,40 +24,107 @@ METHOD = "ASPC-DA"  # without --method
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
+    def __init__(self, **others):
+        super().__init__(allow_abbrev=False, formatter_class=Formatter, **others)
+
     def error(self, message):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-def restarts(text):
-    """Return the value of --n-init: a number or "auto"."""
-    try:
-        return text if text == "auto" else int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected an integer or auto") from None
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help with a line an option: --[no-]x for switches; description and epilog as they are."""
+
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=28)
+
+    def _format_action_invocation(self, action):
+        if isinstance(action, argparse.BooleanOptionalAction):
+            return f"--[no-]{action.option_strings[0][2:]}"
+        return super()._format_action_invocation(action)
 
 
-def parser():
-    """Return the command line's parser."""
-    p = Parser(
-        description=__doc__,
-        allow_abbrev=False,
-        epilog="Without arguments: ASPC-DA on the digits that come with scikit-learn.",
-    )
+def parser(method=None, dataset=None):
+    """Return main.py's parser for a method: the general options and the method's own.
+
+    Without a method only the general options. `dataset` decides the defaults that are shown.
+    """
+    prog = os.path.basename(sys.argv[0])
+    if method is None:
+        p = Parser(
+            usage=f"{prog} [--method NAME] [options]",
+            description="Cluster a data set with one method. Without arguments: "
+            f"{METHOD} on the digits\nthat come with scikit-learn.",
+            epilog=_list_of_methods(prog),
+        )
+    else:
+        p = Parser(
+            usage=f"{prog} --method {method} [options]",
+            description=f"The settings of {method}; `{prog} -h` shows the options of every method.",
+            epilog=_differences(method),
+            add_help=False,
+        )
+        p.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
+    _add_general(p)
+    if method is not None:
+        for action in p._actions:
+            action.help = argparse.SUPPRESS
+        add_settings(p, preset(method, dataset).options().values())
+    return p
+
+
+def _list_of_methods(prog):
+    papers = {}
+    for name, row in METHODS.items():
+        papers.setdefault(row.paper, []).append(f"{name}*" if row.ours else name)
+    lines = ["methods by paper (docs/methods; * in no paper):"]
+    for paper, names in papers.items():
+        line = f"  {paper:10}"
+        for name in names:
+            if len(line) + len(name) > 96:
+                lines.append(line.rstrip())
+                line = " " * 12
+            line += f"{name}, "
+        lines.append(line.removesuffix(", "))
+    return "\n".join([*lines, "", f"{prog} --method NAME -h shows the settings of a method."])
+
+
+def _differences(method):
+    """Return lines on the settings that depend on the data set."""
+    row, lines = METHODS[method], []
+    sizes = {name for changes in row.by_size.values() for name in changes}
+    for dataset, changes in row.by_dataset.items():
+        if changes.keys() - sizes:
+            lines.append(f"{dataset}: {_shown(row, changes)}")
+    for size, changes in sorted(row.by_size.items()):
+        lines.append(f"{size} samples and more: {_shown(row, changes)}")
+    lines = [textwrap.fill(line, 78, initial_indent="  ", subsequent_indent="    ",
+                           break_on_hyphens=False) for line in lines]  # fmt: skip
+    return "\n".join(["other defaults:", *lines]) if lines else None
+
+
+def _shown(row, changes):
+    options = dataclasses.replace(row.settings, **changes).options()
+    before = row.settings.options()
+    fields = [o for o in options.values() if o.setting in changes]
+    changed = [o for o in fields if o.default != before[o.name].default] or fields
+    return ", ".join(f"{o.flag} {o.shown}" for o in changed)
+
+
+def _add_general(p):
     add = p.add_argument
-    add("--method", metavar="NAME",
-        help=f"one of {', '.join(METHODS)} (default {METHOD}; with -t, the model's)")  # fmt: skip
-    add("--dataset", default=None, metavar="NAME",
-        help=f"one of {', '.join(datasets.DATASETS)} (default digits)")  # fmt: skip
+    add("--method", metavar="NAME", help=f"(default {METHOD}; with -t, the model's)")
+    add("--dataset", metavar="NAME",
+        help=f"{', '.join(datasets.DATASETS)} (default digits)")  # fmt: skip
     add("--data", metavar="FILE", help="your own .npz, .npy, .csv, .h5 or folder of images")
     add("--n-clusters", type=int, metavar="K", help="default: the number of distinct labels")
     add("--data-dir", metavar="DIR", help="where data files lie; see data/README.md")
-    add("--seed", type=int, default=0, help="decides every random number (default 0)")
+    add("--seed", type=int, default=0, metavar="S", help="decides every random number (default 0)")
     add("--trials", type=int, metavar="N",
         help="train N seeds; choose one without labels, find their consensus")  # fmt: skip
     add("--jobs", type=int, metavar="N", help="trials side by side (default 1)")
     add("--save-dir", metavar="DIR", help="the run's folder (default results/runs/...)")
     add("--cache-dir", metavar="DIR", default=os.path.join(paths.RESULTS, "pretrained"),
-        help="where pretrained auto-encoders are shared (default results/pretrained)")  # fmt: skip
+        help="pretrained auto-encoders (default results/pretrained)")  # fmt: skip
     add("--pretrained-weights", metavar="FILE", help="start from this ae_weights.h5")
     add("-t", "--test", action="store_true", help="do not train: score the model of --weights")
     add("--weights", metavar="FILE", help="a model_final.h5, for -t")
@@ -64,124 +137,122 @@ def parser():
     add("--quiet", action="store_true", help="no progress")
     add("--strict", action="store_true",
         help="exit status 4 if a cluster is empty or the result has collapsed")  # fmt: skip
-    s = p.add_argument_group("settings (default: the paper's, for the method and data set)")
-    add = s.add_argument
-    add("--optimizer", metavar="NAME", help="sgd or adam, in clustering")
-    add("--lr", type=float, help="learning rate in clustering")
-    add("--momentum", type=float, help="momentum in clustering (sgd)")
-    add("--pretrain-optimizer", metavar="NAME", help="sgd or adam, in pretraining")
-    add("--pretrain-lr", type=float, help="learning rate in pretraining")
-    add("--pretrain-momentum", type=float, help="momentum in pretraining (sgd)")
-    add("--pretrain-epochs", type=int, metavar="N", help="passes over the data")
-    add("--maxiter", type=int, metavar="N", help="clustering steps at most")
-    add("--update-interval", type=int, metavar="N", help="steps between target refreshes")
-    add("--tol", type=float, help="stop below this share of changed labels (0.001 = 0.1 %%)")
-    add("--batch-size", type=int, metavar="N")
-    add("--latent-dim", type=int, metavar="N")
-    add("--n-init", type=restarts, metavar="N", help="restarts of k-means (or of GMM); auto: until "
-        "the lowest inertia has come up several times")  # fmt: skip
-    add("--alpha", type=float, help="weight of the reconstruction loss in clustering")
-    add("--beta", type=float, help="weight of the clustering loss")
-    for stage in ("pretrain", "cluster"):
-        add(f"--aug-{stage}", action=argparse.BooleanOptionalAction, default=None,
-            help=f"augment in the {stage} stage")  # fmt: skip
-    add("--epochs", type=int, metavar="N", help="clustering passes over the data at most (ASPC)")
-    add("--self-paced", action=argparse.BooleanOptionalAction, default=None,
-        help="select samples by self-paced learning (ASPC)")  # fmt: skip
-    add("--selection", help="losses that select samples: clean or augmented (ASPC)")
-    add("--init", help="start of clustering: k-means, gmm, spectral, agglomerative or umap")
-    add("--shift", type=float, help="largest shift, fraction of the side")
-    add("--shift-pixels", type=float, help="largest shift, pixels, in place of --shift")
-    add("--rotation", type=float, help="largest rotation, degrees")
-    add("--center", help="centre of rotation: original (as released) or true")
-    add("--precision", help="of the layers: float32 (default) or bfloat16")
-    add("--noise", type=float, help="share of the inputs set to 0 in pretraining (AE+k-means)")
-    b = p.add_argument_group("settings of the baselines (default: see models/settings/base.py)")
-    add = b.add_argument
-    add("--n-neighbors", type=int, metavar="N", help="neighbours (SC-Ncut, AC-GDL, UMAP+HDBSCAN), "
-        "nearest landmarks (SC-LS)")  # fmt: skip
-    add("--landmarks", type=int, metavar="N", help="landmarks (SC-LS)")
-    add("--sigma", type=float, help="width of the kernel (SC-LS)")
-    add("--scale", type=float, help="width of the kernel, a of the paper (AC-GDL)")
-    add("--covariance", help="full or diag (GMM)")
-    add("--reg-covar", type=float, help="added to the variances (GMM)")
-    add("--components", type=int, metavar="N", help="dimensions of the map (UMAP+HDBSCAN)")
-    add("--min-dist", type=float, help="smallest distance in the map (UMAP+HDBSCAN)")
-    add("--min-samples", type=int, metavar="N", help="neighbours of a dense point (UMAP+HDBSCAN)")
-    add("--min-share", type=float, help="smallest cluster, share of the samples (UMAP+HDBSCAN)")
-    for title, fields in OWN.items():
-        group = p.add_argument_group(f"settings of {title}")
-        for f in fields:
-            flag = "--" + f.name.replace("_", "-")
-            form = {"type": f.metadata["kind"], "metavar": f.metadata["kind"].__name__.upper()}
-            if isinstance(f.default, bool):
-                form = {"action": argparse.BooleanOptionalAction, "default": None}
-            elif isinstance(f.default, tuple):
+
+
+def add_settings(p, options):
+    """Add the options of a method, in a group a stage; unless given they are not in the result."""
+    options = list(options)
+    for stage, title in STAGES.items():
+        some = [o for o in options if o.stage == stage]
+        one = {o.stage for o in options} == {stage}
+        group = p.add_argument_group("settings" if one else f"settings of {title}")
+        for o in some:
+            form = {"type": _converter(o), "metavar": o.kind.__name__.upper()}
+            if o.kind is bool:
+                form = {"action": argparse.BooleanOptionalAction}
+            elif o.several:
                 form["nargs"] = "+"
-            group.add_argument(flag, help=f.metadata["help"], **form)
-    return p
+            group.add_argument(
+                o.flag, dest=o.name, default=argparse.SUPPRESS,
+                help=argparse.SUPPRESS if o.hidden else o.described.replace("%", "%%"), **form,
+            )  # fmt: skip
 
 
-def _own():
-    """Return {methods: fields of their settings that declare a flag}, each flag once."""
-    methods, own, seen = {}, {}, set()
-    for name, config in CONFIGS.items():
-        methods.setdefault(type(config), []).append(name)
-    for kind, names in methods.items():
-        flags = [f for f in dataclasses.fields(kind) if "help" in f.metadata]
-        fields = [f for f in flags if f.name not in seen]
-        if fields:
-            own[", ".join(names)] = fields
-            seen |= {f.name for f in fields}
-    return own
+def _converter(option):
+    """Return the type of an option's value for argparse."""
+    if option.word is None:
+        return option.kind
+
+    def convert(text):
+        try:
+            return text if text == option.word else option.kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"{text!r}: expected an integer or {option.word}"
+            ) from None
+
+    return convert
 
 
-OWN = _own()
-PLAIN = (
-    "pretrain_epochs", "maxiter", "update_interval", "tol", "batch_size", "latent_dim", "n_init",
-    "alpha", "beta", "epochs", "self_paced", "selection", "init", "aug_pretrain", "aug_cluster",
-    "shift", "shift_pixels", "rotation", "center", "precision", "noise", "n_neighbors", "landmarks",
-    "sigma", "scale", "covariance", "reg_covar", "components", "min_dist", "min_samples",
-    "min_share", *(f.name for fields in OWN.values() for f in fields),
-)  # fmt: skip
+def parse(argv):
+    """Return main.py's arguments, the settings among them in `overrides`, a dict.
+
+    `method` stays None unless it is given.
+
+    Raises
+    ------
+    UserError
+        If there is no such method, or it has no such setting. Other mistakes, and -h, end the
+        program.
+    """
+    first = Parser(add_help=False)
+    first.add_argument("--method")
+    first.add_argument("--dataset")
+    first.add_argument("-h", "--help", action="store_true")
+    given, _ = first.parse_known_args(argv)
+    if given.help and given.method is None:
+        parser().print_help()
+        sys.exit(0)
+    method = given.method or METHOD
+    method_of(method)  # or refuse
+    p = parser(method, given.dataset)
+    return _with_overrides(p, argv, [method])
 
 
-def _optimizer(args, config, prefix):
-    """Return the preset's optimizer with what the command line changes in it."""
-    mine = getattr(config, f"{prefix}optimizer")
-    name = getattr(args, f"{prefix}optimizer")
-    if name is not None and name not in OPTIMIZERS:
-        raise UserError(unknown(f"{prefix}optimizer", name, OPTIMIZERS))
-    if name is not None and name != mine.name:
-        mine = OPTIMIZERS[name]()
-    changes = {"lr": getattr(args, f"{prefix}lr"), "momentum": getattr(args, f"{prefix}momentum")}
-    changes = {key: value for key, value in changes.items() if value is not None}
-    if "momentum" in changes and isinstance(mine, Adam):
-        raise UserError(f"{prefix}momentum={changes['momentum']}: adam has none; expected sgd")
-    return dataclasses.replace(mine, **changes)
+def parse_shared(argv, methods):
+    """Return main.py's arguments for runs of several methods, as `parse`.
+
+    An option is accepted if one of the methods has it. UserError if none has.
+    """
+    options = {}
+    for method in methods:
+        for name, option in METHODS[method].settings.options().items():
+            if name not in options or option.word is not None:
+                options[name] = option
+    p = parser()
+    add_settings(p, options.values())
+    return _with_overrides(p, argv, methods)
 
 
-def resolve(args, data):
-    """Return the settings: the preset of (method, data set) and what the command line changes."""
-    config = preset(args.method, data.preset_name, data.n)
-    changes = {name: getattr(args, name) for name in PLAIN if getattr(args, name) is not None}
-    known = [f.name for f in dataclasses.fields(config)]
-    for prefix in ("", "pretrain_"):
-        given = [f"{prefix}{n}" for n in ("optimizer", "lr", "momentum")
-                 if getattr(args, f"{prefix}{n}") is not None]  # fmt: skip
-        if f"{prefix}optimizer" in known:
-            changes[f"{prefix}optimizer"] = _optimizer(args, config, prefix)
-        else:
-            changes |= dict.fromkeys(given)
-    for name in changes:
-        if name not in known:
-            flag = "--" + name.replace("_", "-")
+def _with_overrides(p, argv, methods):
+    args, rest = p.parse_known_args(argv)
+    names = [word.partition("=")[0].removeprefix("--") for word in rest if word.startswith("--")]
+    refuse_others([n.removeprefix("no-").replace("-", "_") for n in names], methods)
+    if rest:
+        p.error(f"unrecognized arguments: {' '.join(rest)}")
+    known = [name for method in methods for name in METHODS[method].settings.options()]
+    args.overrides = {name: vars(args).pop(name) for name in dict.fromkeys(known) if name in args}
+    return args
+
+
+def option_names(methods=METHODS):
+    """Return the names of all options of some methods, by default of all."""
+    names = (name for method in methods for name in METHODS[method].settings.options())
+    return list(dict.fromkeys(names))
+
+
+def refuse_others(names, methods):
+    """Raise UserError for the first of the names that is a setting, but of none of the methods."""
+    own = option_names(methods)
+    for name in names:
+        if name not in own and name in option_names():
             raise UserError(
-                f"{flag} is not a setting of {args.method}; its settings: "
-                f"{', '.join(known) or 'none'}"
+                f"--{name.replace('_', '-')} is not a setting of {', '.join(methods)}; "
+                f"{'its' if len(methods) == 1 else 'their'} settings: {', '.join(own) or 'none'}"
             )
-    config = dataclasses.replace(config, **changes)
-    refuse_without_effect(args.method, config, changes)
+
+
+def resolve(spec, data):
+    """Return the settings of a run: the published ones of (method, data set) and the overrides.
+
+    Parameters
+    ----------
+    spec : RunSpec, or the result of `parse`
+    data : datasets.Dataset
+    """
+    refuse_others(spec.overrides, [spec.method])
+    config = preset(spec.method, data.preset_name, data.n).changed(spec.overrides)
+    refuse_without_effect(spec.method, config, spec.overrides)
     return config
 
 
@@ -217,14 +288,20 @@ def folder_of(args, data, config):
     return os.path.join(paths.RESULTS, "runs", name)
 
 
-def check(args):
+def check(spec):
     """Refuse values that no run can have."""
-    if args.method not in (None, *METHODS):
-        raise UserError(unknown("method", args.method, METHODS))
-    if not 0 <= args.seed < 2**31:
-        raise UserError(f"seed={args.seed}: expected an integer from 0 to 2147483647")
-    if args.threads < 1:
-        raise UserError(f"threads={args.threads}: expected an integer >= 1")
+    if spec.method not in (None, *METHODS):
+        raise UserError(unknown("method", spec.method, METHODS))
+    if not 0 <= spec.seed < 2**31:
+        raise UserError(f"seed={spec.seed}: expected an integer from 0 to 2147483647")
+    if spec.threads < 1:
+        raise UserError(f"threads={spec.threads}: expected an integer >= 1")
+    if not spec.checkpoint_seconds >= 0:
+        raise UserError(f"checkpoint_seconds={spec.checkpoint_seconds}: expected a number >= 0")
+
+
+def check_trials(args):
+    """Refuse what does not go together on main.py's command line."""
     for name in ("trials", "jobs"):
         value = getattr(args, name)
         if value is not None and value < 1:
@@ -233,5 +310,3 @@ def check(args):
         raise UserError(f"--jobs {args.jobs} without --trials N: there is one run")
     if args.trials is not None and args.test:
         raise UserError(f"--trials {args.trials} and -t: expected only one")
-    if not args.checkpoint_seconds >= 0:
-        raise UserError(f"checkpoint_seconds={args.checkpoint_seconds}: expected a number >= 0")

@@ -4,14 +4,16 @@ import itertools
 import math
 import os
 import shutil
+from dataclasses import replace
 
 import datasets
 from common import paths
 from common.errors import UserError, unknown
 from common.shapes import image_shape
-from experiments import ledger, options
+from experiments import options, published
 from experiments.estimate import estimate
 from experiments.runs import finished, identity
+from experiments.spec import RunSpec
 from experiments.sweep import Trial
 from experiments.sweepfiles import KEYS, is_authors, read_authors, read_sweep
 from models import METHODS
@@ -28,7 +30,9 @@ FOR_MAIN = ("--seed", "--save-dir", "--dataset", "--method", "--data", "-t", "--
 def parser():
     """Return the command line's parser."""
     p = options.Parser(
-        description=__doc__, epilog="Other options: see python main.py -h.", allow_abbrev=False
+        description=__doc__,
+        epilog="Options of main.py and settings of the methods hold for every trial that has them: "
+        "see\npython main.py -h and python main.py --method NAME -h.",
     )
     add = p.add_argument
     add("--methods", nargs="+", metavar="NAME", help="default: the five -DA methods")
@@ -73,10 +77,10 @@ def parse(argv):
     return args, rest
 
 
-def described(args, rest):
-    """Return [(args, further words)] of the sweeps that the command line or its files ask for."""
+def described(args):
+    """Return [(args, overrides)] of the sweeps that the command line or its files ask for."""
     if args.file is None:
-        return [(args, rest)]
+        return [(args, {})]
     sweeps = []
     for path in args.file:
         authors = is_authors(path)
@@ -84,12 +88,12 @@ def described(args, rest):
             told = getattr(args, name) is not None
             if told and not (authors and name in ("trials", "seeds")):
                 raise UserError(f"--file and --{name}: expected only one")
-        sweeps += [read_authors(path, args, rest)] if authors else read_sweep(path, args, rest)
+        sweeps += [read_authors(path, args)] if authors else read_sweep(path, args)
     return sweeps
 
 
 def wanted(args):
-    """Return the (method, data set, further words) that the command line asks for."""
+    """Return the (method, data set, overrides) that the command line asks for."""
     for name in args.methods or ():
         if name not in METHODS:
             raise UserError(unknown("method", name, METHODS))
@@ -98,8 +102,8 @@ def wanted(args):
             raise UserError(unknown("dataset", name, datasets.DATASETS))
     if args.table is None:
         methods, names = args.methods or DEFAULT_METHODS, args.datasets or DEFAULT_DATASETS
-        return [(m, d, []) for d in names for m in methods]
-    paper = ledger.read_paper()
+        return [(m, d, {}) for d in names for m in methods]
+    paper = published.read_paper()
     cells = paper[(paper.table == args.table) & paper.method.isin(list(METHODS))]
     if args.table not in set(paper.table):
         raise UserError(unknown("table", args.table, paper.table.unique()))
@@ -117,19 +121,18 @@ def wanted(args):
 
 
 def _stages(variant):
-    """Return main.py's words for a one-stage variant, "y/n" for (pretraining, clustering)."""
+    """Return the overrides of a one-stage variant, "y/n" for (pretraining, clustering)."""
     if not variant:
-        return []
-    return [
-        f"--{'' if flag == 'y' else 'no-'}aug-{stage}"
-        for stage, flag in zip(("pretrain", "cluster"), variant.split("/"), strict=True)
-    ]
+        return {}
+    flags = zip(("aug_pretrain", "aug_cluster"), variant.split("/"), strict=True)
+    return {name: flag == "y" for name, flag in flags}
 
 
 def plan(args, rest):
     """Return (trials, complaints about data sets that cannot be had).
 
-    Every trial's settings are checked here, before the first one starts; none is there twice.
+    Every trial's settings are checked here, before the first one starts; none is there twice. A
+    setting holds for the methods that have it; one that no method of its sweep has is refused.
     """
     _check(args, rest)
     if args.threads is not None:
@@ -137,26 +140,41 @@ def plan(args, rest):
     else:
         threads = 1 if args.ray else max(1, len(os.sched_getaffinity(0)) // (args.jobs or 1))
     trials, complaints = {}, {}
-    for one, words in described(args, rest):
+    for one, overrides in described(args):
         if one.seeds is None and one.trials is not None and one.trials < 1:
             raise UserError(f"trials={one.trials}: expected an integer >= 1")
         seeds = one.seeds or range(5 if one.trials is None else one.trials)
         pairs = wanted(one)
+        shared = shared_spec(rest, list(dict.fromkeys(m for m, _, _ in pairs)), overrides, threads)
         for name in dict.fromkeys(name for _, name, _ in pairs):
-            kind = "--dataset" if name in datasets.DATASETS else "--data"
-            shared = [kind, name, "--threads", str(threads), *words]
+            kind = "dataset" if name in datasets.DATASETS else "data"
+            here = replace(shared, **{kind: name})
             try:
-                data = options.load_data(options.parser().parse_args(shared))
+                data = options.load_data(here)
             except UserError as error:
                 complaints[str(error)] = None
                 continue
             hashes = {}
             for seed in seeds:
                 for method, _, extra in (pair for pair in pairs if pair[1] == name):
-                    more = ["--method", method, *shared, "--seed", str(seed), *extra]
-                    trial = trial_of(more, data, hashes)
+                    known = METHODS[method].settings.options()
+                    own = {n: v for n, v in here.overrides.items() if n in known} | extra
+                    spec = replace(here, method=method, seed=seed, overrides=own)
+                    trial = trial_of(spec, data, hashes)
                     trials.setdefault(trial.folder, trial)
     return list(trials.values()), list(complaints)
+
+
+def shared_spec(rest, methods, overrides, threads):
+    """Return what all trials of some methods share: words for main.py over a file's overrides."""
+    overrides = dict(overrides)
+    k = overrides.pop("n_clusters", None)
+    options.refuse_others(overrides, methods)
+    args = options.parse_shared(rest, methods)
+    return RunSpec.of(
+        args, threads=threads, overrides=overrides | args.overrides,
+        n_clusters=k if args.n_clusters is None else args.n_clusters,
+    )  # fmt: skip
 
 
 def _check(args, rest):
@@ -177,41 +195,40 @@ def _check(args, rest):
         raise UserError(f"gpus={args.gpus}: expected a number >= 0")
 
 
-def trial_of(words, data, hashes):
-    """Return the trial of main.py's words on loaded data; `hashes` keeps those of its samples."""
-    args = options.parser().parse_args(words)
-    options.check(args)
-    config = options.resolve(args, data)
+def trial_of(spec, data, hashes):
+    """Return the trial of a RunSpec on loaded data; `hashes` keeps those of its samples."""
+    options.check(spec)
+    config = options.resolve(spec, data)
     options.check_shapes(config, data)
     weights, size, width = None, 0.0, data.n_clusters
     if config.pretrains:
         shape, width = data.x.shape[1:], config.latent_dim
         shape = image_shape(shape) if config.network != "fc" else shape
         size = 4e-6 * weight_count(config.network, shape, width)
-        if args.pretrained_weights is None:
+        if spec.pretrained_weights is None:
             if shape not in hashes:
                 hashes[shape] = hash_array(data.x.reshape(-1, *shape))
-            key, _ = pretrain_key(config, shape, hashes[shape], args.seed, data.n_clusters)
-            weights = os.path.join(args.cache_dir, key, "ae_weights.h5")
+            key, _ = pretrain_key(config, shape, hashes[shape], spec.seed, data.n_clusters)
+            weights = os.path.join(spec.cache_dir, key, "ae_weights.h5")
     elif config.deep:
         count = ladder_weight_count(config, math.prod(data.x.shape[1:]), data.n_clusters)
         size = 2e-6 * count  # of the two files that `megabytes` takes a run to keep, there is one
     arrays = 1e-6 * data.n * (8 + 4 * width)  # labels and embedding
     return Trial(
-        name=f"{args.method} {data.name} seed {args.seed}",
-        words=words,
-        folder=options.folder_of(args, data, config),
-        cache_dir=args.cache_dir,
+        name=f"{spec.method} {data.name} seed {spec.seed}",
+        spec=spec,
+        folder=options.folder_of(spec, data, config),
+        cache_dir=spec.cache_dir,
         weights=weights,
-        record=identity(args.method, data, args.seed, config, args.pretrained_weights),
-        minutes=tuple(estimate(config, data, args.threads)),
+        record=identity(spec.method, data, spec.seed, config, spec.pretrained_weights),
+        minutes=tuple(estimate(config, data, spec.threads)),
         megabytes=(2 * size + arrays, size),
     )
 
 
 def data_of(trial):
     """Return the data set of a trial."""
-    return options.load_data(options.parser().parse_args(trial.words))
+    return options.load_data(trial.spec)
 
 
 def show(trials, jobs):

@@ -5,7 +5,7 @@ import sys
 
 from common import paths
 from common.errors import UserError
-from experiments import ledger
+from experiments import ledger, published, rendering
 from experiments.plan import data_of
 from experiments.trials import conclude_groups
 
@@ -61,7 +61,7 @@ class Ledgers:
             print(f"warning: {warning}", file=sys.stderr)
         told = "; ".join(f"{n} rows in {os.path.relpath(path)}" for path, n in counts.items())
         if self.path is None and "named" in self.sources:
-            ledger.write_tables(paths.RESULTS)
+            rendering.write_tables(paths.RESULTS)
             told += f"; {os.path.relpath(os.path.join(paths.RESULTS, 'tables.md'))} rewritten"
         for source in sorted(self.sources):
             some = [trial for trial in self.trials if trial.source == source]
@@ -109,8 +109,10 @@ def publish():
     rows, own, warnings = rebuild()
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    ledger.write_tables(paths.RESULTS)
-    ledger.update_readme(os.path.join(paths.ROOT, "docs", "results.md"), rows, ledger.read_paper())
+    rendering.write_tables(paths.RESULTS)
+    rendering.update_readme(
+        os.path.join(paths.ROOT, "docs", "results.md"), rows, published.read_paper()
+    )
     if own:
         print(f"{len(own)} rows of your own files in {os.path.relpath(file_of('file'))}")
     print(f"{len(rows)} rows in results/results.csv; results/tables.md, docs/results.md rewritten")

@@ -204,13 +204,6 @@ class RunMonitor(Monitor):
             shown = {name: row[name][:6] for name in names}
             self._bar.set_postfix(shown, refresh=False)
 
-    def note(self, text):
-        if self.show:
-            print(text, file=sys.stderr)
-
-    def warn(self, text):
-        print(f"warning: {text}", file=sys.stderr)
-
     def close(self):
         """Finish the progress bar."""
         if self._bar is not None:

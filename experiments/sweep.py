@@ -20,7 +20,9 @@ from common.device import limited
 from common.errors import FolderInUse
 from common.files import save_json
 from common.locks import is_locked, try_lock
+from common.logs import warnings_in
 from experiments.runs import about, finished, now, read_result
+from experiments.spec import RunSpec
 
 PAUSE = 2.0  # seconds until a trial that another sweep is at is looked at again
 LOSSES = 3  # how often a trial is started again because its machine was lost
@@ -33,7 +35,7 @@ class Trial:
     """One run of a sweep."""
 
     name: str
-    words: list  # for main.py, folders excepted
+    spec: RunSpec
     folder: str
     cache_dir: str
     weights: str | None  # the pretrained weights that it shares with others, there or not yet
@@ -44,6 +46,11 @@ class Trial:
     losses: int = 0
     after: float = 0.0  # not to be started before this time
 
+    @property
+    def words(self):
+        """What it is on main.py's command line, folders excepted."""
+        return self.spec.to_argv()
+
     def command(self, folder=None, cache_dir=None):
         """Return all words for main.py, by default with the folders of this machine."""
         folders = ["--save-dir", folder or self.folder, "--cache-dir", cache_dir or self.cache_dir]
@@ -52,7 +59,7 @@ class Trial:
     @property
     def source(self):
         """Where its data come from, as `datasets.Dataset.source`."""
-        return "file" if "--data" in self.words else "named"
+        return "named" if self.spec.data is None else "file"
 
     def waits_for_weights(self):
         """Whether its pretraining is still to be done."""
@@ -287,9 +294,8 @@ class Sweep:
             self.told("lost", trial, f"{outcome.lost}; it is started again")
             self.postpone(trial)
             return
-        for line in outcome.stderr.splitlines():
-            if line.startswith("warning: "):
-                self.told("note", trial, line.removeprefix("warning: "))
+        for line in warnings_in(outcome.stderr):
+            self.told("note", trial, line)
         result = finished(trial.folder) if outcome.code == 0 and not outcome.lost else None
         if result is not None:
             scores = f"acc {result['acc']:.4f} nmi {result['nmi']:.4f}" if "acc" in result else ""

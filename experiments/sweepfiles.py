@@ -8,14 +8,11 @@ import os
 import datasets
 from common.errors import UserError, unknown
 from experiments import options
-from models import preset
+from models import METHODS, preset
 from models.settings.kingdra import KEYS as KINGDRA_KEYS
 from models.settings.kingdra import OTHER_KEYS, translate
 
-OPTIMIZER = [
-    f"{stage}{name}" for stage in ("", "pretrain_") for name in ("optimizer", "lr", "momentum")
-]
-SETTINGS = (*options.PLAIN, *OPTIMIZER, "n_clusters")
+SETTINGS = (*options.option_names(), "n_clusters")
 KEYS = ("methods", "datasets", "seeds", "trials", "table", "settings")  # of a sweep's file
 
 
@@ -33,8 +30,8 @@ def read_object(path):
     return found
 
 
-def read_sweep(path, args, rest):
-    """Return the [(args, further words)] of the sweeps described in a JSON file.
+def read_sweep(path, args):
+    """Return the [(args, overrides)] of the sweeps described in a JSON file.
 
     One for each table, where "table" is a list, and for each combination of the settings that
     are lists. A setting that is itself a list of numbers, as widths, takes a list of lists for
@@ -67,10 +64,10 @@ def read_sweep(path, args, rest):
     return [
         (
             argparse.Namespace(**vars(args) | told | {"table": table}),
-            [*itertools.chain.from_iterable(words), *rest],
+            dict(zip(sweep.get("settings", {}), values, strict=True)),
         )
         for table in tables
-        for words in itertools.product(*choices)
+        for values in itertools.product(*choices)
     ]
 
 
@@ -83,38 +80,37 @@ def _is_number(value):
 
 
 def _choices(path, name, value):
-    """Return, for each of the values that a sweep's file gives a setting, main.py's words."""
+    """Return the values that a sweep's file gives a setting, one for each sweep."""
     if isinstance(value, list) and value and not (_is_tuple(name) and _is_number(value[0])):
-        return [_setting(path, name, one) for one in value]
-    return [_setting(path, name, value)]
+        return [_checked(path, name, one) for one in value]
+    return [_checked(path, name, value)]
 
 
 def _is_tuple(name):
     """Whether a setting is itself a list of numbers, e.g. widths."""
-    return any(f.name == name and isinstance(f.default, tuple)
-               for fields in options.OWN.values() for f in fields)  # fmt: skip
+    every = (row.settings.options() for row in METHODS.values())
+    return any(name in options and options[name].several for options in every)
 
 
-def _setting(path, name, value):
-    """Return main.py's words for a setting, e.g. {"tol": 0.01} or {"aug_pretrain": false}."""
-    flag = name.replace("_", "-")
+def _checked(path, name, value):
+    """Return the value of a setting; UserError if it is of no form that a setting has."""
     if name not in SETTINGS:
         raise UserError(f"{path!r}: {unknown('setting', name, SETTINGS)}")
-    if isinstance(value, bool):
-        return [f"--{flag}" if value else f"--no-{flag}"]
+    if name == "n_clusters" and type(value) is not int:
+        raise UserError(f"{path!r}: {name}={value!r}: expected an integer")
     if _is_tuple(name) and isinstance(value, list) and value and all(map(_is_number, value)):
-        return [f"--{flag}", *map(str, value)]
+        return value
     if not isinstance(value, (int, float, str)):
         form = "numbers, or lists of them" if _is_tuple(name) else "a number, a name, true or false"
         raise UserError(f"{path!r}: {name}={value!r}: expected {form}")
-    return [f"--{flag}={value}"]
+    return value
 
 
 PLACES = ("dataset", "training_path", "ground_truth_path")  # of the data, in the authors' files
 
 
-def read_authors(path, args, rest):
-    """Return (args, further words) of a run described by a file of Kingdra's authors.
+def read_authors(path, args):
+    """Return (args, overrides) of a run described by a file of Kingdra's authors.
 
     Its keys are the keywords of `models.kingdra.KingdraCluster`, and either training_path and
     ground_truth_path, train_X.npy and train_Y.npy of one folder, or, not in the authors' files,
@@ -138,20 +134,20 @@ def read_authors(path, args, rest):
         raise UserError(f"{path!r}: {error}") from error
     method = "KINGDRA-LADDER-IM"
     base = preset(method, place if place in datasets.DATASETS else None).to_dict()
-    words = ["--n-clusters", str(k)] if "n_class" in arguments else []
+    overrides = {"n_clusters": k} if "n_class" in arguments else {}
     scaled = ("high", "low") if config.members != base["members"] else ()  # unless they are told
     for name, value in config.to_dict().items():
         if value == base[name] and name not in scaled:
             continue
         if name == "optimizer":
-            words += ["--optimizer", value["name"], "--lr", str(value["lr"])]
+            overrides |= {"optimizer": value["name"], "lr": value["lr"]}
         elif name == "mi_weight_later" and value is None:  # as in the first round
-            words += ["--mi-weight-later", str(config.mi_weight)]
+            overrides[name] = config.mi_weight
         else:
-            words += _setting(path, name, value)
+            overrides[name] = value
     told = {"methods": [method], "datasets": [place], "table": None, "trials": args.trials}
     told["seeds"] = args.seeds or (None if args.trials else [0])
-    return argparse.Namespace(**vars(args) | told), [*words, *rest]
+    return argparse.Namespace(**vars(args) | told), overrides
 
 
 def _place(path, arguments):

@@ -1,7 +1,6 @@
 """Several runs of one method that differ in the seed alone, and the one answer that they give."""
 
 import csv
-import dataclasses
 import os
 import statistics
 
@@ -14,9 +13,6 @@ from common.locks import locked
 from experiments import consensus
 from experiments.runs import about, finished, now
 
-# Options of main.py that are not those of a single trial: name -> whether a value follows.
-OWN = {"--trials": True, "--jobs": True, "--seed": True, "--save-dir": True, "--threads": True,
-       "--strict": False, "--quiet": False}  # fmt: skip
 CHOICES = [
     "method", "dataset", "n", "k", "data_hash", "overrides", "config_hash", "runs", "seeds",
     "chosen_seed", "chosen_verdict", "company", "similarity",
@@ -24,20 +20,6 @@ CHOICES = [
     "finished",
 ]  # fmt: skip
 KEY = ("method", "dataset", "data_hash", "k", "config_hash")
-
-
-def shared(argv):
-    """Return the words of a command line that all its trials share: without those of OWN."""
-    kept, skip = [], False
-    for word in argv:
-        name, equals, _ = word.partition("=")
-        if skip:
-            skip = False
-        elif name in OWN:
-            skip = OWN[name] and not equals
-        else:
-            kept.append(word)
-    return kept
 
 
 def conclude(folders, data):
@@ -211,7 +193,7 @@ def conclude_groups(trials, data_of, path):
 # ---- python main.py --trials N ----------------------------------------------------------------
 
 
-def run(args, data, argv):
+def run(args, data):
     """Train the trials of a command line, print and keep their answer; return (folder, results).
 
     Raises
@@ -220,16 +202,16 @@ def run(args, data, argv):
         If fewer than two trials end well.
     """
     from experiments.plan import trial_of  # it imports the engine, which few need
+    from experiments.spec import RunSpec
     from experiments.sweep import Cores, Sweep
 
     jobs = args.jobs or 1
     threads = max(1, args.threads // jobs)
     trials, hashes = [], {}
     for seed in range(args.seed, args.seed + args.trials):
-        words = [*shared(argv), "--seed", str(seed), "--threads", str(threads)]
-        trial = trial_of(words, data, hashes)
-        if args.save_dir is not None:
-            trial = dataclasses.replace(trial, folder=os.path.join(args.save_dir, f"seed{seed}"))
+        folder = None if args.save_dir is None else os.path.join(args.save_dir, f"seed{seed}")
+        spec = RunSpec.of(args, seed=seed, threads=threads, save_dir=folder, strict=False)
+        trial = trial_of(spec, data, hashes)
         trials.append(trial)
     failed = Sweep(trials, Cores(jobs)).run()
     if failed:

@@ -10,43 +10,32 @@ from inspect import signature
 
 from common import device
 from common.errors import UserError, unknown
-from models.settings.base import Config
-from models.settings.presets import CONFIGS, preset, refuse_without_effect
-
-CLASSES = {  # settings -> (module, class); the others are models.dec's
-    "ASPCConfig": ("models.aspc", "ASPC"),
-    "AEConfig": ("models.ae", "AEKMeans"),
-    "DualConfig": ("models.dscdan.autoencoder", "ConvAE"),
-    "DSCDANConfig": ("models.dscdan.joint", "DSCDAN"),
-    "SpectralNetConfig": ("models.dscdan.spectralnet", "SpectralNet"),
-    "KMeansConfig": ("models.baselines.methods", "KMeansBaseline"),
-    "NMFConfig": ("models.baselines.methods", "NMFBaseline"),
-    "NcutConfig": ("models.baselines.methods", "NormalizedCuts"),
-    "LandmarkConfig": ("models.baselines.methods", "LandmarkSpectral"),
-    "WardConfig": ("models.baselines.methods", "Ward"),
-    "GDLConfig": ("models.baselines.methods", "GraphDegreeLinkage"),
-    "GMMConfig": ("models.baselines.methods", "Gaussians"),
-    "UMAPConfig": ("models.baselines.methods", "UMAPHDBSCAN"),
-    "KingdraConfig": ("models.kingdra.model", "Kingdra"),
-    "IMSATConfig": ("models.kingdra.imsat", "IMSAT"),
-}
-# name -> (module, class): the method is the class; network and augmentation are in its config.
-METHODS = {
-    name: CLASSES.get(
-        type(config).__name__,
-        ("models.dec", name.removesuffix("-DA").removeprefix("Fc").removeprefix("Conv")),
-    )
-    for name, config in CONFIGS.items()
-}
+from models.settings.base import Settings
+from models.settings.presets import METHODS, method_of, preset, refuse_without_effect
 
 
 def class_of(method):
-    """Return a method's class; UserError if there is no such method."""
-    if method not in METHODS:
-        raise UserError(unknown("method", method, METHODS))
-    module, name = METHODS[method]
+    """Return a method's class.
+
+    Raises
+    ------
+    UserError
+        If there is no such method, or its row of the registry names a module or a class that does
+        not exist.
+    """
+    row = method_of(method)
     device.prepare()  # the module may import TensorFlow
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(row.module), row.cls)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{row.module}.".startswith(f"{error.name}."):
+            raise  # a package that the module needs
+        why = f"there is no module {error.name}"
+    except AttributeError:
+        if hasattr(importlib.import_module(row.module), row.cls):
+            raise
+        why = f"{row.module} has no {row.cls}"
+    raise UserError(f"method {method!r} is registered as {row.path!r}, but {why}")
 
 
 def build(method, n_clusters, *, dataset=None, n=None, config=None, random_state=0, **others):
@@ -62,7 +51,7 @@ def build(method, n_clusters, *, dataset=None, n=None, config=None, random_state
         Name of a data set whose published settings to use.
     n : int, optional
         Number of samples, which decides the update interval.
-    config : Config, optional
+    config : Settings, optional
         Takes the place of the published settings.
     random_state : int
     **others
@@ -118,4 +107,4 @@ def load(path):
         raise UserError(f"{str(path)!r} holds no {error}: another version's model") from error
 
 
-__all__ = ["METHODS", "Config", "build", "class_of", "load", "preset"]
+__all__ = ["METHODS", "Settings", "build", "class_of", "load", "preset"]

@@ -9,7 +9,7 @@ import pytest
 from common.errors import UserError
 from models import build, preset
 from models.aspc import selected_mean, selection_threshold
-from models.core.initialization import means
+from models.core.arrays import cluster_means
 from models.core.monitor import Monitor
 from models.core.networks import AUTOENCODERS, dense_autoencoder
 
@@ -105,7 +105,7 @@ def test_a_batch_without_selected_samples_moves_nothing(x):
 
 def test_means_by_hand_with_an_empty_cluster():
     z = np.array([[0, 0], [2, 4], [5, 5]], np.float32)
-    assert means(z, np.array([0, 0, 2]), 3).tolist() == [[1, 2], [0, 0], [5, 5]]
+    assert cluster_means(z, np.array([0, 0, 2]), 3).tolist() == [[1, 2], [0, 0], [5, 5]]
 
 
 @pytest.mark.parametrize("method", ["ASPC", "ASPC-DA", "BasicDC"])
@@ -149,7 +149,9 @@ def test_initialisers_of_table_6(x, init, monkeypatch):
     model = build("ASPC-DA", 4, monitor=Log(), **settings).fit(x)
     assert not model.monitor.notes and len(np.unique(model.initial_labels_)) == 4
     np.testing.assert_allclose(
-        model.cluster_centers_, means(model.transform(x), model.initial_labels_, 4), atol=1e-4
+        model.cluster_centers_,
+        cluster_means(model.transform(x), model.initial_labels_, 4),
+        atol=1e-4,
     )
     monkeypatch.setattr("models.core.initialization.SAMPLE", 100)
     model = build("ASPC-DA", 4, monitor=Log(), **settings).fit(x)

@@ -19,24 +19,19 @@ import main
 from common.errors import UserError
 from experiments import run_figure as report
 from metrics import acc, ari
-from models import METHODS, baselines, build, load, preset
-from models.baselines.methods import (
-    Baseline,
-    FittedOnly,
-    components,
-    means,
-    merge_by_degree,
-    neighbors,
-    require_memory,
-    squared_distances,
-    ward_merges,
-)
+from models import METHODS, build, load, preset
+from models.baselines.base import Baseline, FittedOnly, require_memory
+from models.baselines.gdl import merge_by_degree
+from models.baselines.ward import ward_merges
+from models.core import arrays
+from models.core.arrays import cluster_means, squared_distances, student_kernel
+from models.core.graphs import connected_parts, nearest_neighbors
 from models.core.monitor import Monitor
 from reporting import figures
 
 ROOT = Path(main.__file__).resolve().parent
 K, N = 4, 150
-CLASSICAL = [name for name, (module, _) in METHODS.items() if module == "models.baselines.methods"]
+CLASSICAL = [name for name, row in METHODS.items() if row.module.startswith("models.baselines.")]
 HERE = [name for name in CLASSICAL if name != "UMAP+HDBSCAN"]  # umap-learn need not be installed
 NEW = ["k-means", "NMF", "SC-LS", "GMM"]  # with a rule for new samples
 SMALL = {"SC-LS": {"landmarks": 30}, "GMM": {"reg_covar": 1e-3}}
@@ -281,7 +276,7 @@ def test_ward_equals_scipys(seed):
 def test_ward_in_small_blocks_equals_scikit_learns(x, fitted, monkeypatch):
     theirs = AgglomerativeClustering(K).fit_predict(x.reshape(N, -1))
     assert ari(theirs, fitted("AC").labels_) == 1.0
-    monkeypatch.setattr(baselines, "BLOCK", 7 * N)
+    monkeypatch.setattr(arrays, "BLOCK", 7 * N)
     assert np.array_equal(make("AC").fit(x).labels_, fitted("AC").labels_)
 
 
@@ -334,10 +329,10 @@ def merged_slowly(w, labels, k):
 def test_graph_degree_linkage_equals_its_definition(k):
     rng = np.random.default_rng(k)
     data = rng.normal(size=(60, 3))
-    distances, nearest = neighbors(data, 8)
+    distances, nearest = nearest_neighbors(data, 8)
     w = np.zeros((60, 60))
     np.put_along_axis(w, nearest, np.exp(-(distances**2) / (distances**2).mean()), axis=1)
-    start = components(np.arange(60), nearest[:, 0], 60)
+    start = connected_parts(np.arange(60), nearest[:, 0], 60)
     assert start.max() + 1 > 5
     ours = merge_by_degree(sparse.csr_array(w), start, k)
     assert ari(merged_slowly(w, start, k), ours) == 1.0
@@ -352,11 +347,24 @@ def test_graph_degree_linkage_of_too_few_clusters():
 def test_arrays_by_hand():
     a = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]])
     assert squared_distances(a, a[:2]).tolist() == [[0, 25], [25, 0], [1, 18]]
-    assert means(a, np.array([1, 0, 1])).tolist() == [[3, 4], [0, 0.5]]
-    assert components(np.array([0]), np.array([2]), 3).tolist() == [0, 1, 0]
-    distances, nearest = neighbors(a, 1)
+    assert cluster_means(a, np.array([2, 0, 2]), 4).tolist() == [[3, 4], [0, 0], [0, 0.5], [0, 0]]
+    assert student_kernel(np.array([[0.0, 1.0], [3.0, 0.0]])).tolist() == [
+        [2 / 3, 1 / 3],
+        [0.2, 0.8],
+    ]
+    assert connected_parts(np.array([0]), np.array([2]), 3).tolist() == [0, 1, 0]
+    distances, nearest = nearest_neighbors(a, 1)
     assert nearest.ravel().tolist() == [2, 2, 0]
     np.testing.assert_allclose(distances.ravel(), [1, np.sqrt(18), 1])
+
+
+def test_means_add_up_in_order_of_the_samples_in_float64():
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(3000, 5)).astype(np.float32), rng.integers(0, 7, 3000)
+    sums = np.zeros((7, 5))
+    np.add.at(sums, labels, x)
+    found = cluster_means(x, labels, 7)
+    assert np.array_equal(found, sums / np.bincount(labels)[:, None]) and found.dtype == np.float64
 
 
 # -- UMAP -----------------------------------------------------------------------------------------

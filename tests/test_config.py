@@ -6,7 +6,10 @@ import pytest
 
 from common.errors import UserError
 from models import METHODS, build
-from models.settings.base import SGD, Adam, AEConfig, ASPCConfig, Config, PretrainConfig, digest
+from models.settings.aspc import ASPCConfig
+from models.settings.base import PretrainConfig, digest
+from models.settings.dec_da import AEConfig, Config
+from models.settings.fields import SGD, Adam
 from models.settings.presets import CONFIGS as EVERY
 from models.settings.presets import preset
 

@@ -68,12 +68,6 @@ def test_one_run_is_not_several():
         consensus.conclude(np.zeros((3, 2)), [np.zeros(3, int)])
 
 
-def test_words_that_trials_share():
-    argv = ["--method", "FcDEC", "--trials", "3", "--seed=4", "--jobs", "2", "--strict", "--lr",
-            "0.1", "--save-dir", "there", "--threads=2", "--quiet"]  # fmt: skip
-    assert trials.shared(argv) == ["--method", "FcDEC", "--lr", "0.1"]
-
-
 def row(seed, **more):
     about = {"method": "FcDEC", "dataset": "blobs", "n": 240, "k": 4, "data_hash": "d"}
     return about | {"seed": seed, "config_hash": "c", "overrides": "", "verdict": "healthy"} | more

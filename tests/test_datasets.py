@@ -420,6 +420,7 @@ def server(tmp_path, monkeypatch):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
         thread.start()
+        monkeypatch.setattr(pooch.core.time, "sleep", lambda seconds: None)  # between tries
         Handler.site, Handler.address = site, f"http://127.0.0.1:{running.server_port}/"
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         yield Handler
@@ -511,8 +512,10 @@ def test_not_found_on_the_server_is_tried_once(usps_online):
 
 def test_nobody_answers(usps_online, monkeypatch):
     tries = []
-    retrieve = pooch.retrieve
-    monkeypatch.setattr(pooch, "retrieve", lambda *a, **k: (tries.append(1), retrieve(*a, **k)))
+    download = pooch.HTTPDownloader.__call__
+    monkeypatch.setattr(
+        pooch.HTTPDownloader, "__call__", lambda *a, **k: (tries.append(1), download(*a, **k))[1]
+    )
     closed = ("http://127.0.0.1:1/usps.bz2", "md5:0")
     monkeypatch.setitem(datasets.SOURCES["usps"].downloads, "usps/usps.bz2", closed)
     with pytest.raises(UserError, match="downloading failed .*refused"):

@@ -19,7 +19,7 @@ import datasets
 import run_exp
 from common import paths
 from common.locks import is_locked, try_lock
-from experiments import distributed, ledger, plan
+from experiments import distributed, ledger, plan, rendering
 from experiments import sweep as engine
 from experiments.runs import finished
 
@@ -121,7 +121,7 @@ def home(base, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "RESULTS", str(tmp_path / "results"))
     monkeypatch.setattr(engine, "PAUSE", 0.2)
     (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "results.md").write_text(f"{ledger.BEGIN}\n{ledger.END}\n")
+    (tmp_path / "docs" / "results.md").write_text(f"{rendering.BEGIN}\n{rendering.END}\n")
     for path in [base / "calls", *(base / "orders").iterdir()]:
         path.unlink(missing_ok=True)
     return tmp_path

@@ -14,6 +14,7 @@ import datasets
 from experiments import campaign, options, plan
 from experiments.sweepfiles import is_authors
 from models import METHODS
+from models.settings.presets import CONFIGS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(ROOT.glob("docs/**/*.md"))
@@ -50,7 +51,6 @@ def commands():
 
 
 COMMANDS = commands()
-OPTIONS = options.parser()  # one for all: it takes a while to build
 
 
 def test_there_are_commands_to_check():
@@ -76,9 +76,10 @@ def test_commands_are_understood(page, command):
             assert plan.wanted(args)
         for path in args.file or ():
             assert not path.startswith("configs/") or is_authors(str(ROOT / path))
-        OPTIONS.parse_args(rest)
+        pairs = [] if args.file else plan.wanted(args)
+        options.parse_shared(rest, [method for method, _, _ in pairs] or METHODS)
         return
-    args = OPTIONS.parse_args(words)
+    args = options.parse(words)
     options.check(args)
     args.method = args.method or options.METHOD
     name = args.dataset or "digits"
@@ -150,7 +151,7 @@ def test_method_pages_have_one_form(path):
 
 @pytest.mark.parametrize("path", METHOD_PAGES, ids=name_of)
 def test_settings_are_options(path):
-    options = OPTIONS._option_string_actions
+    options = {o.flag for c in CONFIGS.values() for o in c.options().values()}
     section = path.read_text().split("\n## Settings\n")[1].split("\n## ")[0]
     names = re.findall(r"`(--[a-z-]+)[ `]", section)
     assert names

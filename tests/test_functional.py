@@ -5,11 +5,12 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from models import functional
+from models.core import arrays, functional
 from models.core.functional import (
     distance_to,
     kl_divergence,
     mean_squared_error,
+    pairwise_squared_distances,
     soft_assignment,
     squared_distances,
     target_distribution,
@@ -43,6 +44,16 @@ def loop_p(q):
 
 def close(got, expected, tolerance=1e-5):
     np.testing.assert_allclose(np.asarray(got), expected, rtol=tolerance, atol=1e-7)
+
+
+def test_equations_on_arrays_and_on_tensors_agree():
+    z, centers = normal(50, 6), normal(7, 6, seed=1)
+    distances = arrays.squared_distances(z, centers)
+    close(squared_distances(z, centers), distances)
+    close(soft_assignment(z, centers), arrays.student_kernel(distances))
+    among = np.asarray(pairwise_squared_distances(z))
+    np.testing.assert_allclose(among, arrays.squared_distances(z, z), atol=1e-4)
+    assert not np.diag(among).any()
 
 
 # -- against loops --------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ def test_baselines_scores_and_data_sets_need_no_tensorflow():
         "import metrics, datasets, models; "
         "models.build('k-means', 2, n_init=1).fit([[0.0], [0.1], [1.0]])"
     )
-    assert {"metrics", "datasets", "models.baselines.methods"} <= loaded and not loaded & HEAVY
+    assert {"metrics", "datasets", "models.baselines.simple"} <= loaded and not loaded & HEAVY
 
 
 def test_names_of_data_sets_need_no_scikit_learn():

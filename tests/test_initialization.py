@@ -12,8 +12,10 @@ from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
 from sklearn.mixture import GaussianMixture
 
 import metrics
-from models import build, initialization, preset
-from models.core.initialization import init, kmeans, means
+from models import build, preset
+from models.core import initialization
+from models.core.arrays import cluster_means
+from models.core.initialization import init, kmeans
 from models.settings.base import INITS, PretrainConfig, digest
 from models.settings.presets import CONFIGS
 
@@ -55,7 +57,7 @@ def test_each_way_finds_blobs_and_their_means(blobs, how):
     z, y = blobs
     start = init(z, K, how, 5, 0)
     assert metrics.acc(y, start.labels) == 1
-    np.testing.assert_allclose(start.centers, means(z, start.labels, K), atol=1e-4)
+    np.testing.assert_allclose(start.centers, cluster_means(z, start.labels, K), atol=1e-4)
     assert start.restarts == (5 if how in ("k-means", "umap") else 0)
     again = init(z, K, how, 5, 0)
     assert np.array_equal(again.labels, start.labels)
@@ -83,7 +85,9 @@ def test_many_samples_go_to_the_nearest_centre_of_some(blobs, how, monkeypatch):
     notes = []
     start = init(z, K, how, 1, 0, notes.append)
     assert metrics.acc(y, start.labels) == 1 and start.labels.shape == (90,)
-    assert not np.allclose(start.centers, means(z, start.labels, K), atol=1e-4)  # of the 40 only
+    assert not np.allclose(
+        start.centers, cluster_means(z, start.labels, K), atol=1e-4
+    )  # of the 40 only
     assert len(notes) == 1 and "40 of 90" in notes[0]
 
 

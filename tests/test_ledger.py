@@ -14,11 +14,12 @@ import pytest
 
 from common.errors import UserError
 from datasets import DATASETS, PROBLEMS
-from experiments import ledger
-from experiments.ledger import COLUMNS, merge, read_paper, read_rows, tables, update, verdict
+from experiments import ledger, published, rendering
+from experiments.ledger import COLUMNS, merge, read_rows, update
+from experiments.published import read_paper, tables, verdict
 from models import METHODS
 
-ROOT = Path(ledger.__file__).resolve().parent
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def record(method="FcDEC", dataset="usps", seed=0, **others):
@@ -272,29 +273,29 @@ def test_committed_results():
     if not path.exists():
         pytest.skip("no results yet")
     assert set(COLUMNS) <= set(pd.read_csv(path).columns)
-    assert path.read_text(encoding="utf-8") == ledger._csv_text(merge(read_rows(path)))
+    assert path.read_text(encoding="utf-8") == ledger.csv_text(merge(read_rows(path)))
 
 
 # ---- The published numbers --------------------------------------------------------------------
 
 
 def test_paper_columns_and_ranges():
-    published = pd.read_csv(ROOT / "results" / "paper.csv")
+    printed = pd.read_csv(ROOT / "results" / "paper.csv")
     names = "paper table row method variant dataset metric value spread note"
-    assert list(published.columns) == names.split()
-    assert published.value.dtype == published.spread.dtype == float
+    assert list(printed.columns) == names.split()
+    assert printed.value.dtype == printed.spread.dtype == float
     for name in ("paper", "table", "row", "dataset", "metric"):
-        assert published[name].str.fullmatch(r"\S(.*\S)?").all()  # NaN is not
+        assert printed[name].str.fullmatch(r"\S(.*\S)?").all()  # NaN is not
     sets = "mnist mnist-test usps fmnist ytf stl10 cifar10 reuters10k reuters 20news"
-    assert set(published.dataset) == set(sets.split())
-    assert set(published.metric) == {"acc", "nmi", "seconds", "clusters"}
-    score = published.metric.isin(["acc", "nmi"])
-    assert published[score].value.between(0.01, 0.99).all()
-    assert published[score].spread.dropna().between(0, 0.08).all()
-    assert published[~score].value.between(1, 20000).all()
-    assert set(published.variant.dropna()) == {"n/y", "y/n", "y/y", "train", "test"}
+    assert set(printed.dataset) == set(sets.split())
+    assert set(printed.metric) == {"acc", "nmi", "seconds", "clusters"}
+    score = printed.metric.isin(["acc", "nmi"])
+    assert printed[score].value.between(0.01, 0.99).all()
+    assert printed[score].spread.dropna().between(0, 0.08).all()
+    assert printed[~score].value.between(1, 20000).all()
+    assert set(printed.variant.dropna()) == {"n/y", "y/n", "y/y", "train", "test"}
     key = ["table", "row", "variant", "dataset", "metric"]
-    assert not published.duplicated(key).any()
+    assert not printed.duplicated(key).any()
     with open(ROOT / "results" / "paper.csv", encoding="utf-8") as file:
         for row in csv.DictReader(file):  # as printed: no binary noise
             assert len(row["value"]) <= 6 and len(row["spread"]) <= 6
@@ -445,6 +446,17 @@ def test_table_of_made_up_runs(paper):
         tables(rows, paper, "decda3")
 
 
+def test_an_identity_says_which_stages_are_augmented():
+    assert published.identity("FcDEC-DA") == published.identity("FcDEC", "y/y")
+    assert published.identity("FcDEC", "n/y") == ("FcDEC", False, True)
+    assert published.identity("ASPC-DA-GMM") == ("ASPC-DA-GMM", True, True)
+    assert published.identity("AE+k-means-DA") == ("AE+k-means", True, True)  # it has one stage
+    assert published.identity("NotInThePaper") == ("NotInThePaper", False, False)
+    for name in METHODS:
+        assert published.label(*published.identity(name)) == name
+    assert published.label("FcDEC", False, True) == "FcDEC (n/y)"
+
+
 def test_one_stage_variants(paper):
     def run(method, pretrain, cluster, acc, **others):
         flags = {"aug_pretrain": pretrain, "aug_cluster": cluster}
@@ -477,7 +489,7 @@ def test_kmeans_on_the_shared_autoencoder(paper):
         record("AE+k-means", acc=0.71, nmi=0.61, seed=1, aug_pretrain=False),
         record("ConvDEC-DA", kmeans_acc=0.99, kmeans_nmi=0.99, seed=2),
     ]
-    assert "AE+k-means-DA | usps | 0.9300 |" in ledger.readme_block(rows, paper)
+    assert "AE+k-means-DA | usps | 0.9300 |" in rendering.readme_block(rows, paper)
     table = tables(rows, paper, "decda-5")["usps"]["acc"]
     assert list(table.ours) == ["0.7100 (1)", "", "0.9300 (1)"]
     assert list(table.verdict) == ["met", "", "met"]
@@ -524,7 +536,7 @@ def test_scores_on_other_inputs_have_no_verdict(paper):
 def test_renderers(paper):
     rows = [record("KINGDRA-LADDER-IM", "mnist", seed=s, acc=a) for s, a in [(0, 0.9), (7, 0.8)]]
     table = tables(rows, paper, "kingdra-main")
-    text = ledger.to_markdown(table)
+    text = rendering.to_markdown(table)
     lines = text.splitlines()
     assert lines[0] == (
         "| method |  | mnist acc | stl10 acc | cifar10 acc | reuters10k acc | 20news acc |"
@@ -541,12 +553,12 @@ def test_renderers(paper):
     )
     assert "seeds 0, 7" in text and "`python run_exp.py --table kingdra-main`" in text
 
-    tex = ledger.to_latex(table)
+    tex = rendering.to_latex(table)
     assert r"0.8500 $\pm$ 0.0707 (2) & -- & -- & -- & -- \\" in tex
     body = [line for line in tex.splitlines() if line.endswith(r"\\")]
     assert {line.count("&") for line in body} == {6} and r"\begin{tabular}{llrrrrr}" in tex
 
-    flat = pd.read_csv(pd.io.common.StringIO(ledger.to_csv(table)), index_col="method")
+    flat = pd.read_csv(pd.io.common.StringIO(rendering.to_csv(table)), index_col="method")
     assert flat.loc["KINGDRA-LADDER-IM", "mnist acc verdict"] == "short"
     assert flat.loc["KINGDRA-LADDER-IM", "mnist acc difference"] == -0.135
 
@@ -558,13 +570,13 @@ def test_write_tables(tmp_path, paper):
     stale = tmp_path / "tables" / "aspc-3.tex"
     stale.parent.mkdir()
     stale.write_text("old")
-    assert ledger.write_tables(tmp_path) == ["decda-2", "decda-3"]
+    assert rendering.write_tables(tmp_path) == ["decda-2", "decda-3"]
     names = {f"decda-{number}{suffix}" for number in (2, 3) for suffix in (".csv", ".tex")}
     assert set(os.listdir(stale.parent)) == names
     files = [tmp_path / "tables.md", *(stale.parent / name for name in sorted(names))]
     first = [(file.read_bytes(), file.stat().st_mtime_ns) for file in files]
     assert b"## decda-3\n\n| method" in first[0][0]
-    assert ledger.write_tables(tmp_path, paper) == ["decda-2", "decda-3"]
+    assert rendering.write_tables(tmp_path, paper) == ["decda-2", "decda-3"]
     assert [(file.read_bytes(), file.stat().st_mtime_ns) for file in files] == first
 
 
@@ -576,7 +588,7 @@ def test_readme_block(tmp_path, paper):
         record("k-means", "digits", acc=None, nmi=None, seconds_total=3),
         record("FcDEC-DA", "mnist", overrides="maxiter=10"),
     ]
-    block = ledger.readme_block(rows, paper)
+    block = rendering.readme_block(rows, paper)
     lines = [line for line in block.splitlines() if line.startswith("|")][2:]
     assert lines == [
         "| FcDEC (n/y) | usps | 0.9000 | 0.830 | – | 0.885 | 1 | – |",
@@ -584,15 +596,15 @@ def test_readme_block(tmp_path, paper):
         "| k-means | digits | – | – | – | – | 1 | 0.1 |",
     ]
     assert "decda-2 3/160, decda-3 2/72." in block
-    assert block == ledger.readme_block(rows[::-1], paper)
-    assert ledger.readme_block([], paper).startswith("No runs yet")
+    assert block == rendering.readme_block(rows[::-1], paper)
+    assert rendering.readme_block([], paper).startswith("No runs yet")
 
     path = tmp_path / "README.md"
     path.write_bytes(b"# A\r\n<!-- results:begin -->\nold\n<!-- results:end -->\nrest\n")
-    assert ledger.update_readme(path, rows, paper) is True
+    assert rendering.update_readme(path, rows, paper) is True
     text = path.read_bytes().decode()
     assert text == f"# A\r\n<!-- results:begin -->\n{block}<!-- results:end -->\nrest\n"
-    assert ledger.update_readme(path, rows, paper) is False
+    assert rendering.update_readme(path, rows, paper) is False
 
 
 @pytest.mark.parametrize(
@@ -606,5 +618,5 @@ def test_readme_without_markers_is_left_alone(tmp_path, paper, text):
     path = tmp_path / "README.md"
     path.write_text(text)
     with pytest.raises(UserError, match="README.md: expected one line"):
-        ledger.update_readme(path, [], paper)
+        rendering.update_readme(path, [], paper)
     assert path.read_text() == text

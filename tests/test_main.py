@@ -243,7 +243,7 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path):
         ("--n-init 0", ["n_init=0", "an integer >= 1", "'auto'"]),
         ("--n-init many", ["--n-init", "'many'", "an integer or auto"]),
         ("--method FcDEC --n-init auto --init gmm", ["n_init='auto'", "init='gmm'"]),
-        ("--method GMM --n-init auto", ["n_init='auto'", "an integer >= 1"]),
+        ("--method GMM --n-init auto", ["--n-init", "'auto'", "int"]),
         ("--method FcDEC --init kmeans", ["unknown init 'kmeans'", "k-means", "umap"]),
         ("--method SpectralNet --init gmm", ["init='gmm'", "does not start from a clustering"]),
         ("--method k-means --init gmm", ["--init is not a setting of k-means"]),

@@ -22,7 +22,7 @@ from models.core.training import Trainer, derive_seed
 from models.settings.base import SGD, Adam
 
 # Those with a clustering phase; the others are in test_baselines.py.
-METHODS = {name: kind for name, kind in EVERY.items() if kind[0] in ("models.dec", "models.aspc")}
+METHODS = {n: row for n, row in EVERY.items() if row.module in ("models.dec", "models.aspc")}
 K, N, STEPS = 4, 150, 6
 SMALL = {"pretrain_epochs": 1, "maxiter": STEPS, "n_init": 2, "batch_size": 50, "tol": 0}
 PASS = 3  # steps a pass
@@ -245,7 +245,7 @@ TOLD = {"ASPC": {"lambda", "selected", "distance_mean"}}
 @pytest.mark.parametrize("method", METHODS)
 def test_what_the_monitor_is_told(fitted, method):
     model, every = fitted(method), interval(method)
-    log, kind = model.monitor, METHODS[method][1]
+    log, kind = model.monitor, METHODS[method].cls
     assert log.begins[-1] == ("cluster", STEPS, 0)
     assert log.steps[-STEPS:] == [("cluster", s + 1) for s in range(STEPS)]
     rows = log.rows
@@ -285,7 +285,7 @@ def test_clustering_trains_what_it_should(fitted, method):
     before, after = fitted(method).monitor.start, weights(fitted(method))
     moved = {name.split()[0] for name in after if not np.array_equal(after[name], before[name])}
     own = {"DEC": {"centers"}, "IDEC": {"centers", "decoder"}, "DCN": {"centers"}, "ASPC": set()}
-    assert moved == {"encoder"} | own[METHODS[method][1]]
+    assert moved == {"encoder"} | own[METHODS[method].cls]
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS if not m.startswith("ASPC-DA-")])

@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 from functools import partial
 
 import keras
@@ -7,12 +9,8 @@ import pytest
 import tensorflow as tf
 
 from common.errors import UserError
-from models.core.networks import (
-    AUTOENCODERS,
-    ThinConv2DTranspose,
-    conv_autoencoder,
-    dense_autoencoder,
-)
+from models.core.fast_kernels import ThinConv2DTranspose
+from models.core.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder
 
 IMAGES = [(28, 28, 1), (16, 16, 1), (8, 8, 1), (55, 55, 3), (12, 20, 1), (20, 12, 2), (16, 20, 1),
           (8, 9, 1), (12, 8, 1), (9, 9, 1), (33, 30, 3)]  # fmt: skip
@@ -195,10 +193,9 @@ def test_layers_of_one_shape_start_differently():
 def test_thin_transposed_convolution_is_kerass(side, channels):
     rng = np.random.default_rng(0)
     x = tf.constant(rng.normal(size=(3, side, side + 1, 6)).astype("float32"))
-    mine = ThinConv2DTranspose(channels, 5, 2, "same")
-    theirs = keras.layers.Conv2DTranspose(channels, 5, 2, "same")
+    thin = ThinConv2DTranspose(channels, 5, 2, "same")
     found = []
-    for layer in (mine, theirs):
+    for layer in (thin, keras.layers.Conv2DTranspose(channels, 5, 2, "same")):
         layer.build(x.shape)
         layer.kernel.assign(np.random.default_rng(1).normal(size=(5, 5, channels, 6)))
         layer.bias.assign(np.arange(channels) + 1.0)
@@ -210,6 +207,21 @@ def test_thin_transposed_convolution_is_kerass(side, channels):
         found.append([y, *tape.gradient(loss, [x, layer.kernel.value, layer.bias.value])])
     for ours, their in zip(*found, strict=True):
         np.testing.assert_allclose(ours, their, rtol=1e-4, atol=1e-3 * np.abs(their).max())
+
+
+def test_a_conv_decoder_that_keras_saved_is_loaded_without_naming_the_layer(tmp_path, root):
+    _, decoder = SMALL["conv"]((16, 16, 1), latent_dim=4, seed=3)
+    z = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    decoder.save(tmp_path / "decoder.keras")
+    np.save(tmp_path / "z.npy", z)
+    code = (
+        "import sys, numpy as np, keras; sys.path.insert(0, sys.argv[2]); "
+        "import models.core.networks; "
+        "loaded = keras.models.load_model(sys.argv[1] + '/decoder.keras'); "
+        "np.save(sys.argv[1] + '/x.npy', loaded(np.load(sys.argv[1] + '/z.npy')))"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path, root], check=True)
+    np.testing.assert_allclose(np.load(tmp_path / "x.npy"), decoder(z), rtol=1e-5, atol=1e-6)
 
 
 # -- precision ------------------------------------------------------------------------------------

@@ -3,13 +3,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import config, optimizers
+from models.core import optimizers
+from models.settings import base as settings
 
 # record, Keras's own optimizer, rounding
 PAIRS = {
-    "momentum": (config.SGD(0.1, 0.9), lambda: keras.optimizers.SGD(0.1, momentum=0.9), 0),
-    "plain": (config.SGD(0.1, 0.0), lambda: keras.optimizers.SGD(0.1), 0),
-    "adam": (config.Adam(0.05), lambda: keras.optimizers.Adam(0.05), 1e-5),
+    "momentum": (settings.SGD(0.1, 0.9), lambda: keras.optimizers.SGD(0.1, momentum=0.9), 0),
+    "plain": (settings.SGD(0.1, 0.0), lambda: keras.optimizers.SGD(0.1), 0),
+    "adam": (settings.Adam(0.05), lambda: keras.optimizers.Adam(0.05), 1e-5),
 }
 
 
@@ -17,12 +18,12 @@ def compiled(optimizer, variables):
     return tf.function(lambda gradients: optimizer.apply(gradients, variables))
 
 
-@pytest.mark.parametrize(("record", "theirs", "rounding"), PAIRS.values(), ids=PAIRS)
-def test_updates_are_kerass(record, theirs, rounding):
+@pytest.mark.parametrize(("record", "expected", "rounding"), PAIRS.values(), ids=PAIRS)
+def test_updates_are_kerass(record, expected, rounding):
     rng = np.random.default_rng(0)
     starts = [rng.normal(size=shape).astype("float32") for shape in ((7, 5), (5,))]
     pairs = []
-    for optimizer in (optimizers.make(record), theirs()):
+    for optimizer in (optimizers.make(record), expected()):
         variables = [keras.Variable(start) for start in starts]
         optimizer.build(variables)
         pairs.append((optimizer, variables, compiled(optimizer, variables)))
@@ -44,7 +45,7 @@ def test_updates_are_kerass(record, theirs, rounding):
 
 def test_adam_by_hand():
     w = keras.Variable(np.array([1.0, -2.0], np.float32))
-    adam = optimizers.make(config.Adam(0.1))
+    adam = optimizers.make(settings.Adam(0.1))
     adam.build([w])
     m = v = np.zeros(2)
     value = np.array([1.0, -2.0])

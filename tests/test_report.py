@@ -25,12 +25,13 @@ import metrics
 import run_exp
 from common import paths
 from common.files import save_arrays
-from experiments import ledger
+from experiments import ledger, published
 from experiments import run_figure as report
 from experiments.ledger import as_row
 from reporting import charts, evidence, figures, maps
 from reporting import page as html_page
 from reporting.evidence import Absent, Damaged, confusion, history, spread
+from reporting.html import PARTS
 
 HASH = datasets.load("digits").sha256[:16]
 PLANE = report.plane
@@ -146,7 +147,7 @@ def only_rows(results, *rows):
     """Write the report of rows without folders."""
     shutil.rmtree(results / "runs", ignore_errors=True)
     (results / "runs").mkdir()
-    ledger.write_text(results / "results.csv", ledger._csv_text(ledger.merge(rows)))
+    ledger.write_text(results / "results.csv", ledger.csv_text(ledger.merge(rows)))
     return written(results)
 
 
@@ -237,12 +238,12 @@ def test_the_papers_tables(results):
     """Values worked by hand: FcDEC-DA on USPS has 0.980 in the DEC-DA paper's tables 2 and 3."""
     rows = [row(method="FcDEC-DA", dataset="usps", seed=s, acc=a) for s, a in ((0, 0.9), (1, 0.8))]
     page, _ = only_rows(results, *rows)
-    cells = [e.text for e in page.all("td", class_="filled")]
+    cells = [e.text for e in page.all("td")]
     assert cells.count("0.8500 ± 0.0707 (2)paper 0.980−0.1300 short") == 2
     table = page.all("article", id="table-decda-2")[0].text
-    published = ledger.tables(rows, ledger.read_paper(), "decda-2")
-    assert all(label in table for label in published.index)
-    every = ledger.every_table(rows, ledger.read_paper())
+    shown = published.tables(rows, published.read_paper(), "decda-2")
+    assert all(label in table for label in shown.index)
+    every = published.every_table(rows, published.read_paper())
     coverage = [e.text for e in page.all("tr")]
     about = every["decda-2"].attrs
     assert f"decda-2{about['covered']}{about['implemented']}0, 1" in coverage
@@ -269,7 +270,7 @@ def test_hostile_names_are_text(results):
     (results / "results.csv").unlink()
     rows, _ = ledger.update(results / "own" / "results.csv", results / "runs", own=True)
     failed = row(status="failed", reason=HOSTILE, dataset=HOSTILE)
-    ledger.write_text(results / "own" / "results.csv", ledger._csv_text([*rows, failed]))
+    ledger.write_text(results / "own" / "results.csv", ledger.csv_text([*rows, failed]))
     page, _ = written(results)
     assert not page.all("script")
     assert page.text().count(HOSTILE) > 10
@@ -386,7 +387,9 @@ def test_a_users_file_has_a_section_and_no_published_number(results):
     assert not page.all("article", id="table-decda-2")
     groups, _ = evidence.groups([*rows, *own, row(method="FcDEC-DA", dataset="usps")], {})
     assert [g.source for g in groups if g.dataset == "usps"] == ["file", "named"]
-    numbers = [figures.published_acc(g, ledger.read_paper()) for g in groups if g.dataset == "usps"]
+    numbers = [
+        figures.published_acc(g, published.read_paper()) for g in groups if g.dataset == "usps"
+    ]
     assert numbers == [None, (0.98, "0.980")]
 
 
@@ -405,7 +408,7 @@ def test_maps_show_no_users_file_and_no_other_K(results):
 
 def test_another_K_has_no_published_number(results):
     found, _ = evidence.groups([row(method="FcDEC-DA", dataset="usps", k=20)], {})
-    assert figures.published_acc(found[0], ledger.read_paper()) is None
+    assert figures.published_acc(found[0], published.read_paper()) is None
 
 
 def test_the_newest_protocol_is_shown(results):
@@ -556,12 +559,12 @@ def test_the_sheet_shows_these_members(results, digits_run):
 def test_large_and_coloured_images_are_shrunk():
     x = np.zeros((2, 100, 100, 3), np.float32)
     x[..., 0] = 1
-    html = figures._strip(x, np.array([0, 1]), 'a "label"')
-    image = Page(f"<html>{html}</html>").all("img")[0]
+    strip = figures._strip(x, np.array([0, 1]), 'a "label"')
+    image = chart(PARTS.sheet([("cluster 0", [strip, None])])).all("img")[0]
     with Image.open(io.BytesIO(base64.b64decode(image.at["src"].split(",")[1]))) as found:
         assert found.size == (33 * 2 + 1, 33) and found.mode == "RGB"
         assert found.getpixel((5, 5)) == (255, 0, 0)
-    assert image.at["alt"] == 'a "label"' and figures._strip(x, np.array([], int), "") == ""
+    assert image.at["alt"] == 'a "label"' and figures._strip(x, np.array([], int), "") is None
 
 
 def test_umap_where_it_is_installed(results, monkeypatch):
@@ -580,12 +583,17 @@ def test_umap_where_it_is_installed(results, monkeypatch):
     monkeypatch.setattr(report, "plane", PLANE)
     page, _ = written(results)
     assert "UMAP map of the embedding: 60 of 1,797 samples" in page.text()
-    dots = "".join(e.at["d"] for e in page.all("path") if e.at.get("class", "").startswith("dots"))
-    places = np.array(re.findall(r"M(\d+) (\d+)h0", dots), int)
-    assert len(places) == 60 and set(places[:, 1]) == {500} and np.ptp(places[:, 0]) == 940
+    places = np.concatenate([drawn(page, f"dots {j}") for j in range(10)])
+    width, height = charts.SQUARE
+    assert len(places) == 60 and set(places[:, 1]) == {height / 2}
+    assert np.ptp(places[:, 0]) > 0.8 * width
 
 
 # ---- Charts -----------------------------------------------------------------------------------
+
+
+def chart(svg):
+    return Page(f"<html>{svg}</html>")
 
 
 def points(path):
@@ -593,47 +601,62 @@ def points(path):
     return np.array(re.findall(r"(-?[\d.]+) (-?[\d.]+)", path.at["d"]), float)
 
 
-def chart(svg):
-    return Page(f"<html>{svg}</html>")
+def drawn(page, name):
+    """The coordinates of the first path in the group of a class."""
+    names = [e.at.get("class") for e in page.elements]
+    return points(next(e for e in page.elements[names.index(name) :] if e.name == "path"))
+
+
+def ticks(page):
+    """({text: x}, {text: y}) of the grid's lines."""
+    found = {}, {}
+    for line, _, text in zip(page.elements, page.elements[1:], page.elements[2:], strict=False):
+        if text.name == "text" and "var(--line)" in line.at.get("style", ""):
+            (x, y), (x_end, _) = points(line)
+            upright = x == x_end
+            found[not upright][text.text] = x if upright else y
+    return found
 
 
 def test_a_curve_and_its_band_by_hand():
     """A line from the axis's one end to the other; its band is 0.1 up and down."""
     steps, mean = np.array([0, 50, 100]), np.array([0.2, 0.4, 0.6])
-    page = chart(charts.curves([(steps, mean, np.full(3, 0.1))], "label"))
-    line = points(page.all("path", class_="line s0")[0])
-    band = points(page.all("path", class_="band s0")[0])
-    width, _ = charts.SMALL
-    assert line[:, 0].tolist() == [46, (46 + width - 12) / 2, width - 12]
-    ticks = {e.text: float(e.at["y"]) - 3.5 for e in page.all("text") if "." in e.text}
-    at = np.array([ticks["0.2"], ticks["0.4"], ticks["0.6"]])
+    page = chart(charts.curves([("ACC", steps, mean, np.full(3, 0.1))], "label"))
+    line, band = drawn(page, "line s0"), drawn(page, "band s0")
+    left, right = charts.LEFT, charts.SMALL[0] - charts.RIGHT
+    assert line[:, 0].tolist() == [left, (left + right) / 2, right]
+    across, up = ticks(page)
+    assert (across["0"], across["100"]) == (left, right)
+    at = np.array([up["0.2"], up["0.4"], up["0.6"]])
     half = (at[0] - at[1]) / 2  # 0.1; y points down
     np.testing.assert_allclose(line[:, 1], at, atol=0.11)
     np.testing.assert_allclose(band[:3, 1], at - half, atol=0.11)
-    np.testing.assert_allclose(band[3:][::-1, 1], at + half, atol=0.11)
+    np.testing.assert_allclose(band[3:6][::-1, 1], at + half, atol=0.11)
 
 
 def test_curves_without_spread_and_logarithmic():
     steps = np.array([1, 2, 3])
-    series = [(steps, np.array([1.0, 0.1, 0.01]), np.full(3, np.nan)),
-              (steps, np.array([1.0, 1.0, 1.0]), np.array([0.1, 2.0, 0.1]))]  # fmt: skip
+    series = [("a", steps, np.array([1.0, 0.1, 0.01]), np.full(3, np.nan)),
+              ("b", steps, np.array([1.0, 1.0, 1.0]), np.array([0.1, 2.0, 0.1]))]  # fmt: skip
     page = chart(charts.curves(series, "a<b", log=True, reference=(0.5, "paper's <b>")))
-    assert len(page.all("path", class_="line s0")) == 1 and not page.all(
-        "path", class_="band s0"
-    )  # fmt: skip
-    heights = points(page.all("path", class_="line s0")[0])[:, 1]
+    assert len(page.all("g", class_="line s0")) == 1 and not page.all("g", class_="band s0")
+    heights = drawn(page, "line s0")[:, 1]
     assert heights[2] - heights[1] == pytest.approx(heights[1] - heights[0], abs=0.11)
     assert page.all("svg")[0].at["aria-label"] == "a<b"
-    assert "paper's <b>" in [e.text for e in page.all("text")]
-    band = points(page.all("path", class_="band s1")[0])
+    told = [e.text for e in page.all("text")]
+    assert {"paper's <b>", "a", "b", "0.1", "0.2", "0.5"} <= set(told)  # with a legend
+    _, up = ticks(page)
+    assert drawn(page, "reference")[:, 1] == pytest.approx(up["0.5"])
+    band = drawn(page, "band s1")
     assert band[:, 1].max() <= charts.SMALL[1] - charts.BOTTOM + 0.1  # stays inside
 
 
 def test_long_curves_keep_their_ends():
     steps = np.arange(1000)
-    page = chart(charts.curves([(steps, steps / 1000, np.zeros(1000))], "label", unit=True))
-    line = points(page.all("path", class_="line s0")[0])
-    assert len(line) == charts.POINTS and line[0, 0] == 46 and line[-1, 0] == charts.SMALL[0] - 12
+    page = chart(charts.curves([("ACC", steps, steps / 1000, np.zeros(1000))], "", unit=True))
+    line = drawn(page, "line s0")
+    assert len(line) == charts.POINTS
+    assert (line[0, 0], line[-1, 0]) == (charts.LEFT, charts.SMALL[0] - charts.RIGHT)
 
 
 @pytest.mark.parametrize(
@@ -641,8 +664,10 @@ def test_long_curves_keep_their_ends():
     [*((v, False) for v in (0.0, 1.0, 1e-9, 1e9, -5.0)), *((v, True) for v in (1.0, 1e-9, 1e9))],
 )
 def test_flat_curves(value, log):
-    page = chart(charts.curves([(np.array([0]), np.array([value]), np.array([np.nan]))], "", log))
-    assert np.isfinite(points(page.all("path", class_="line s0")[0])).all()
+    curve = ("ACC", np.array([0]), np.array([value]), np.array([np.nan]))
+    line = drawn(chart(charts.curves([curve], "", log)), "line s0")
+    assert len(line) == 1 and np.isfinite(line).all()
+    assert charts.TOP <= line[0, 1] <= charts.SMALL[1] - charts.BOTTOM
 
 
 def test_acc_against_time_by_hand():
@@ -652,42 +677,61 @@ def test_acc_against_time_by_hand():
     page = chart(charts.against_time(marks, "label"))
     titles = [e.text for e in page.all("title")]
     assert titles == ["a & b: ACC 0.8500, 120 s", "c: ACC 0.7000, 600 s"]
-    ticks = {e.text: float(e.at["y"]) - 3.5 for e in page.all("text") if "0." in e.text}
-    times = {e.text: float(e.at["x"]) for e in page.all("text") if "min" in e.text}
-    dots = {(float(e.at["cx"]), float(e.at["cy"])) for e in page.all("circle", r="2.5")}
-    for minute, score in (("1 min", "0.8"), ("10 min", "0.7")):
-        assert any(abs(x - times[minute]) < 0.2 and abs(y - ticks[score]) < 0.2 for x, y in dots)
-    middle = page.all("circle", r="7")[0]
-    assert float(middle.at["cx"]) == pytest.approx(times["2 min"], abs=0.2)
-    assert float(middle.at["cy"]) == pytest.approx((ticks["0.8"] + ticks["0.9"]) / 2, abs=0.2)
-    path = points(page.all("path", class_="trail c0")[0])
-    assert path[1, 0] == pytest.approx(times["1 min"], abs=0.2)
-    assert path[0, 1] == pytest.approx(ticks["0.5"], abs=0.2)
+    minutes, up = ticks(page)
+    first = drawn(page, "runs")
+    assert first[0] == pytest.approx([minutes["1"], up["0.8"]], abs=0.2)
+    numbers = {e.text: e for e in page.all("text") if e.at["style"].endswith("var(--card)")}
+    assert list(numbers) == ["1", "2"]
+    assert float(numbers["1"].at["x"]) == pytest.approx(minutes["2"], abs=0.2)
+    middle = (up["0.8"] + up["0.9"]) / 2
+    assert float(numbers["1"].at["y"]) == pytest.approx(middle, abs=3.5)  # its foot
+    assert float(numbers["2"].at["x"]) == pytest.approx(minutes["10"], abs=0.2)
+    path = drawn(page, "trail")
+    assert path[:, 0] == pytest.approx([minutes["0.5"], minutes["1"]], abs=0.2)
+    assert path[0, 1] == pytest.approx(up["0.5"], abs=0.2)
 
 
 def test_many_marks_at_one_place_move_apart():
-    places = charts._apart([(100.0, 100.0)] * 8, bottom=200)
+    places = charts._apart([(100.0, 100.0)] * 8, high=200)
     gaps = [abs(a[1] - b[1]) for i, a in enumerate(places) for b in places[:i]]
     assert places[0] == (100.0, 100.0) and min(gaps) >= 15
-    assert len(charts._apart([(100.0, 100.0)] * 80, bottom=200)) == 80  # no room: on top
+    assert all(charts.BOTTOM < y < 200 for _, y in places)
+    assert len(charts._apart([(100.0, 100.0)] * 80, high=200)) == 80  # no room: on top
+    page = chart(charts.against_time([("a", [60.0], [0.5], []), ("b", [60.0], [0.5], [])], ""))
+    heights = [float(e.at["y"]) for e in page.all("text") if e.at["style"].endswith("(--card)")]
+    assert abs(heights[0] - heights[1]) >= 15
 
 
 @pytest.mark.parametrize(
     "low, high, expected",
-    [(1, 100, ["1 s", "10 s", "1 min"]), (110, 200, ["2.0 min", "2.5 min", "3.0 min"]),
-     (5, 40000, ["10 s", "1 min", "10 min", "1 h", "10 h"])],
+    [(1, 100, ["0.1", "1"]), (110, 200, ["2.0", "2.5", "3.0"]), (60, 600, ["1", "2", "5", "10"]),
+     (5, 40000, ["0.1", "1", "10", "100"])],
 )  # fmt: skip
-def test_time_ticks(low, high, expected):
-    several = [text for _, text in charts.time_ticks(low, high)]
-    assert several == expected
+def test_ticks_of_times(low, high, expected):
+    """Of seconds from low to high: near ones are even, far ones are powers of ten."""
+    minutes, _ = ticks(chart(charts.against_time([("a", [low, high], [0.5, 0.6], [])], "")))
+    assert [text for text in minutes if text in expected] == expected and len(minutes) <= 8
 
 
 @pytest.mark.parametrize("low, high", [(0, 1), (0.97, 0.99), (-3, 1e6), (1e-9, 2e-9), (0, 7)])
 def test_ticks_are_round_and_inside(low, high):
-    values, decimals = charts.ticks(low, high)
-    assert 3 <= len(values) <= 7
-    assert all(low - 1e-9 * high <= value <= high * (1 + 1e-9) for value in values)
-    assert [float(f"{value:.{decimals}f}") for value in values] == pytest.approx(values)
+    curve = ("loss", np.array([0, 9]), np.array([low, high]), np.full(2, np.nan))
+    _, up = ticks(chart(charts.curves([curve], "")))
+    at = np.array(list(up.values()))
+    assert 3 <= len(at) <= 7 and np.ptp(np.diff(at)) < 0.25
+    assert ((at >= charts.TOP) & (at <= charts.SMALL[1] - charts.BOTTOM)).all()
+    steps = np.diff([float(text.replace("−", "-")) for text in up])  # of some power of ten
+    assert steps == pytest.approx(steps[0])
+    assert any(f"{steps[0]:.1e}".startswith(digits) for digits in ("1.0", "2.0", "2.5", "5.0"))
+
+
+def test_nothing_of_a_chart_is_named_twice():
+    """Two charts on a page share no id, and no style rule of matplotlib's."""
+    curve = ("ACC", np.arange(3), np.arange(3) / 3, np.full(3, 0.1))
+    svg = charts.curves([curve], "") + charts.point_map(np.eye(2), np.arange(2), "")
+    for word in (" id=", "<style", "<metadata", "<defs", "url(", "#fedc", "DejaVu"):
+        assert word not in svg
+    assert svg.count("<svg") == 2 and "var(--c0)" in svg and "var(--line)" in svg
 
 
 # ---- The command ------------------------------------------------------------------------------

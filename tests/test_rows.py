@@ -12,14 +12,15 @@ import pytest
 from conftest import user_error
 
 import datasets
-from experiments import ledger, options, runs
+from experiments import ledger, options, published, rendering, runs
 from models import build
-from models.settings.base import Config, pretrain_key
+from models.settings.base import pretrain_key
+from models.settings.dec_da import Config
 from models.settings.dscdan import DSCDANConfig, DualConfig, SpectralNetConfig
 from models.settings.kingdra import KingdraConfig
-from models.settings.presets import CONFIGS, preset, without_effect
+from models.settings.presets import CONFIGS, preset
 
-ROWS = ledger.read_rows(ledger.PAPER.parent / "results.csv")
+ROWS = ledger.read_rows(published.PAPER.parent / "results.csv")
 # Rows of code whose defaults have changed since, by their hash: no command makes them again.
 OLDER = {"bc24298868d4", "a5b823408c01", "d9ae89a55d12"}
 
@@ -40,8 +41,8 @@ def data_of(row):
 )
 def test_every_committed_row_keeps_its_identity(row):
     """Its command, and the name its method has now, give its hash."""
-    args = options.parser().parse_args(shlex.split(row["command"])[2:])
-    named = args.method, row["method"]
+    args = options.parse(shlex.split(row["command"])[2:])
+    named = args.method or options.METHOD, row["method"]
     assert named[0] == named[1] or named == ("DSCDAN", "DSCDAN-restarts")
     assert ((args.dataset or "digits"), str(args.seed)) == (row["dataset"], row["seed"])
     args.method, data = row["method"], data_of(row)
@@ -69,7 +70,7 @@ def test_the_rows_with_five_starts_have_a_name_of_their_own():
     ]  # fmt: skip
     assert all("--method DSCDAN-restarts" in row["note"] for row in moved)
     assert all("--method DSCDAN " in row["command"] for row in moved)
-    table = ledger.tables(moved, ledger.read_paper(), "dscdan-3")
+    table = published.tables(moved, published.read_paper(), "dscdan-3")
     assert table.attrs["covered"] == 0
     assert preset("DSCDAN").head_starts == 1 and preset("DSCDAN-restarts").head_starts == 5
 
@@ -88,7 +89,7 @@ def test_a_result_of_five_starts_found_elsewhere_is_known_by_its_hash():
 
 def cell(rows, method="k-means", dataset="usps"):
     """The ACC of a line of README's block, "" if there is none."""
-    block = ledger.readme_block(rows, ledger.read_paper())
+    block = rendering.readme_block(rows, published.read_paper())
     found = re.search(rf"^\| {re.escape(method)} \| {dataset} \| (\S+)", block, re.MULTILINE)
     return found and found[1]
 
@@ -119,7 +120,7 @@ def test_what_is_not_the_papers_problem_leaves_its_cell(changes):
     rows = [*ROWS, later(**changes)]
     assert cell(ROWS) == cell(rows) == "0.6681"
     for table in ("decda-3", "aspc-3"):
-        before, after = (ledger.tables(r, ledger.read_paper(), table) for r in (ROWS, rows))
+        before, after = (published.tables(r, published.read_paper(), table) for r in (ROWS, rows))
         assert before.equals(after) and before.attrs == after.attrs
         assert after.loc["k-means", ("usps", "acc", "ours")] == "0.6681 ± 0.0005 (5)"
 
@@ -166,9 +167,7 @@ def test_the_known_problems_are_those_of_the_real_data(name, real_data):
 
 def resolved(path, method, *words):
     """(settings, data, overrides) of main.py's words on a user's file."""
-    args = options.parser().parse_args(
-        ["--method", method, "--data", str(path), "--n-clusters", "3", *words]
-    )
+    args = options.parse(["--method", method, "--data", str(path), "--n-clusters", "3", *words])
     data = options.load_data(args)
     config = options.resolve(args, data)
     return config, data, runs.Run(method, data, 0, config, "").overrides()
@@ -217,7 +216,7 @@ def test_a_users_file_is_another_run_than_the_set_of_its_name(file, monkeypatch)
     assert runs.identity("k-means", data, 0, config) == runs.identity(
         "k-means", named, 0, config
     ) | {"source": "file"}
-    args = options.parser().parse_args(["--method", "k-means"])
+    args = options.parse(["--method", "k-means"])
     folders = {options.folder_of(args, one, config) for one in (data, named)}
     assert len(folders) == 2
     config, mine, _ = resolved(file("mine.npz"), "k-means")
@@ -296,7 +295,7 @@ def test_alpha_is_refused_in_python_too(method):
 @pytest.mark.parametrize("method", CONFIGS)
 def test_what_has_no_effect_is_a_setting(method):
     names = {f.name for f in dataclasses.fields(CONFIGS[method])}
-    assert set(without_effect(method, CONFIGS[method])) <= names
+    assert set(CONFIGS[method].without_effect()) <= names
 
 
 # ---- versions of the protocol -----------------------------------------------------------------
@@ -317,7 +316,7 @@ def test_a_raised_protocol_makes_another_run():
     told = [runs.about(runs.identity("FcDEC", data, 0, c)) for c in (one, two, three)]
     assert [(t["protocol"], t["pretrain_protocol"]) for t in told] == [(1, 1), (2, 1), (1, 3)]
     assert len({t["config_hash"] for t in told}) == 3
-    args = options.parser().parse_args(["--method", "FcDEC"])
+    args = options.parse(["--method", "FcDEC"])
     assert len({options.folder_of(args, data, c) for c in (one, two, three)}) == 3
     keys = [pretrain_key(c, (16, 16, 1), "x", 0)[0] for c in (one, two, three)]
     assert keys[0] == keys[1] != keys[2]
@@ -340,7 +339,7 @@ def test_tables_take_the_newest_protocol():
     newer = {"acc": "0.7000", "protocol": "2", "config_hash": "b", "source": "named"}
     older = {"finished": "2020-01-01T00:00:00+00:00"}
     assert cell([*ROWS, later(**newer | older)]) == "0.7000"
-    table = ledger.tables([*ROWS, later(**newer)], ledger.read_paper(), "decda-3")
+    table = published.tables([*ROWS, later(**newer)], published.read_paper(), "decda-3")
     assert table.loc["k-means", ("usps", "acc", "ours")] == "0.7000 (1)"
     assert table.loc["k-means", ("mnist", "acc", "ours")] == "0.5344 ± 0.0006 (5)"
     pretrained = newer | {"protocol": "1", "pretrain_protocol": "2"}

@@ -26,7 +26,7 @@ from common.errors import FolderInUse, UserError
 from common.files import save_json
 from common.locks import locked, try_lock
 from datasets import DATASETS, PROBLEMS, Dataset
-from experiments import ledger, options, plan
+from experiments import ledger, options, plan, published, rendering
 from experiments import sweep as engine
 from experiments.runs import finished
 from models import METHODS
@@ -89,7 +89,7 @@ report.POINTS = 40
 sys.exit(main.main())
 """
 
-README = f"Ours\n\n{ledger.BEGIN}\nold\n{ledger.END}\n\nBelow\n"
+README = f"Ours\n\n{rendering.BEGIN}\nold\n{rendering.END}\n\nBelow\n"
 
 
 @pytest.fixture
@@ -332,8 +332,8 @@ def test_several_files_and_tables_in_files(home):
         ({"settings": {"tol": [0.1, -1]}}, ["tol=-1"]),
         ({"settings": {"head": [[4], ["x"]]}}, ["head=['x']"]),
         ({"settings": {"head": [4, [8]]}}, ["head=[4, [8]]"]),
-        ({"settings": {"tol": "x"}}, ["--tol", "'x'"]),
-        ({"settings": {"tol": True}}, ["--tol"]),
+        ({"settings": {"tol": "x"}}, ["tol='x'", "a number >= 0"]),
+        ({"settings": {"tol": True}}, ["tol=True", "a number >= 0"]),
         ({"settings": {"tol": -1}}, ["tol=-1"]),
         ({"settings": {"save_dir": "x"}}, ["unknown setting 'save_dir'"]),
     ],
@@ -382,8 +382,9 @@ def test_settings_reach_every_trial(home):
     for trial in trials_of("--datasets usps --trials 1 --maxiter 150 --pretrain-epochs=1"):
         config = trial.record["config"]
         assert (config["maxiter"], config["pretrain_epochs"]) == (150, 1)
-        again = options.parser().parse_args(trial.command())
-        assert (again.maxiter, again.pretrain_epochs, again.save_dir) == (150, 1, trial.folder)
+        again = options.parse(trial.command())
+        assert again.overrides == {"maxiter": 150, "pretrain_epochs": 1}
+        assert again.save_dir == trial.folder
         assert again.quiet
 
 
@@ -391,7 +392,7 @@ def test_a_trials_folder_is_that_of_main(home):
     """A run made by main.py is not made again by a sweep."""
     (trial,) = trials_of("--methods FcDEC --datasets usps --seeds 3")
     words = ["--method", "FcDEC", "--dataset", "usps", "--seed", "3"]
-    args = options.parser().parse_args(words)
+    args = options.parse(words)
     data = options.load_data(args)
     assert trial.folder == options.folder_of(args, data, options.resolve(args, data))
     assert Path(trial.folder).parent == home / "results" / "runs"
@@ -429,13 +430,13 @@ def test_the_runs_of_a_table_fill_it(home, table):
                      "aug_pretrain": config.get("aug_pretrain", ""),
                      "aug_cluster": config.get("aug_cluster", ""),
                      "config_hash": trial.folder})  # fmt: skip
-    made = ledger.tables(rows, ledger.read_paper(), table)
-    paper = ledger.read_paper()
+    made = published.tables(rows, published.read_paper(), table)
+    paper = published.read_paper()
     wanted = (
         (paper.table == table)
         & paper.method.isin(list(METHODS))
         & paper.dataset.isin(list(DATASETS))
-        & paper.metric.isin(list(ledger.SOURCE))
+        & paper.metric.isin(list(published.SOURCE))
     )
     assert wanted.sum() <= made.attrs["covered"] <= made.attrs["implemented"]
 

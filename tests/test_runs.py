@@ -17,12 +17,12 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 import metrics
-from common import checkout
+from common import checkout, logs
 from common.errors import FolderInUse, UserError
 from common.files import save_json
 from common.locks import locked
 from datasets import PROBLEMS
-from experiments import ledger, runs
+from experiments import published, runs
 from experiments.run_figure import cluster_figure
 from experiments.runs import LOG_COLUMNS, Run, RunMonitor, execute, finished, identity, read_log
 from models import METHODS
@@ -93,7 +93,7 @@ def test_the_ledger_takes_only_the_papers_settings(changes, counts):
            "k": 10, "data_hash": PROBLEMS["usps"][1], "source": "named",
            "aug_pretrain": run.config.aug_pretrain, "aug_cluster": run.config.aug_cluster,
            "overrides": run.overrides()}  # fmt: skip
-    table = ledger.tables([row], ledger.read_paper(), "decda-2")
+    table = published.tables([row], published.read_paper(), "decda-2")
     assert table.attrs["covered"] == counts
 
 
@@ -222,6 +222,7 @@ def test_a_monitor_without_labels_has_no_scores(tmp_path):
 
 
 def test_a_monitor_shows_progress_on_stderr(tmp_path, capsys):
+    logs.to_stderr()
     monitor = RunMonitor(tmp_path / "log.csv", np.array([0, 1]))
     monitor.begin("cluster", 10, 4)
     monitor.progress("cluster", 5)
@@ -235,6 +236,33 @@ def test_a_monitor_shows_progress_on_stderr(tmp_path, capsys):
     last = err.replace("\r", "\n").strip().splitlines()[-1]
     for part in ("cluster", "10/10", "loss=0.25", "changed=0.5", "acc=1", "nmi=1"):
         assert part in last
+
+
+def test_warnings_are_shown_with_their_prefix_though_quiet_and_notes_are_not(tmp_path, capsys):
+    monitor = RunMonitor(tmp_path / "log.csv", show=False)
+    for quiet, shown in ((True, ""), (False, "a note\n"), (False, "a note\n"), (True, "")):
+        logs.to_stderr(quiet)
+        monitor.note("a note")
+        monitor.warn("100 %s of it")
+        assert capsys.readouterr() == ("", f"{shown}warning: 100 %s of it\n")
+    assert logs.warnings_in(f"Epoch 1\n{shown}warning: 100 %s of it\n") == ["100 %s of it"]
+
+
+def test_notes_and_warnings_of_the_library_are_ordinary_log_records():
+    """Nothing is printed but by a handler of the importer's own."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); "
+        "from models.core.monitor import Monitor; Monitor().warn('one'); records = []; "
+        "from logging import Handler, getLogger; "
+        "handler = Handler(); handler.emit = records.append; "
+        "log = getLogger('deep_clustering'); log.addHandler(handler); log.setLevel('INFO'); "
+        "Monitor().note('two'); Monitor().warn('three'); "
+        "print([(r.levelname, r.getMessage()) for r in records])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, Path(logs.__file__).parents[1]], capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("[('INFO', 'two'), ('WARNING', 'three')]\n", "")
 
 
 # ---- the folder -------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from models.dscdan.spectral import (
     gram_factor,
     orthonormalization,
     orthonormalize,
-    pairwise,
+    pairwise_squared_distances,
     spectral_loss,
 )
 from models.dscdan.spectralnet import pairs
@@ -118,7 +118,7 @@ def test_the_graph_of_a_batch_takes_no_more_than_its_square():
     """Bit for bit what sums of one-hot rows give, which took `neighbours` times as much."""
     b, neighbors = 50, 20
     z = float32(RNG.normal(size=(b, 4)))
-    d = pairwise(z)
+    d = pairwise_squared_distances(z)
     far = tf.linalg.set_diag(d, tf.fill([b], d.dtype.max))
     places = tf.math.top_k(-far, neighbors)[1]
     w = tf.reduce_sum(tf.one_hot(places, b), axis=1) * tf.exp(-d / (2.0 * tf.constant(1.5**2)))
@@ -144,7 +144,9 @@ def test_spectral_loss_by_hand():
     w = float32([[0, 1, 0], [1, 0, 0.5], [0, 0.5, 0]])
     y = float32([[0, 0], [3, 4], [3, 0]])
     assert float(spectral_loss(w, y)) == pytest.approx((2 * 25 + 2 * 0.5 * 16) / 3)
-    np.testing.assert_allclose(pairwise(y), [[0, 25, 9], [25, 0, 16], [9, 16, 0]], atol=1e-5)
+    np.testing.assert_allclose(
+        pairwise_squared_distances(y), [[0, 25, 9], [25, 0, 16], [9, 16, 0]], atol=1e-5
+    )
 
 
 def test_the_head_learns_the_cut():

@@ -10,10 +10,10 @@ import h5py
 import numpy as np
 import pytest
 
+from common import files, locks
 from common.errors import UserError, disk_line
 from common.files import load_arrays, remove_leftovers, replacing, save_arrays, save_json
 from common.locks import is_locked, locked, try_lock
-from models import storage
 
 ARRAYS = {
     "plain": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -175,8 +175,8 @@ def test_a_full_disk_leaves_the_old_file_and_names_it(file, monkeypatch, moment)
     def full(*args, **others):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    place = {"write": (storage, "open"), "sync": (os, "fsync"),
-             "create": (storage.tempfile, "mkstemp")}[moment]  # fmt: skip
+    place = {"write": (files, "open"), "sync": (os, "fsync"),
+             "create": (files.tempfile, "mkstemp")}[moment]  # fmt: skip
     monkeypatch.setattr(*place, full, raising=False)
     with pytest.raises(OSError) as info:
         save_arrays(file, {"other": np.ones(3)}, {})
@@ -285,7 +285,7 @@ def test_a_lock_that_is_held_is_refused_after_some_patience(tmp_path):
     with try_lock(tmp_path / "lock"):
         begin = time.monotonic()
         assert try_lock(tmp_path / "lock") is None and is_locked(tmp_path / "lock")
-        assert storage.PATIENCE <= time.monotonic() - begin < 10
+        assert locks.PATIENCE <= time.monotonic() - begin < 10
     assert not is_locked(tmp_path / "lock")
 
 

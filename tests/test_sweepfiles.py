@@ -8,6 +8,7 @@ import pytest
 from common.errors import UserError
 from experiments import options
 from experiments import plan as planning
+from experiments.spec import RunSpec
 from models import preset
 
 SMALL = {"n_en": 3, "high_th": 2, "n_iter": 2, "batch_size": 16, "n_class": 2, "lr": 0.01,
@@ -62,12 +63,12 @@ def test_seeds_threads_and_settings_on_the_command_line(folder):
 
 def test_it_runs(folder, monkeypatch, capsys, eager):
     (trial,) = plan(folder, SMALL | paths(folder), "--threads", "1")
-    args = options.parser().parse_args([*trial.words, "--save-dir", str(folder / "run"), "--quiet"])
+    args = options.parse([*trial.words, "--save-dir", str(folder / "run"), "--quiet"])
     from experiments.runs import Run, execute
 
     data = options.load_data(args)
     config = options.resolve(args, data)
-    monkeypatch.setattr("report.cluster_figure", lambda *_, **__: None)
+    monkeypatch.setattr("experiments.run_figure.cluster_figure", lambda *_, **__: None)
     result = execute(Run(args.method, data, 0, config, str(folder / "run")), show=False)
     assert result["status"] == "ok"
     assert result["iterations"] == 2
@@ -83,17 +84,18 @@ def test_it_runs(folder, monkeypatch, capsys, eager):
 @pytest.mark.parametrize("name", ["mnist", "20news", "cifar10", "reuters", "stl10"])
 def test_our_files_name_data_sets_and_change_nothing(name, root, monkeypatch):
     path = str(root / "configs" / f"kingdra_ladder_im_{name}.json")
-    ((args, words),) = planning.described(*planning.parse([path]))
+    ((args, overrides),) = planning.described(planning.parse([path])[0])
     (dataset,) = args.datasets
     assert args.methods == ["KINGDRA-LADDER-IM"]
     assert args.seeds == [0]
-    told = options.parser().parse_args(["--method", *args.methods, "--dataset", dataset, *words])
+    overrides.pop("n_clusters", None)
+    spec = RunSpec(*args.methods, dataset, overrides=overrides)
 
     class Data:
         n = 1000
 
     Data.name = Data.preset_name = dataset
-    assert options.resolve(told, Data) == preset("KINGDRA-LADDER-IM", dataset)
+    assert options.resolve(spec, Data) == preset("KINGDRA-LADDER-IM", dataset)
 
 
 @pytest.mark.parametrize(

@@ -148,22 +148,32 @@ def spectralnet_flops(config, n, shape, k):
     return pretraining, start + first + second + 2 * n * head + _kmeans(config, n, k, k)
 
 
-def dual_flops(config, n, d, k):
-    """Return about how many operations (pretraining, clustering) DSCDAN's methods take.
-
-    Clustering has k-means on the codes and, of DSCDAN, the starts of the head, the joint steps, and
-    looks at all samples with k-means in the spectral embedding.
-    """
+def _dual_steps(config, d, samples, relative, mutual, more=0):
+    """Return the operations of gradient steps of the dual auto-encoder on so many samples."""
     encoder, decoder, judges = dual_products(config, d)
+    a_sample = encoder + decoder * (2 if relative else 1) + (judges if mutual else 0) + more
+    return 6 * samples * a_sample
 
-    def samples(steps, batch, relative, mutual, more=0):
-        a_sample = encoder + decoder * (2 if relative else 1) + (judges if mutual else 0) + more
-        return 6 * steps * batch * a_sample
 
-    pretraining = samples(config.pretrain_epochs, n, config.relative, config.mutual)
-    start = 2 * n * encoder + _kmeans(config, n, config.latent_dim, k)
-    if not hasattr(config, "maxiter"):
-        return pretraining, start
+def dual_flops(config, n, d, k):
+    """Return about how many operations (pretraining, clustering) a dual auto-encoder takes.
+
+    Clustering is k-means on the codes.
+    """
+    encoder, _, _ = dual_products(config, d)
+    samples = config.pretrain_epochs * n
+    pretraining = _dual_steps(config, d, samples, config.relative, config.mutual)
+    return pretraining, 2 * n * encoder + _kmeans(config, n, config.latent_dim, k)
+
+
+def dscdan_flops(config, n, d, k):
+    """Return about how many operations (pretraining, clustering) DSCDAN takes.
+
+    Clustering has k-means on the codes, the starts of the head, the joint steps, and looks at all
+    samples with k-means in the spectral embedding.
+    """
+    encoder, _, _ = dual_products(config, d)
+    pretraining, start = dual_flops(config, n, d, k)
     size = min(n, config.cluster_batch_size)
     head, graph = _head_products(config, k, config.latent_dim)
     alone = config.head_starts * config.spectral_steps * (head + graph)
@@ -173,9 +183,10 @@ def dual_flops(config, n, d, k):
         start += 2 * n * n * config.latent_dim + _eigenvectors(n, k)
     looks = math.ceil(config.maxiter / config.update_interval) + 1
     look = 2 * n * (encoder + head) + _kmeans(config, n, k, k)
-    joint = samples(
-        config.maxiter, size, config.cluster_relative, config.cluster_mutual, head + graph
-    )
+    joint = _dual_steps(
+        config, d, config.maxiter * size, config.cluster_relative, config.cluster_mutual,
+        head + graph,
+    )  # fmt: skip
     return pretraining, start + 6 * size * alone + joint + looks * look
 
 
@@ -184,10 +195,61 @@ def _eigenvectors(n, k):
     return 500 * n * 20 * k
 
 
+def kingdra_flops(config, n, d, k):
+    """Return the operations of all passes of the members, and of all samples' predictions."""
+    products = 2 * _layers(config, d, k)
+    paths = 4 if config.pseudo_labels else 3  # clean, corrupted, decoder, pseudo-labelled
+    later = max(config.epochs, config.epochs_first)  # a round without pseudo-labels is as the first
+    epochs = config.epochs_first + (config.rounds - 1) * later
+    return n * config.members * products * (3 * epochs * paths + config.rounds + 1)
+
+
+def imsat_flops(config, n, d, k):
+    """Return the operations of clean and perturbed samples, and of the search for perturbations.
+
+    And of what comes before and after: distances to neighbours, all samples' predictions.
+    """
+    products = 2 * _layers(config, d, k)
+    search = 1.5 * config.power_iterations if config.perturbation == "vat" else 0
+    return 3 * n * config.epochs * products * (2 + search) + 2 * n * n * d + n * products
+
+
+def _point(n, d):
+    """Return the operations of the distances of n samples to one point."""
+    return 2 * n * d
+
+
+def _gmm(config, n, d, k):
+    values = d if config.covariance == "full" else 4
+    return 2 * k * config.n_init * config.maxiter * _point(n, d) * values
+
+
+# A record's `cost` -> (config, n, d, k, shape) -> operations of (pretraining, clustering)
+COUNTS = {
+    "autoencoder": lambda c, n, d, k, shape: autoencoder_flops(c, n, shape, k),
+    "spectralnet": lambda c, n, d, k, shape: spectralnet_flops(c, n, shape, k),
+    "dual": lambda c, n, d, k, shape: dual_flops(c, n, d, k),
+    "dscdan": lambda c, n, d, k, shape: dscdan_flops(c, n, d, k),
+    "kingdra": lambda c, n, d, k, shape: (0.0, kingdra_flops(c, n, d, k)),
+    "imsat": lambda c, n, d, k, shape: (0.0, imsat_flops(c, n, d, k)),
+    "k-means": lambda c, n, d, k, shape: (0.0, LLOYD * most_restarts(c.n_init) * k * _point(n, d)),
+    "nmf": lambda c, n, d, k, shape: (0.0, 8 * k * c.maxiter * _point(n, d)),
+    "ncut": lambda c, n, d, k, shape: (0.0, n * _point(n, d) + _eigenvectors(n, k)),
+    "landmarks": lambda c, n, d, k, shape: (
+        0.0, 6 * c.landmarks * _point(n, d) + _eigenvectors(n, k)),
+    "ward": lambda c, n, d, k, shape: (0.0, 4 * n * _point(n, d)),
+    "gdl": lambda c, n, d, k, shape: (0.0, n * _point(n, d) + (n / 5) ** 2 * 100),
+    "gmm": lambda c, n, d, k, shape: (0.0, _gmm(c, n, d, k)),
+    "umap": lambda c, n, d, k, shape: (0.0, n * (5000 * d + 100_000_000)),
+    None: lambda c, n, d, k, shape: (0.0, 0.0),  # not known
+}  # fmt: skip
+
+
 def method_flops(config, n, d, k, shape=None):
     """Return about how many operations (pretraining, longest clustering) take on n samples.
 
-    An order of magnitude for methods of which the data decide how many iterations they take.
+    The record's `cost` says how they are counted. An order of magnitude for methods of which the
+    data decide how many iterations they take.
 
     Parameters
     ----------
@@ -197,43 +259,7 @@ def method_flops(config, n, d, k, shape=None):
     shape : tuple, optional
         A sample's (h, w, c), which convolutions need; else (d,).
     """
-    if type(config).__name__ in ("KingdraConfig", "IMSATConfig"):
-        return 0.0, _ladder_flops(config, n, d, k)
-    if hasattr(config, "filters"):
-        return dual_flops(config, n, d, k)
-    if hasattr(config, "siamese"):
-        return spectralnet_flops(config, n, shape or (d,), k)
-    if hasattr(config, "network"):
-        return autoencoder_flops(config, n, shape or (d,), k)
-    distances = 2 * n * d  # to one point
-    eigenvectors = _eigenvectors(n, k)
-    clustering = {
-        "KMeansConfig": lambda c: LLOYD * most_restarts(c.n_init) * k * distances,
-        "NMFConfig": lambda c: 8 * k * c.maxiter * distances,
-        "NcutConfig": lambda c: n * distances + eigenvectors,
-        "LandmarkConfig": lambda c: 6 * c.landmarks * distances + eigenvectors,
-        "WardConfig": lambda c: 4 * n * distances,
-        "GDLConfig": lambda c: n * distances + (n / 5) ** 2 * 100,
-        "GMMConfig": lambda c: 2 * k * c.n_init * c.maxiter * distances
-        * (d if c.covariance == "full" else 4),
-        "UMAPConfig": lambda c: n * (5000 * d + 100_000_000),
-    }[type(config).__name__]  # fmt: skip
-    return 0.0, clustering(config)
-
-
-def _ladder_flops(config, n, d, k):
-    """Return the operations of all passes of Kingdra's members, or of IMSAT's network.
-
-    And of what comes before and between: distances to neighbours, all samples' predictions.
-    """
-    products = 2 * _layers(config, d, k)
-    if not hasattr(config, "members"):  # IMSAT: clean, perturbed, and the search
-        search = 1.5 * config.power_iterations if config.perturbation == "vat" else 0
-        return 3 * n * config.epochs * products * (2 + search) + 2 * n * n * d + n * products
-    paths = 4 if config.pseudo_labels else 3  # clean, corrupted, decoder, pseudo-labelled
-    later = max(config.epochs, config.epochs_first)  # a round without pseudo-labels is as the first
-    epochs = config.epochs_first + (config.rounds - 1) * later
-    return n * config.members * products * (3 * epochs * paths + config.rounds + 1)
+    return COUNTS[config.cost](config, n, d, k, shape or (d,))
 
 
 def _layers(config, d, k):

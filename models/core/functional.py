@@ -1,12 +1,17 @@
-"""The equations, as pure functions of tensors: b batch, n samples, k clusters, z latent size."""
+"""The equations, as pure functions of tensors: b batch, n samples, k clusters, z latent size.
 
+`models.core.arrays` has distances, Student's kernel and means on NumPy arrays.
+"""
+
+import tensorflow as tf
 from keras import ops
 
 LARGEST = 2**22  # numbers that one array of differences holds: 16 MB
+Tensor = tf.Tensor
 CLIP = 1e-7  # Keras's epsilon, to which `kld` clips both distributions
 
 
-def squared_distances(z, centers):
+def squared_distances(z: Tensor, centers: Tensor) -> Tensor:
     """Return ||z_i - mu_j||^2, summed over the latent dimensions.
 
     Of a whole data set in parts, so that the differences (b, k, z) never take more memory than
@@ -29,7 +34,22 @@ def squared_distances(z, centers):
     return ops.sum(ops.square(z[:, None, :] - centers[None, :, :]), axis=-1)
 
 
-def soft_assignment(z, centers):
+def pairwise_squared_distances(a: Tensor) -> Tensor:
+    """Return ||a_i - a_j||^2, (b, b), never below 0, exactly 0 on the diagonal.
+
+    In TensorFlow's own operations: keras.ops has no product with a transposed matrix, and the
+    gradient's last bits depend on it.
+
+    Parameters
+    ----------
+    a : (b, z)
+    """
+    squares = tf.reduce_sum(tf.square(a), axis=1)
+    d = squares[:, None] + squares[None] - 2.0 * tf.matmul(a, a, transpose_b=True)
+    return tf.linalg.set_diag(tf.maximum(d, 0.0), tf.zeros_like(squares))
+
+
+def soft_assignment(z: Tensor, centers: Tensor) -> Tensor:
     """Return q_ij, Student's t kernel with one degree of freedom, rows summing to 1.
 
     q_ij = (1 + ||z_i - mu_j||^2)^-1 / sum_j' (1 + ||z_i - mu_j'||^2)^-1  (DEC, eq. 1).
@@ -47,7 +67,7 @@ def soft_assignment(z, centers):
     return q / ops.sum(q, axis=1, keepdims=True)
 
 
-def target_distribution(q):
+def target_distribution(q: Tensor) -> Tensor:
     """Return p_ij = (q_ij^2 / f_j) / sum_j' (q_ij'^2 / f_j'), f_j = sum_i q_ij  (DEC, eq. 3).
 
     f_j is a sum over all the rows given: pass the whole data set, not a batch.
@@ -64,7 +84,7 @@ def target_distribution(q):
     return weight / ops.sum(weight, axis=1, keepdims=True)
 
 
-def kl_divergence(p, q):
+def kl_divergence(p: Tensor, q: Tensor) -> Tensor:
     """Return KL(P || Q) = sum_j p_ij log(p_ij / q_ij), a mean over b (DEC, eq. 2).
 
     Both are clipped to [1e-7, 1] first, as Keras's `kld`.
@@ -81,12 +101,12 @@ def kl_divergence(p, q):
     return ops.mean(ops.sum(p * ops.log(p / q), axis=1))
 
 
-def mean_squared_error(x, y):
+def mean_squared_error(x: Tensor, y: Tensor) -> Tensor:
     """Return the mean of (x - y)^2 over every axis (Keras's `mse`, averaged over the batch)."""
     return ops.mean(ops.square(x - y))
 
 
-def distance_to(z, targets):
+def distance_to(z: Tensor, targets: Tensor) -> Tensor:
     """Return ||z_i - t_i||^2, summed over the latent dimensions, a mean over b (DEC-DA, eq. 11).
 
     Parameters
@@ -100,7 +120,7 @@ def distance_to(z, targets):
     return ops.mean(ops.sum(ops.square(z - targets), axis=1))
 
 
-def squared_error(x, y):
+def squared_error(x: Tensor, y: Tensor) -> Tensor:
     """Return ||x - y||^2, summed over a sample's values, a mean over b (DSCDAN, eqs. 11 and 12).
 
     Parameters
@@ -114,7 +134,7 @@ def squared_error(x, y):
     return ops.sum(ops.square(x - y)) / ops.cast(ops.shape(x)[0], x.dtype)
 
 
-def gaussian_divergence(mean, log_variance):
+def gaussian_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """Return KL(N(mean, diag(variance)) || N(0, I)), summed over z, a mean over b (DSCDAN, eq. 6).
 
     Parameters
@@ -129,7 +149,7 @@ def gaussian_divergence(mean, log_variance):
     return 0.5 * ops.mean(ops.sum(terms, axis=1))
 
 
-def class_divergence(p, squares, log_variance):
+def class_divergence(p: Tensor, squares: Tensor, log_variance: Tensor) -> Tensor:
     """Return sum_y p(y|z) KL(N(mean, variance) || N(mu_y, I)), a mean over b (DSCDAN, eq. 19).
 
     Parameters
@@ -148,7 +168,7 @@ def class_divergence(p, squares, log_variance):
     return 0.5 * ops.mean(distances + spread)
 
 
-def negative_entropy(p):
+def negative_entropy(p: Tensor) -> Tensor:
     """Return sum_y p log p, a mean over b: the rest of DSCDAN's eq. 19 but for log K.
 
     Parameters
@@ -162,7 +182,7 @@ def negative_entropy(p):
     return ops.mean(ops.sum(p * ops.log(ops.clip(p, CLIP, 1.0)), axis=1))
 
 
-def js_information(paired, shuffled):
+def js_information(paired: Tensor, shuffled: Tensor) -> Tensor:
     """Return E[log sigma(T)] over pairs + E[log(1 - sigma(T))] over shuffled pairs (DSCDAN, eq. 8).
 
     A lower bound, of the mutual information's stand-in, that the discriminator T raises: 0 at best,
@@ -181,8 +201,10 @@ def js_information(paired, shuffled):
     return -ops.mean(ops.softplus(-paired)) - ops.mean(ops.softplus(shuffled))
 
 
-def contrastive_loss(a, b, near, near_margin=0.05, far_margin=1.0):
-    """Return a mean over b of max(d - .05, 0)^2 for neighbours, max(1 - d, 0)^2 for strangers.
+def contrastive_loss(
+    a: Tensor, b: Tensor, near: Tensor, near_margin: float = 0.05, far_margin: float = 1.0
+) -> Tensor:
+    """Return a mean over b of max(d - .05, 0)^2 for neighbours, max(1 - d, 0)^2 for negatives.
 
     d = ||a_i - b_i||; SpectralNet's released margins.
 
@@ -190,7 +212,7 @@ def contrastive_loss(a, b, near, near_margin=0.05, far_margin=1.0):
     ----------
     a, b : (b, z)
     near : (b,)
-        1 for neighbours, 0 for strangers.
+        1 for neighbours, 0 for negatives.
 
     Returns
     -------

@@ -1,7 +1,8 @@
-"""Spectral clustering of all samples at once, and the cut that chooses its eigenvectors."""
+"""Graphs of nearest neighbours: their eigenvectors, cuts, modularity and connected parts."""
 
 import numpy as np
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import coo_array, csr_array, diags_array
+from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import eigsh
 from sklearn.neighbors import NearestNeighbors
 
@@ -11,7 +12,29 @@ NEIGHBORS = 10  # of the graph, as many as scikit-learn's spectral clustering ha
 MORE = 7  # numbers of eigenvectors tried: K to K + MORE - 1
 
 
-def neighbor_graph(z, neighbors=NEIGHBORS):
+def nearest_neighbors(
+    x: np.ndarray, m: int, algorithm: str = "brute"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return distances and numbers, (n, m) each, of a sample's m nearest others, nearest first.
+
+    Parameters
+    ----------
+    x : (n, d)
+    m : int
+        From 1 to n - 1.
+    algorithm : str
+        scikit-learn's.
+    """
+    return NearestNeighbors(n_neighbors=m, algorithm=algorithm).fit(x).kneighbors()
+
+
+def directed_graph(nearest: np.ndarray, weights: np.ndarray) -> csr_array:
+    """Return W, sparse (n, n): row i has weights[i, j] (n, m) at column nearest[i, j] (n, m)."""
+    n, m = nearest.shape
+    return csr_array((weights.ravel(), nearest.ravel(), np.arange(0, n * m + 1, m)), (n, n))
+
+
+def neighbor_graph(z: np.ndarray, neighbors: int = NEIGHBORS, algorithm: str = "auto") -> csr_array:
     """Return W, sparse (n, n), symmetric: 1 between mutual neighbours, 1/2 for one-sided ones.
 
     Parameters
@@ -19,13 +42,21 @@ def neighbor_graph(z, neighbors=NEIGHBORS):
     z : (n, z)
     neighbors : int
         Of each sample, itself not counted.
+    algorithm : str
+        scikit-learn's.
     """
-    wanted = min(neighbors, len(z) - 1)
-    graph = NearestNeighbors(n_neighbors=wanted).fit(z).kneighbors_graph()
+    _, nearest = nearest_neighbors(z, min(neighbors, len(z) - 1), algorithm)
+    graph = directed_graph(nearest, np.ones(nearest.shape))
     return csr_array(0.5 * (graph + graph.T))
 
 
-def normalized_cut(w, labels):
+def connected_parts(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
+    """Return labels (n,) of the connected parts of n samples with edges a_i - b_i, (m,) each."""
+    graph = coo_array((np.ones(len(a)), (a, b)), (n, n))
+    return connected_components(graph, directed=False)[1]
+
+
+def normalized_cut(w: csr_array, labels: np.ndarray) -> float:
     """Return the sum over clusters of (weight that leaves it / weight at its samples).
 
     Parameters
@@ -37,10 +68,18 @@ def normalized_cut(w, labels):
     return float(np.sum(1.0 - inside / np.maximum(volume, 1e-12)))
 
 
-def eigenvectors(w, count, seed=0):
-    """Return those of the normalised graph with the largest eigenvalues, (n, count), largest first.
+def leading_eigenvectors(w: csr_array, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return D^-1/2's diagonal (n,), and D^-1/2 W D^-1/2's eigenvectors (n, count).
 
-    Rows have length 1.
+    D has the sums of W's rows. Largest eigenvalue first; vectors have length 1.
+
+    Parameters
+    ----------
+    w : sparse (n, n), symmetric
+    count : int
+        From 1 to n.
+    seed : int
+        Draws Lanczos's first vector.
     """
     scale = 1.0 / np.sqrt(np.maximum(np.asarray(w.sum(axis=1)).ravel(), 1e-12))
     normal = diags_array(scale) @ w @ diags_array(scale)
@@ -49,11 +88,18 @@ def eigenvectors(w, count, seed=0):
         _, vectors = eigsh(normal, count, which="LA", v0=start)
     else:
         _, vectors = np.linalg.eigh(normal.toarray())
-    vectors = vectors[:, -count:][:, ::-1]
+    return scale, vectors[:, -count:][:, ::-1]
+
+
+def eigenvectors(w: csr_array, count: int, seed: int = 0) -> np.ndarray:
+    """Return `leading_eigenvectors`, (n, count), with rows scaled to length 1."""
+    _, vectors = leading_eigenvectors(w, count, seed)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def lowest_cut(z, k, n_init=20, seed=0):
+def lowest_cut(
+    z: np.ndarray, k: int, n_init: int | str = 20, seed: int = 0
+) -> tuple[np.ndarray, float, int]:
     """Return (labels (n,), cut, number of eigenvectors) of the best of several clusterings.
 
     k-means on K, K + 1, ... eigenvectors into K clusters; the lowest normalised cut of the same
@@ -71,7 +117,7 @@ def lowest_cut(z, k, n_init=20, seed=0):
     return best
 
 
-def modularity(w, labels):
+def modularity(w: csr_array, labels: np.ndarray) -> float:
     """Return sum_c (share of weight inside c - (share of degree in c)^2), in [-1/2, 1).
 
     Newman, Girvan (Phys. Rev. E 69, 2004), eq. 5: 0 for a partition no better than chance, or for

@@ -17,6 +17,7 @@ from sklearn.mixture import GaussianMixture
 
 from common import device
 from common.errors import UserError, unknown
+from models.core.arrays import cluster_means
 from models.settings.base import INITS
 
 SAMPLE = 10000  # what spectral and agglomerative clustering take at most: their memory is O(n^2)
@@ -43,13 +44,13 @@ def init(z, k, how, n_init, seed, note=lambda text: None):
     k : int
         K, from 2 to n.
     how : str
-        One of models.config.INITS.
+        One of models.settings.base.INITS.
     n_init : int or "auto"
         Restarts of k-means; the other kinds but "umap" have one start.
     seed : int
         Decides the result, given one thread (`threadpool_limits(1)`).
     note : callable (str)
-        Is told the restarts of "auto", and samples left out.
+        Receives a line on the restarts of "auto", and on samples left out.
 
     Returns
     -------
@@ -72,7 +73,7 @@ def init(z, k, how, n_init, seed, note=lambda text: None):
         return Start(*_gmm(z, k, seed), 0)
     if how == "umap":
         model, restarts = kmeans(_map(z, k, seed), k, n_init, seed, note)
-        return Start(means(z, model.labels_, k), model.labels_, restarts)
+        return Start(cluster_means(z, model.labels_, k), model.labels_, restarts)
     some = np.arange(len(z))
     if len(z) > SAMPLE:
         some = np.sort(np.random.default_rng(seed).permutation(len(z))[:SAMPLE])
@@ -84,7 +85,7 @@ def init(z, k, how, n_init, seed, note=lambda text: None):
         labels = AgglomerativeClustering(k).fit_predict(z[some])
     else:
         labels = _spectral(z[some], k, seed)
-    centers = means(z[some], labels, k)
+    centers = cluster_means(z[some], labels, k)
     if len(some) < len(z):
         from models.core.functional import squared_distances
 
@@ -103,7 +104,7 @@ def kmeans(x, k, n_init, seed, note=lambda text: None):
         Restarts, of which the lowest inertia stays.
     seed : int
     note : callable (str)
-        Is told the restarts of "auto".
+        Receives a line on the restarts of "auto".
 
     Returns
     -------
@@ -126,24 +127,17 @@ def kmeans(x, k, n_init, seed, note=lambda text: None):
     return best, len(inertias)
 
 
-def means(z, labels, k):
-    """Return the mean of each cluster's codes, (k, z); zeros for an empty one."""
-    sums = np.zeros((k, z.shape[1]))
-    np.add.at(sums, labels, z)
-    return sums / np.maximum(np.bincount(labels, minlength=k), 1)[:, None]
-
-
 def _gmm(z, k, seed):
     """Return centres (k, z) and labels (n,) by a mixture of Gaussians, started from k-means."""
     mixture = GaussianMixture(k, random_state=seed)
     try:
         labels = mixture.fit_predict(z)
-    except ValueError as error:  # scikit-learn's words for a variance of 0 and the like
+    except ValueError as error:  # scikit-learn's message on a variance of 0 and the like
         raise UserError(
             f"init='gmm' of {len(z)} samples in {k} clusters: a component collapsed; expected "
             "another init or fewer clusters"
         ) from error
-    centers = means(z, labels, k)
+    centers = cluster_means(z, labels, k)
     empty = np.bincount(labels, minlength=k) == 0
     centers[empty] = mixture.means_[empty]
     return centers, labels

@@ -10,10 +10,10 @@ import math
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import layers
 
 from common.errors import UserError
+from models.core.fast_kernels import ThinConv2DTranspose
 
 
 def _seeds(seed):
@@ -27,8 +27,12 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # precision -> 
 
 
 def dense_autoencoder(
-    input_shape, latent_dim=10, seed=0, precision="float32", widths=(500, 500, 2000)
-):
+    input_shape: tuple,
+    latent_dim: int = 10,
+    seed: int = 0,
+    precision: str = "float32",
+    widths: tuple = (500, 500, 2000),
+) -> tuple[keras.Model, keras.Model]:
     """Build d-500-500-2000-z and its mirror: ReLU inside, linear embedding and output.
 
     Weights start as U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases at zero (DEC-DA's released code).
@@ -64,26 +68,7 @@ def dense_autoencoder(
     return keras.Sequential(encoder, name="encoder"), keras.Sequential(decoder, name="decoder")
 
 
-class ThinConv2DTranspose(layers.Conv2DTranspose):
-    """A 5x5 transposed convolution of stride 2, padding "same", to few channels c.
-
-    It is computed as one 3x3 convolution to 4c channels, one for each place in a 2x2 block of
-    output pixels, laid out by depth-to-space. Output row 2m + a gets tap t of input row m - d where
-    t = 2d + a + 1. The result is Keras's but for rounding; with one channel, TensorFlow's own
-    kernel for CPUs takes twice as long.
-    """
-
-    def call(self, x):
-        kernel = tf.convert_to_tensor(self.kernel)  # (5, 5, c, f), tap t at index t
-        c, f = kernel.shape[2:]
-        taps = tf.reshape(tf.pad(kernel, [[1, 0], [1, 0], [0, 0], [0, 0]]), (3, 2, 3, 2, c, f))
-        # (d_y, a_y, d_x, a_x, c, f) -> (d_y, d_x, f, a_y, a_x, c); d runs from -1 to 1.
-        taps = tf.transpose(taps, (0, 2, 5, 1, 3, 4))[::-1, ::-1]
-        blocks = tf.nn.conv2d(x, tf.reshape(taps, (3, 3, f, 4 * c)), 1, "SAME")
-        return tf.nn.depth_to_space(blocks, 2) + self.bias
-
-
-def check_images(shape, least):
+def check_images(shape: tuple, least: int) -> None:
     """Refuse samples of a shape that are no images with sides of `least` pixels or more."""
     if len(shape) != 3 or min(shape[:2]) < least:
         raise UserError(
@@ -93,8 +78,12 @@ def check_images(shape, least):
 
 
 def conv_autoencoder(
-    input_shape, latent_dim=10, seed=0, precision="float32", filters=(32, 64, 128)
-):
+    input_shape: tuple,
+    latent_dim: int = 10,
+    seed: int = 0,
+    precision: str = "float32",
+    filters: tuple = (32, 64, 128),
+) -> tuple[keras.Model, keras.Model]:
     """Build conv 5x5x32 - 5x5x64 - 3x3x128, stride 2, linear embedding, and its mirror.
 
     The third layer pads only where both sides are multiples of 8 (DEC-DA's released code):

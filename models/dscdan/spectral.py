@@ -2,23 +2,13 @@
 
 import tensorflow as tf
 
+from models.core.functional import pairwise_squared_distances
+
 # Smallest eigenvalue of the Gram matrix, as a share of its trace, of a batch of full rank; float64
 # then leaves Y^T Y within 1e-7 of m I.
 FULL_RANK = 1e-9
 JITTERS = (0.0, 1e-9, 1e-8, 1e-6, 1e-4)  # added to the diagonal, shares of the trace
 TINY = 1e-30
-
-
-def pairwise(a):
-    """Return ||a_i - a_j||^2, (b, b), never below 0, exactly 0 on the diagonal.
-
-    Parameters
-    ----------
-    a : (b, z)
-    """
-    squares = tf.reduce_sum(tf.square(a), axis=1)
-    d = squares[:, None] + squares[None] - 2.0 * tf.matmul(a, a, transpose_b=True)
-    return tf.linalg.set_diag(tf.maximum(d, 0.0), tf.zeros_like(squares))
 
 
 def affinity(z, neighbors=3, sigma=None, scale_neighbor=1):
@@ -38,7 +28,7 @@ def affinity(z, neighbors=3, sigma=None, scale_neighbor=1):
     scale_neighbor : int
     """
     b = tf.shape(z)[0]
-    d = pairwise(z)
+    d = pairwise_squared_distances(z)
     far = tf.linalg.set_diag(tf.stop_gradient(d), tf.fill([b], d.dtype.max))
     wanted = tf.minimum(max(neighbors, scale_neighbor), b - 1)
     nearest, places = tf.math.top_k(-far, wanted)  # (b, neighbours), nearest first
@@ -69,7 +59,7 @@ def spectral_loss(w, y):
     -------
     scalar
     """
-    return tf.reduce_sum(w * pairwise(y)) / tf.cast(tf.shape(y)[0], y.dtype)
+    return tf.reduce_sum(w * pairwise_squared_distances(y)) / tf.cast(tf.shape(y)[0], y.dtype)
 
 
 def gram_factor(y):

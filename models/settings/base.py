@@ -1,49 +1,23 @@
-"""Hyper-parameters as data: frozen records in the papers' symbols. No TensorFlow here."""
+"""What all records of settings share, and a row of the registry of methods. No TensorFlow here."""
 
 import dataclasses
 import hashlib
 import json
-import math
 from dataclasses import dataclass, field
 
 from common.errors import UserError, unknown
+from models.settings.fields import (
+    OPTIMIZERS,
+    SGD,
+    Adam,
+    Option,
+    either,
+    setting,
+    settings_of,
+    when,
+)
 
-
-@dataclass(frozen=True)
-class SGD:
-    """Stochastic gradient descent with momentum: v <- momentum v - lr g; w <- w + v."""
-
-    lr: float = 0.01
-    momentum: float = 0.9
-    name: str = field(default="sgd", init=False)
-
-
-@dataclass(frozen=True)
-class Adam:
-    """Adam with beta_1 = 0.9, beta_2 = 0.999 and epsilon = 1e-7 (TF 1.10's and Keras 3's)."""
-
-    lr: float = 1e-3
-    name: str = field(default="adam", init=False)
-
-
-OPTIMIZERS = {"sgd": SGD, "adam": Adam}
 INITS = ("k-means", "gmm", "spectral", "agglomerative", "umap")  # see models/core/initialization.py
-
-
-def setting(default, text, kind=None):
-    """Return a record's field that main.py offers as a flag, with the help text.
-
-    kind is the type of the flag's value, or of each of its values where the default is a tuple;
-    that of the default unless given.
-    """
-    if kind is None:
-        kind = type(default[0] if isinstance(default, tuple) else default)
-    return field(default=default, metadata={"help": text, "kind": kind})
-
-
-def _is_number(value):
-    """Whether a value is a finite int or float; True and False are not."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 class Settings:
@@ -54,64 +28,109 @@ class Settings:
     pretrains = False  # whether it starts from an auto-encoder that runs can share
     parallel = False  # whether its threads train members side by side, a thread each
     logged = ()  # what it logs besides runs.LOG_COLUMNS
+    cost = None  # its count of operations, a key of models.core.cost.COUNTS; None: not known
     # Versions of what the code does with these settings. To be raised when the same settings, data
     # and seed give another result than before: `pretrain_protocol` if pretrained weights change,
     # else `protocol`. No fields: 1 leaves keys and hashes as they were before there were versions.
     protocol = 1
     pretrain_protocol = 1
 
-    def _flag(self, name):
-        if not isinstance(getattr(self, name), bool):
-            raise UserError(f"{name}={getattr(self, name)!r}: expected True or False")
+    def __post_init__(self):
+        """Check every setting as it is declared, then those that must go together."""
+        for one in settings_of(type(self)).values():
+            one.check(self)
+        self.check()
 
-    def _choice(self, name, choices):
-        if getattr(self, name) not in choices:
-            raise UserError(unknown(name, getattr(self, name), choices))
+    def check(self):
+        """Raise UserError for values that do not go together; by default all do."""
 
-    def _number(self, name, least, most=math.inf, below=math.inf, integer=False, optional=False):
-        value = getattr(self, name)
-        if value is None and optional:
-            return
-        good = _is_number(value) and (isinstance(value, int) or not integer)
-        if not (good and least <= value <= most and value < below):
-            limit = f" and <= {most}" if most < math.inf else ""
-            limit += f" and < {below}" if below < math.inf else ""
-            what = "an integer" if integer else "a number"
-            raise UserError(f"{name}={value!r}: expected {what} >= {least}{limit}")
+    def options(self):
+        """Return {name: Option} of the settings that are options, with the record's defaults."""
+        found = {}
+        for one in settings_of(type(self)).values():
+            value = getattr(self, one.name)
+            if one.flag and one.kind is SGD:
+                prefix = one.name.removesuffix("optimizer")
+                parts = (("optimizer", str, value.name), ("lr", float, value.lr),
+                         ("momentum", float, getattr(value, "momentum", None)))  # fmt: skip
+                texts = (one.help, "its learning rate", "its momentum (sgd)")
+                for (part, kind, default), text in zip(parts, texts, strict=True):
+                    found[prefix + part] = Option(
+                        prefix + part, one.name, kind, default, text, one.stage,
+                        tuple(OPTIMIZERS) if kind is str else None,
+                    )  # fmt: skip
+            elif one.flag:
+                found[one.name] = Option(
+                    one.name, one.name, one.kind, value, one.help, one.stage, one.choices,
+                    one.word, one.several, one.hidden,
+                )  # fmt: skip
+        return found
 
-    def _restarts(self):
-        """Check `n_init` where it may be "auto"."""
-        value = self.n_init
-        if value != "auto" and not (isinstance(value, int) and _is_number(value) and value >= 1):
-            raise UserError(f"n_init={value!r}: expected an integer >= 1 or 'auto'")
+    def changed(self, values):
+        """Return the record with some options changed.
 
-    def _check_optimizer(self, name):
-        optimizer = getattr(self, name)
-        if not isinstance(optimizer, (SGD, Adam)):
-            raise UserError(f"{name}={optimizer!r}: expected SGD(...) or Adam(...)")
-        prefix = name.replace("optimizer", "lr")
-        if not (_is_number(optimizer.lr) and optimizer.lr > 0):
-            raise UserError(f"{prefix}={optimizer.lr!r}: expected a finite number > 0")
-        momentum = getattr(optimizer, "momentum", 0.0)
-        if not (_is_number(momentum) and 0 <= momentum < 1):
-            raise UserError(f"momentum={momentum!r}: expected a number >= 0 and < 1")
+        Parameters
+        ----------
+        values : dict
+            Option -> plain value, as in the "settings" of a sweep file: {"tol": 0.1, "lr": 0.5}.
 
-    def _numbers(self, name, least, count=None, integer=False):
-        """Check a sequence of numbers and keep it as a tuple; count None: one or more."""
-        values = getattr(self, name)
-        good = isinstance(values, (list, tuple)) and len(values) >= 1
-        good = good and (count is None or len(values) == count)
-        kinds = (int,) if integer else (int, float)
-        good = good and all(_is_number(v) and isinstance(v, kinds) and v >= least for v in values)
-        if not good:
-            what = ("" if count is None else f"{count} ") + ("integers" if integer else "numbers")
-            raise UserError(f"{name}={values!r}: expected {what} >= {least}")
-        object.__setattr__(self, name, tuple(values))
+        Raises
+        ------
+        UserError
+            If there is no such option, or a value does not fit.
+        """
+        fields, options = settings_of(type(self)), self.options()
+        changes, parts = {}, {}
+        for name, value in values.items():
+            if name not in options:
+                raise UserError(unknown("setting", name, options))
+            owner = fields[options[name].setting]
+            if owner.kind is SGD:
+                parts.setdefault(owner.name, {})[name] = value
+            else:
+                changes[name] = owner.converted(value)
+        for name, some in parts.items():
+            changes[name] = self._optimizer(name, some)
+        return dataclasses.replace(self, **changes)
+
+    def _optimizer(self, name, values):
+        """Return the record's optimizer with some of its options changed."""
+        prefix = name.removesuffix("optimizer")
+        optimizer, kind = getattr(self, name), values.get(name)
+        if kind is not None and kind not in OPTIMIZERS:
+            raise UserError(unknown(name, kind, OPTIMIZERS))
+        if kind is not None and kind != optimizer.name:
+            optimizer = OPTIMIZERS[kind]()
+        changes = {part: values[prefix + part] for part in ("lr", "momentum")
+                   if prefix + part in values}  # fmt: skip
+        if "momentum" in changes and isinstance(optimizer, Adam):
+            raise UserError(f"{prefix}momentum={changes['momentum']}: adam has none; expected sgd")
+        changes = {part: float(v) if type(v) is int else v for part, v in changes.items()}
+        return dataclasses.replace(optimizer, **changes)
+
+    def without_effect(self):
+        """Return {setting: why} of the settings that change nothing under the others.
+
+        They are in the record, and in its hash, because methods share records.
+        """
+        found = {one.name: one.without_effect(self) for one in settings_of(type(self)).values()}
+        return {name: why for name, why in found.items() if why is not None}
 
     def to_dict(self):
-        """Return plain data that JSON can hold; the inverse of `from_dict`."""
-        data = dataclasses.asdict(self)
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in data.items()}
+        """Return plain data that JSON can hold; the inverse of `from_dict`.
+
+        Settings with omit="hash" are left out at their defaults: runs from before there was a
+        choice keep their hash.
+        """
+        data = {}
+        for one in settings_of(type(self)).values():
+            value = getattr(self, one.name)
+            if one.omit == "hash" and value == one.default:
+                continue
+            if isinstance(value, SGD | Adam):
+                value = dataclasses.asdict(value)
+            data[one.name] = list(value) if isinstance(value, tuple) else value
+        return data
 
     def versions(self):
         """Return {name: version} of the protocols above 1."""
@@ -125,14 +144,13 @@ class Settings:
     @classmethod
     def from_dict(cls, data):
         """Build a config from `to_dict`'s result; UserError names unknown fields."""
-        fields = {f.name for f in dataclasses.fields(cls)}
+        fields = settings_of(cls)
         data = dict(data)
-        for name in data:
+        for name, value in data.items():
             if name not in fields:
                 raise UserError(unknown("setting", name, sorted(fields)))
-        for name in ("optimizer", "pretrain_optimizer"):
-            if isinstance(data.get(name), dict):
-                record = dict(data[name])
+            if fields[name].kind is SGD and isinstance(value, dict):
+                record = dict(value)
                 kind = record.pop("name", None)
                 if kind not in OPTIMIZERS:
                     raise UserError(unknown(name, kind, OPTIMIZERS))
@@ -144,8 +162,16 @@ class Settings:
         return cls(**data)
 
     def pretrain_dict(self):
-        """Return the settings that decide the pretrained weights: without any, none."""
-        return {}
+        """Return the settings that decide the pretrained weights, and no others."""
+        data = self.to_dict()
+        return {
+            one.name: data[one.name]
+            for one in settings_of(type(self)).values()
+            if one.name in data and one.decides_pretraining(self)
+        }
+
+
+AUGMENTED = either(when("aug_pretrain"), when("aug_cluster"), why="no stage is augmented")
 
 
 @dataclass(frozen=True)
@@ -153,34 +179,40 @@ class PretrainConfig(Settings):
     """The auto-encoder, its pretraining, and the clustering of its codes to start from."""
 
     starts_from_clusters = True  # whether a clustering of the codes decides the result: `init`
-    keeps_init = False  # whether `to_dict` has `init` where it is k-means
     deep = True
     pretrains = True
-    networks = ("fc", "conv")  # those to choose from
     pretrains_clusters = False  # whether the pretrained weights depend on the number of clusters
+    cost = "autoencoder"
 
-    network: str = "fc"  # "fc": D-500-500-2000-10, "conv": 32-64-128-10
-    latent_dim: int = 10
-    batch_size: int = 256
-    aug_pretrain: bool = False  # augment in pretraining (stage 1)
-    shift: float = 0.1  # fraction of the side, either way
-    shift_pixels: float | None = None  # pixels, in place of `shift`
-    rotation: float = 10.0  # degrees, either way
-    center: str = "original"  # centre of rotation: "original" or "true", see augment.py
-    pretrain_optimizer: SGD | Adam = SGD(1.0, 0.9)
-    pretrain_epochs: int = 500
-    n_init: int | str = 20  # restarts of k-means; "auto": until the lowest inertia comes up again
-    init: str = "k-means"  # start of clustering, one of INITS; only k-means and umap have restarts
-    # Of the layers' arithmetic. With "bfloat16" weights, embedding, output, losses and the
-    # optimizer stay float32.
-    precision: str = "float32"
+    # "fc": D-500-500-2000-10, "conv": 32-64-128-10; its method's name says which
+    network: str = setting("fc", "the auto-encoder", choices=("fc", "conv"), stage="both",
+                           flag=False)  # fmt: skip
+    latent_dim: int = setting(10, "length of a code", ge=1, stage="both")
+    batch_size: int = setting(256, "samples a step", ge=1, stage="both")
+    aug_pretrain: bool = setting(False, "augment in pretraining", stage="pretrain")
+    shift: float = setting(0.1, "largest shift, fraction of the side", ge=0, lt=1, stage="augment",
+                           effect=[AUGMENTED, when("shift_pixels", None)])  # fmt: skip
+    shift_pixels: float | None = setting(None, "largest shift, pixels, in place of --shift", ge=0,
+                                         stage="augment", effect=[AUGMENTED])  # fmt: skip
+    rotation: float = setting(10.0, "largest rotation, degrees", ge=0, le=180, stage="augment",
+                              effect=[AUGMENTED])  # fmt: skip
+    center: str = setting("original", "centre of rotation, see augment.py",
+                          choices=("original", "true"), stage="augment",
+                          effect=[AUGMENTED, when("rotation", why="there is no rotation")]
+                          )  # fmt: skip
+    pretrain_optimizer: SGD | Adam = setting(SGD(1.0, 0.9), "of pretraining", stage="pretrain")
+    pretrain_epochs: int = setting(500, "epochs of pretraining", ge=0, stage="pretrain")
+    n_init: int | str = setting(20, "restarts of k-means; auto: until the lowest inertia has come "
+                                "up several times", ge=1, word="auto", stage="start")  # fmt: skip
+    # only k-means and umap have restarts
+    init: str = setting("k-means", "start of clustering", choices=INITS, stage="start",
+                        omit="hash")  # fmt: skip
+    # With "bfloat16" weights, embedding, output, losses and the optimizer stay float32.
+    precision: str = setting("float32", "of the layers' arithmetic",
+                             choices=("float32", "bfloat16"), stage="both", omit="hash"
+                             )  # fmt: skip
 
-    def __post_init__(self):
-        self._choice("network", self.networks)
-        self._choice("center", ("original", "true"))
-        self._choice("precision", ("float32", "bfloat16"))
-        self._choice("init", INITS)
-        self._restarts()
+    def check(self):
         if self.init != "k-means" and not self.starts_from_clusters:
             raise UserError(
                 f"init={self.init!r}: this method does not start from a clustering of the codes; "
@@ -191,19 +223,11 @@ class PretrainConfig(Settings):
                 f"n_init='auto' with init={self.init!r}, which has no restarts: expected init "
                 "'k-means' or 'umap'"
             )
-        for name in ("latent_dim", "batch_size"):
-            self._number(name, 1, integer=True)
-        self._number("pretrain_epochs", 0, integer=True)
-        self._number("shift", 0, below=1)
-        self._number("shift_pixels", 0, optional=True)
-        self._number("rotation", 0, most=180)
-        self._flag("aug_pretrain")
-        self._check_optimizer("pretrain_optimizer")
 
     @property
     def needs_images(self):
         """Whether samples must have, or be given, the shape of images."""
-        return self.network != "fc" or self.aug_pretrain
+        return self.network != "fc" or self.aug_pretrain or getattr(self, "aug_cluster", False)
 
     @property
     def cluster_batch_size(self):
@@ -214,204 +238,67 @@ class PretrainConfig(Settings):
         """Return the largest number of clustering steps."""
         return 0
 
-    def to_dict(self):
-        """Return plain data that JSON can hold; the inverse of `from_dict`.
-
-        The precision is left out where it is float32, and `init` where it is k-means (but for
-        ASPC, which always had it): runs from before there was a choice keep their hash.
-        """
-        data = super().to_dict()
-        if self.precision == "float32":
-            del data["precision"]
-        if self.init == "k-means" and not self.keeps_init:
-            del data["init"]
-        return data
-
-    def pretrain_dict(self):
-        """Return the settings that decide the pretrained weights, and no others."""
-        names = ["network", "latent_dim", "batch_size", "pretrain_optimizer", "pretrain_epochs"]
-        if self.aug_pretrain:
-            names += ["shift", "shift_pixels", "rotation", "center"]
-        if self.precision != "float32":
-            names.append("precision")
-        data = self.to_dict()
-        return {name: data[name] for name in ["aug_pretrain", *names]}
-
 
 @dataclass(frozen=True)
-class AEConfig(PretrainConfig):
-    """k-means on the codes of an auto-encoder, which may be a denoising one."""
+class Method:
+    """A row of the registry: a method, its class, and what its paper says of its settings.
 
-    noise: float = 0.0  # share of the inputs set to 0, a draw a batch; the clean ones are rebuilt
-
-    def __post_init__(self):
-        super().__post_init__()
-        self._number("noise", 0, below=1)
-
-    def pretrain_dict(self):
-        noise = {"noise": self.noise} if self.noise else {}  # without: shared with all others
-        return super().pretrain_dict() | noise
-
-
-@dataclass(frozen=True)
-class Config(PretrainConfig):
-    """Everything that decides a run's result besides method, data, K and seed.
-
-    L = alpha * Lr + beta * Lc (DEC-DA sec. 3); Lr is the reconstruction error, a mean over inputs
-    and batch, Lc the clustering loss, summed over clusters (KL) or latent dimensions (distance)
-    and averaged over the batch.
+    Parameters
+    ----------
+    path : str
+        "module:Class".
+    settings : Settings
+        The published settings.
+    paper : str
+        Its page, docs/methods/{paper}.md.
+    ours : bool
+        Whether it is in no paper.
+    by_dataset : dict
+        Data set -> {setting: value} where the paper's differ on it.
+    by_size : dict
+        Number of samples -> {setting: value} from that number on; the largest that fits counts.
     """
 
-    aug_cluster: bool = False  # augment in clustering (stage 2)
-    optimizer: SGD | Adam = SGD(0.01, 0.9)
-    alpha: float = 0.0  # weight of Lr in clustering
-    beta: float = 1.0  # weight of Lc
-    maxiter: int | None = 20000  # clustering steps (mini-batches) at most; None: see `epochs`
-    update_interval: int | None = 140  # steps between refreshes of the targets; None: one pass
-    tol: float = 1e-3  # stop when a smaller share of labels changes between two refreshes
-
-    epoch_limit = False  # whether a method is limited by passes over the data, not by steps
-
-    def __post_init__(self):
-        super().__post_init__()
-        self._number("update_interval", 1, integer=True, optional=True)
-        self._number("maxiter", 0, integer=True, optional=self.epoch_limit)
-        for name in ("alpha", "beta", "tol"):
-            self._number(name, 0)
-        self._flag("aug_cluster")
-        self._check_optimizer("optimizer")
+    path: str
+    settings: Settings
+    paper: str
+    ours: bool = False
+    by_dataset: dict = field(default_factory=dict)
+    by_size: dict = field(default_factory=dict)
 
     @property
-    def needs_images(self):
-        """Whether samples must have, or be given, the shape of images."""
-        return super().needs_images or self.aug_cluster
+    def module(self):
+        """The name of the class's module."""
+        return self.path.partition(":")[0]
 
-    def total_steps(self, steps_per_pass):
-        """Return the largest number of clustering steps."""
-        return self.maxiter
+    @property
+    def cls(self):
+        """The name of the class."""
+        return self.path.partition(":")[2]
 
+    @property
+    def network(self):
+        """The kind of the auto-encoder, None if there is none."""
+        return getattr(self.settings, "network", None)
 
-@dataclass(frozen=True)
-class ASPCConfig(Config):
-    """ASPC's settings: those of `Config` and its own."""
+    @property
+    def augmentation(self):
+        """The augmented stages: "none", "pretrain", "cluster" or "both"."""
+        flags = [getattr(self.settings, f"aug_{s}", False) for s in ("pretrain", "cluster")]
+        return {(0, 0): "none", (1, 0): "pretrain", (0, 1): "cluster", (1, 1): "both"}[tuple(flags)]
 
-    update_interval: None = None  # always one pass
-    maxiter: int | None = None
-    epochs: int = 100  # T, passes over the data
-    self_paced: bool = True  # False: every sample has weight 1 (the paper's BasicDC)
-    selection: str = "clean"  # losses that select: "clean" (released code), "augmented" (eq. 16)
-    epoch_limit = True
-    keeps_init = True
+    @property
+    def augmented(self):
+        """Whether a stage is augmented."""
+        return self.augmentation != "none"
 
-    def __post_init__(self):
-        super().__post_init__()
-        self._number("epochs", 1, integer=True)
-        self._flag("self_paced")
-        self._choice("selection", ("clean", "augmented"))
-        if self.update_interval is not None:
-            raise UserError(f"update_interval={self.update_interval!r}: ASPC updates once a pass")
-
-    def total_steps(self, steps_per_pass):
-        steps = self.epochs * steps_per_pass
-        return steps if self.maxiter is None else min(steps, self.maxiter)
-
-
-@dataclass(frozen=True)
-class KMeansConfig(Settings):
-    """k-means on the input."""
-
-    n_init: int | str = 20  # restarts [DEC, DEC-DA]; "auto": until the lowest inertia comes again
-
-    def __post_init__(self):
-        self._restarts()
-
-
-@dataclass(frozen=True)
-class NMFConfig(Settings):
-    """Non-negative matrix factorisation."""
-
-    maxiter: int = 400  # ours; scikit-learn's 200 end before its tolerance is met
-
-    def __post_init__(self):
-        self._number("maxiter", 1, integer=True)
-
-
-@dataclass(frozen=True)
-class NcutConfig(Settings):
-    """Normalised cuts on a graph of nearest neighbours; the papers do not give their graph."""
-
-    n_neighbors: int = 10  # scikit-learn's default, the sample itself among them
-    n_init: int = 20  # restarts of k-means on the eigenvectors
-
-    def __post_init__(self):
-        self._number("n_neighbors", 2, integer=True)
-        self._number("n_init", 1, integer=True)
-
-
-@dataclass(frozen=True)
-class LandmarkConfig(Settings):
-    """Landmark-based spectral clustering, LSC-K: the numbers of the authors' released code."""
-
-    landmarks: int = 1000  # p
-    n_neighbors: int = 5  # r, the nearest landmarks of each sample
-    sigma: float | None = None  # of the kernel; None: the mean squared distance to all landmarks
-    n_init: int = 10  # restarts of k-means on the singular vectors
-
-    def __post_init__(self):
-        for name in ("landmarks", "n_neighbors", "n_init"):
-            self._number(name, 1, integer=True)
-        self._number("sigma", 1e-6, optional=True)
-
-
-@dataclass(frozen=True)
-class WardConfig(Settings):
-    """Agglomerative clustering: there is nothing to set."""
-
-
-@dataclass(frozen=True)
-class GDLConfig(Settings):
-    """Graph degree linkage: the numbers of the authors' released code."""
-
-    n_neighbors: int = 20  # K of the graph
-    scale: float = 1.0  # a: sigma^2 = a * mean squared distance to the neighbours
-
-    def __post_init__(self):
-        self._number("n_neighbors", 1, integer=True)
-        self._number("scale", 1e-6)
-
-
-@dataclass(frozen=True)
-class GMMConfig(Settings):
-    """A mixture of Gaussians, started from k-means; the papers do not give their covariances."""
-
-    covariance: str = "full"  # or "diag"
-    reg_covar: float = 1e-6  # added to the diagonal, squared units of the input [scikit-learn]
-    n_init: int = 1
-    maxiter: int = 100  # steps of expectation and maximisation at most [scikit-learn]
-
-    def __post_init__(self):
-        self._choice("covariance", ("full", "diag"))
-        self._number("reg_covar", 0)
-        for name in ("n_init", "maxiter"):
-            self._number(name, 1, integer=True)
-
-
-@dataclass(frozen=True)
-class UMAPConfig(Settings):
-    """UMAP, then HDBSCAN: the numbers of UMAP's documentation on clustering MNIST."""
-
-    n_neighbors: int = 30
-    min_dist: float = 0.0
-    components: int = 2
-    min_samples: int = 10
-    min_share: float = 500 / 70000  # smallest cluster, share of the samples
-
-    def __post_init__(self):
-        self._number("n_neighbors", 2, integer=True)
-        for name in ("components", "min_samples"):
-            self._number(name, 1, integer=True)
-        self._number("min_dist", 0, below=1)
-        self._number("min_share", 0, below=1)
+    def settings_for(self, dataset=None, n=None):
+        """Return the published settings on a data set of n samples."""
+        changes = dict(self.by_dataset.get(dataset, {}))
+        if n is not None:
+            sizes = [size for size in self.by_size if n >= size]
+            changes |= self.by_size[max(sizes)] if sizes else {}
+        return dataclasses.replace(self.settings, **changes)
 
 
 def pretrain_key(config, shape, data_hash, seed, n_clusters=None):

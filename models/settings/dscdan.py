@@ -1,11 +1,20 @@
-"""Hyper-parameters of the dual auto-encoder, DSCDAN and SpectralNet. No TensorFlow here."""
+"""Settings of the dual auto-encoder, DSCDAN (Yang et al., CVPR 2019) and SpectralNet.
 
-from dataclasses import dataclass
+No TensorFlow here. Departures: docs/methods/dscdan.md
+"""
+
+from dataclasses import dataclass, replace
 
 from common.errors import UserError
-from models.settings.base import SGD, Adam, PretrainConfig, setting
+from models.settings.base import Method, PretrainConfig
+from models.settings.dec_da import DIGITS, FC
+from models.settings.fields import SGD, Adam, either, setting, when
 
 LABEL_STEPS = 500  # of DSCDAN's head alone, on the labels that it starts from: ours
+NOISY = either(
+    when("relative"), when("mutual"), when("code", "draw"), when("cluster_relative"),
+    when("cluster_mutual"), when("compare", "noisy"), why="no loss sees noisy codes",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -17,118 +26,96 @@ class DualConfig(PretrainConfig):
     sample's values, everything is a mean over the batch.
     """
 
-    networks = ("dual",)
+    cost = "dual"
     logged = ("relative", "prior", "entropy", "mi_global", "mi_local", "spectral")
 
-    network: str = "dual"
-    latent_dim: int = 120
-    batch_size: int = 100  # in pretraining
-    pretrain_optimizer: SGD | Adam = Adam(1e-3)
-    pretrain_epochs: int = 100
-    filters: tuple = setting((16, 16, 32, 32), "channels of the dual encoder's convolutions")
-    kernel: int = setting(3, "side of their kernels, pixels")
-    original: float = setting(2.5, "weight of the reconstruction in pretraining")
-    relative: float = setting(5.0, "delta, weight of the relative reconstruction in pretraining")
-    mutual: float = setting(0.01, "beta, weight of the mutual information in pretraining")
-    prior: float = setting(1.0, "gamma, weight of the prior in pretraining")
-    psi: str = setting("reparameterised", "noise of the codes: multiplicative or reparameterised")
-    psi_variance: float = setting(0.25, "variance of the multiplicative noise; its mean is 1")
-    code: str = setting("mean", "z under multiplicative noise: mean, or draw of p(z|x)")
-    pairs: str = setting("input", "what the discriminators see beside a code: input (global and "
-                         "local) or code (itself, as released)")  # fmt: skip
-    train_discriminators: bool = setting(True, "train the discriminators")
-    prior_of: str = setting("standard", "prior in pretraining: standard, or classes (as released)")
+    network: str = setting("dual", "the auto-encoder", choices=("dual",), stage="both", flag=False)
+    latent_dim: int = setting(120, "length of a code", ge=1, stage="both")
+    batch_size: int = setting(100, "samples a step of pretraining", ge=1, stage="pretrain")
+    pretrain_optimizer: SGD | Adam = setting(Adam(1e-3), "of pretraining", stage="pretrain")
+    pretrain_epochs: int = setting(100, "epochs of pretraining", ge=0, stage="pretrain")
+    filters: tuple = setting((16, 16, 32, 32), "channels of the dual encoder's convolutions",
+                             ge=1, stage="both")  # fmt: skip
+    kernel: int = setting(3, "side of their kernels, pixels", ge=1, stage="both")
+    original: float = setting(2.5, "weight of the reconstruction", gt=0, stage="pretrain")
+    relative: float = setting(5.0, "delta, weight of the relative reconstruction", ge=0,
+                              stage="pretrain")  # fmt: skip
+    mutual: float = setting(0.01, "beta, weight of the mutual information", ge=0, stage="pretrain")
+    prior: float = setting(1.0, "gamma, weight of the prior", ge=0, stage="pretrain")
+    psi: str = setting("reparameterised", "noise of the codes", stage="both", effect=[NOISY],
+                       choices=("multiplicative", "reparameterised"),
+                       key=lambda c: c.relative or c.mutual)  # fmt: skip
+    psi_variance: float = setting(0.25, "variance of the multiplicative noise; its mean is 1",
+                                  ge=0, stage="both", effect=[NOISY, when("psi", "multiplicative")],
+                                  key=lambda c: (c.relative or c.mutual)
+                                  and c.psi == "multiplicative")  # fmt: skip
+    code: str = setting("mean", "z under multiplicative noise: mean, or draw of p(z|x)",
+                        choices=("mean", "draw"), stage="both", omit="key")  # fmt: skip
+    pairs: str = setting("input", "beside a code the discriminators see the input (global and "
+                         "local) or a code (itself, as released)", choices=("input", "code"),
+                         stage="pretrain", effect=[when("mutual")])  # fmt: skip
+    train_discriminators: bool = setting(True, "train the discriminators", stage="pretrain",
+                                         effect=[when("mutual")])  # fmt: skip
+    prior_of: str = setting("standard", "prior of the codes, or of classes (as released)",
+                            choices=("standard", "classes"), stage="pretrain",
+                            effect=[when("prior")])  # fmt: skip
 
-    def __post_init__(self):
-        super().__post_init__()
-        self._numbers("filters", 1, integer=True)
+    def check(self):
+        super().check()
         if len(self.filters) < 2:
             raise UserError(f"filters={self.filters!r}: expected two or more integers")
-        self._number("kernel", 1, integer=True)
-        for name in ("original", "relative", "mutual", "prior", "psi_variance"):
-            self._number(name, 0)
-        if not self.original:
-            raise UserError(f"original={self.original!r}: expected a number > 0")
-        self._choice("psi", ("multiplicative", "reparameterised"))
-        self._choice("code", ("mean", "draw"))
         if self.code == "draw" and self.psi != "multiplicative":
             raise UserError(f"code='draw' with psi={self.psi!r}: expected psi='multiplicative'")
-        self._choice("pairs", ("input", "code"))
-        self._choice("prior_of", ("standard", "classes"))
-        self._flag("train_discriminators")
 
     @property
     def pretrains_clusters(self):
         """Whether the pretrained weights depend on the number of clusters."""
         return self.prior > 0 and self.prior_of == "classes"
 
-    def pretrain_dict(self):
-        """Return the settings that decide the pretrained weights, and no others."""
-        names = ["filters", "kernel", "original", "relative", "mutual", "prior"]
-        if self.relative or self.mutual:
-            names.append("psi")
-            if self.psi == "multiplicative":
-                names.append("psi_variance")
-        if self.code == "draw":
-            names.append("code")
-        if self.mutual:
-            names += ["pairs", "train_discriminators"]
-        if self.prior:
-            names.append("prior_of")
-        data = self.to_dict()
-        return super().pretrain_dict() | {name: data[name] for name in names}
-
 
 @dataclass(frozen=True)
 class DSCDANConfig(DualConfig):
     """The dual auto-encoder and the spectral network, trained jointly (DSCDAN, eqs. 14-20)."""
 
+    cost = "dscdan"
     starts_from_clusters = False  # k-means on the codes is only there to compare with; `head_init`
-    head: tuple = setting((1024, 1024, 512), "widths of the spectral network before its last layer")
-    cluster_batch_size: int = setting(1024, "samples a joint step")
-    aug_cluster: bool = False
-    optimizer: SGD | Adam = Adam(1e-3)
-    maxiter: int = 5000  # joint steps at most
-    update_interval: int = 100  # steps between two looks at the labels
-    tol: float = 0.0  # stop when a smaller share of labels changes between two looks
-    n_neighbors: int = 3  # of a sample in the batch's graph, itself not counted
-    sigma: float | None = None  # width of its kernel; None: median distance to a neighbour
-    scale_neighbor: int = setting(1, "which neighbour gives that distance, 1 the nearest")
-    spectral_steps: int = setting(300, "steps of the spectral network alone before the joint ones")
-    head_starts: int = setting(5, "starts of these; the lowest spectral loss stays")
-    head_init: str = setting("random", "start of the head: random, or spectral (labels of the "
-                             "spectral clustering with the lowest cut)")  # fmt: skip
-    class_means: str = setting("fitted", "start of the class means: fitted, or pretrained (zero "
-                               "where pretraining has none)")  # fmt: skip
-    compare: str = setting("clean", "reconstruction set beside x in joint steps: clean or noisy")
-    cluster_original: float = setting(2.5, "weight of the reconstruction in joint steps")
-    cluster_relative: float = setting(5.0, "delta, of the relative reconstruction")
-    cluster_mutual: float = setting(0.01, "beta, of the mutual information")
-    cluster_prior: float = setting(1.0, "gamma, of the classes' prior")
-    cluster_entropy: float = setting(1.0, "of the classes' entropy; gamma in the paper")
-    spectral: float = setting(1.0, "of the spectral loss, sum / m; 1/m more in the paper")
-    final: str = setting("k-means", "final labels: k-means in the spectral embedding, or argmax")
 
-    def __post_init__(self):
-        super().__post_init__()
-        self._numbers("head", 1, integer=True)
-        for name in ("cluster_batch_size", "n_neighbors", "scale_neighbor", "head_starts",
-                     "update_interval"):  # fmt: skip
-            self._number(name, 1, integer=True)
-        for name in ("maxiter", "spectral_steps"):
-            self._number(name, 0, integer=True)
-        for name in ("tol", "cluster_original", "cluster_relative", "cluster_mutual",
-                     "cluster_prior", "cluster_entropy", "spectral"):  # fmt: skip
-            self._number(name, 0)
-        self._number("sigma", 1e-6, optional=True)
-        self._choice("head_init", ("random", "spectral"))
-        self._choice("class_means", ("fitted", "pretrained"))
-        self._choice("compare", ("clean", "noisy"))
-        self._choice("final", ("k-means", "argmax"))
-        self._flag("aug_cluster")
-        self._check_optimizer("optimizer")
-        if not self.spectral:
-            raise UserError(f"spectral={self.spectral!r}: expected a number > 0")
+    head: tuple = setting((1024, 1024, 512), "widths of the spectral network before its last layer",
+                          ge=1)  # fmt: skip
+    cluster_batch_size: int = setting(1024, "samples a joint step", ge=1)
+    aug_cluster: bool = setting(False, "augment in joint steps")
+    optimizer: SGD | Adam = setting(Adam(1e-3), "of clustering")
+    maxiter: int = setting(5000, "joint steps at most", ge=0)
+    update_interval: int = setting(100, "steps between two looks at the labels", ge=1)
+    tol: float = setting(0.0, "stop below this share of changed labels", ge=0)
+    n_neighbors: int = setting(3, "of a sample in the batch's graph, itself not counted", ge=1)
+    sigma: float | None = setting(None, "width of its kernel (default median distance to a "
+                                  "neighbour)", ge=1e-6)  # fmt: skip
+    scale_neighbor: int = setting(1, "which neighbour gives that distance, 1 the nearest", ge=1,
+                                  effect=[when("sigma", None)])  # fmt: skip
+    spectral_steps: int = setting(300, "steps of the spectral network alone before the joint ones",
+                                  ge=0)  # fmt: skip
+    head_starts: int = setting(5, "starts of these; the lowest spectral loss stays", ge=1,
+                               effect=[when("spectral_steps")])  # fmt: skip
+    head_init: str = setting("random", "start of the head: random, or spectral (labels of the "
+                             "spectral clustering with the lowest cut)",
+                             choices=("random", "spectral"))  # fmt: skip
+    class_means: str = setting("fitted", "start of the class means: fitted, or pretrained (zero "
+                               "where pretraining has none)", choices=("fitted", "pretrained"),
+                               effect=[when("cluster_prior")])  # fmt: skip
+    compare: str = setting("clean", "reconstruction set beside x in joint steps",
+                           choices=("clean", "noisy"))  # fmt: skip
+    cluster_original: float = setting(2.5, "weight of the reconstruction in joint steps", ge=0)
+    cluster_relative: float = setting(5.0, "delta, of the relative reconstruction", ge=0)
+    cluster_mutual: float = setting(0.01, "beta, of the mutual information", ge=0)
+    cluster_prior: float = setting(1.0, "gamma, of the classes' prior", ge=0)
+    cluster_entropy: float = setting(1.0, "of the classes' entropy; gamma in the paper", ge=0)
+    spectral: float = setting(1.0, "of the spectral loss, sum / m; 1/m more in the paper", gt=0)
+    final: str = setting("k-means", "final labels: k-means in the spectral embedding, or argmax",
+                         choices=("k-means", "argmax"))  # fmt: skip
+
+    def check(self):
+        super().check()
         if self.cluster_mutual and not self.mutual:
             raise UserError(
                 f"cluster_mutual={self.cluster_mutual!r} with mutual={self.mutual!r}: expected "
@@ -140,43 +127,88 @@ class DSCDANConfig(DualConfig):
         return self.maxiter
 
 
+SIAMESE = when("siamese_epochs")
+
+
 @dataclass(frozen=True)
 class SpectralNetConfig(PretrainConfig):
     """SpectralNet (Shaham et al., ICLR 2018) on the codes of a plain auto-encoder."""
 
+    cost = "spectralnet"
     logged = ("contrastive", "spectral", "lr")
     starts_from_clusters = False  # k-means on the codes is only there to compare with
 
-    cluster_batch_size: int = setting(1024, "samples a step of the spectral network")
-    head: tuple = setting((1024, 1024, 512), "widths of the spectral network before its last layer")
-    optimizer: SGD | Adam = Adam(1e-3)
-    maxiter: int = 40000  # steps of the spectral network at most: 400 "epochs" of 100
-    update_interval: int = 100  # steps of an "epoch" of it
-    patience: int = setting(20, "epochs without improvement before its learning rate drops")
-    drop: float = setting(0.1, "factor of a drop")
-    n_neighbors: int = 2  # of a sample in the batch's graph, itself not counted
-    sigma: float | None = None  # width of its kernel; None: median distance to a neighbour
-    scale_neighbor: int = setting(1, "which neighbour gives that distance, 1 the nearest")
+    cluster_batch_size: int = setting(1024, "samples a step of the spectral network", ge=1)
+    head: tuple = setting((1024, 1024, 512), "widths of the spectral network before its last layer",
+                          ge=1)  # fmt: skip
+    optimizer: SGD | Adam = setting(Adam(1e-3), "of clustering")
+    maxiter: int = setting(40000, "steps of the spectral network at most: 400 \"epochs\" of 100",
+                           ge=0)  # fmt: skip
+    update_interval: int = setting(100, 'steps of an "epoch" of it', ge=1)
+    patience: int = setting(20, "epochs without improvement before its learning rate drops", ge=0)
+    drop: float = setting(0.1, "factor of a drop", ge=0.01, lt=1)
+    n_neighbors: int = setting(2, "of a sample in the batch's graph, itself not counted", ge=1)
+    sigma: float | None = setting(None, "width of its kernel (default median distance to a "
+                                  "neighbour)", ge=1e-6)  # fmt: skip
+    scale_neighbor: int = setting(1, "which neighbour gives that distance, 1 the nearest", ge=1,
+                                  effect=[when("sigma", None)])  # fmt: skip
     siamese: tuple = setting((1024, 1024, 512, 10), "widths of the siamese network; its output is "
-                             "the graph's space")  # fmt: skip
-    siamese_neighbors: int = setting(2, "neighbours, and strangers, that a sample is paired with")
-    siamese_epochs: int = setting(400, "passes over the pairs at most; 0: the graph of the codes")
-    siamese_batch: int = setting(128, "pairs a step of the siamese network")
-    siamese_patience: int = setting(10, "epochs without improvement before its rate drops")
-
-    def __post_init__(self):
-        super().__post_init__()
-        self._numbers("head", 1, integer=True)
-        self._numbers("siamese", 1, integer=True)
-        for name in ("cluster_batch_size", "update_interval", "n_neighbors", "scale_neighbor",
-                     "siamese_neighbors", "siamese_batch"):  # fmt: skip
-            self._number(name, 1, integer=True)
-        for name in ("maxiter", "patience", "siamese_patience", "siamese_epochs"):
-            self._number(name, 0, integer=True)
-        self._number("drop", 0.01, below=1)
-        self._number("sigma", 1e-6, optional=True)
-        self._check_optimizer("optimizer")
+                             "the graph's space", ge=1, effect=[SIAMESE])  # fmt: skip
+    siamese_neighbors: int = setting(2, "neighbours, and strangers, that a sample is paired with",
+                                     ge=1, effect=[SIAMESE])  # fmt: skip
+    siamese_epochs: int = setting(400, "passes over the pairs at most; 0: the graph of the codes",
+                                  ge=0)  # fmt: skip
+    siamese_batch: int = setting(128, "pairs a step of the siamese network", ge=1,
+                                 effect=[SIAMESE])  # fmt: skip
+    siamese_patience: int = setting(10, "epochs without improvement before its rate drops", ge=0,
+                                    effect=[SIAMESE])  # fmt: skip
 
     def total_steps(self, steps_per_pass):
         """Return the largest number of steps of the spectral network."""
         return self.maxiter
+
+
+# Channels and kernels of DSCDAN's Table 2; digits, 8x8 pixels, are in no paper.
+TABLE_2 = {"usps": {"filters": (16, 32)}, "ytf": {"kernel": 5}, "digits": {"filters": (16, 32)}}
+
+
+def _ae(settings):
+    return Method("models.dscdan.autoencoder:ConvAE", settings, "dscdan", by_dataset=TABLE_2)
+
+
+def _dscdan(settings, ours=False, by_dataset=TABLE_2):
+    return Method("models.dscdan.joint:DSCDAN", settings, "dscdan", ours, by_dataset)
+
+
+CONVAE = DualConfig()
+# The released code: filters, weights of both stages, graph, labels; see docs/methods/dscdan.md.
+CODE = DSCDANConfig(
+    filters=(32, 32, 64, 64), original=2.5, relative=5.0, mutual=0.01, prior=1.0,
+    psi="reparameterised", pairs="code", train_discriminators=False, prior_of="classes",
+    n_neighbors=4, sigma=2.62, class_means="pretrained", compare="noisy", cluster_original=5.0,
+    cluster_relative=2.5, cluster_mutual=0.001, cluster_prior=1.5, cluster_entropy=1.0,
+    spectral_steps=0, final="argmax",
+)  # fmt: skip
+CODE_SETS = TABLE_2 | {name: {"filters": (32, 64)} for name in ("usps", "digits")}
+
+METHODS = {  # Table 4 of DSCDAN
+    "ConvAE": _ae(replace(CONVAE, relative=0.0, mutual=0.0, prior=0.0)),
+    "ConvAE+MI": _ae(replace(CONVAE, relative=0.0)),
+    # Without the prior nothing keeps the encoder's own noise from vanishing: the paper's noise.
+    "ConvAE+RS": _ae(replace(CONVAE, mutual=0.0, prior=0.0, psi="multiplicative")),
+    "ConvAE+MI+RS": _ae(CONVAE),
+    "DSCDAN": _dscdan(DSCDANConfig(head_starts=1)),
+    # Not in the paper: of five starts of the head the one with the lowest spectral loss.
+    "DSCDAN-restarts": _dscdan(DSCDANConfig(head_starts=5), ours=True),
+    "DSCDAN-code": _dscdan(CODE, by_dataset=CODE_SETS),
+    # Not in the paper: the head starts from spectral clustering of all codes, whose number of
+    # eigenvectors the lowest cut chooses.
+    "DSCDAN-spectral-init": _dscdan(
+        DSCDANConfig(head_init="spectral", spectral_steps=0), ours=True
+    ),
+    # SpectralNet's released settings for MNIST; the auto-encoder is FcDEC's.
+    "SpectralNet": Method(
+        "models.dscdan.spectralnet:SpectralNet", SpectralNetConfig(**FC), "dscdan",
+        by_dataset=DIGITS,
+    ),
+}  # fmt: skip

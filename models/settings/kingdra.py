@@ -1,11 +1,16 @@
-"""Settings of Kingdra and IMSAT, as data. No TensorFlow here."""
+"""Settings of Kingdra (Gupta et al., ICLR 2020) and IMSAT, as data. No TensorFlow here.
 
-from dataclasses import dataclass, field
+Sources: [C] released code. Departures: docs/methods/kingdra.md
+"""
+
+from dataclasses import dataclass, replace
 
 from common.errors import UserError, unknown
-from models.settings.base import SGD, Adam, Settings, setting
+from models.settings.base import Method, Settings
+from models.settings.fields import SGD, Adam, setting, when
 
 COSTS = (1000.0, 10.0, 0.1, 0.1)  # of denoising, input first [C]
+PSEUDO = when("pseudo_labels", why="there are no pseudo-labels")
 
 
 @dataclass(frozen=True)
@@ -14,16 +19,10 @@ class InformationConfig(Settings):
 
     deep = True
 
-    widths: tuple = setting((1200, 1200), "units of the hidden layers")
-    batch_size: int = 64
-    optimizer: SGD | Adam = Adam(0.002)
-    mi_mu: float = setting(4.0, "mu, weight of the entropy of the mean prediction")
-
-    def __post_init__(self):
-        self._numbers("widths", 1, integer=True)
-        self._number("batch_size", 2, integer=True)
-        self._number("mi_mu", 0)
-        self._check_optimizer("optimizer")
+    widths: tuple = setting((1200, 1200), "units of the hidden layers", ge=1)
+    batch_size: int = setting(64, "samples a step", ge=2)
+    optimizer: SGD | Adam = setting(Adam(0.002), "of training")
+    mi_mu: float = setting(4.0, "mu, weight of the entropy of the mean prediction", ge=0)
 
 
 @dataclass(frozen=True)
@@ -35,57 +34,55 @@ class KingdraConfig(InformationConfig):
     after which every group has a sample.
     """
 
+    cost = "kingdra"
     logged = (
         "ladder", "clustering", "noise_kl", "cross_entropy", "agreement", "pseudo_labels",
         "smallest_group", "largest_group", "groups", "graph_seconds", "pseudo_acc", "member_acc",
     )  # fmt: skip
 
-    members: int = setting(10, "networks of the ensemble")
-    rounds: int = setting(40, "rounds of training and pseudo-labelling")
-    epochs_first: int = setting(5, "passes over the data in a round without pseudo-labels")
-    epochs: int = 5  # passes in a round with pseudo-labels
+    mi_mu: float = setting(4.0, "mu, weight of the entropy of the mean prediction", ge=0,
+                           effect=[when("clustering_loss", "im")])  # fmt: skip
+    members: int = setting(10, "networks of the ensemble", ge=1)
+    rounds: int = setting(40, "rounds of training and pseudo-labelling", ge=1)
+    epochs_first: int = setting(5, "epochs of a round without pseudo-labels", ge=1)
+    epochs: int = setting(5, "epochs of a round with pseudo-labels", ge=1, effect=[PSEUDO])
     pseudo_labels: bool = setting(True, "train on pseudo-labels from the agreement graph")
     # None: as `of_ten` of ten members, see `thresholds`.
-    high: int | None = field(default=None, compare=False, metadata={
-        "help": "strongly alike: more members than this agree (9 of 10)", "kind": int})  # fmt: skip
-    low: int | None = field(default=None, compare=False, metadata={
-        "help": "strongly unlike: no more members than this agree (1 of 10)",
-        "kind": int})  # fmt: skip
-    of_ten: tuple = field(default=(9, 1), compare=False)  # high, low of ten members, as published
-    confidence: float = setting(0.9, "probability that all members give a sample in a group")
-    alignment: str = setting("each", "whose clusters groups are matched to: each member's or last")
-    vote: str = setting("mean", "labels from the members' mean prediction or from the first's")
-    clustering_loss: str = setting("im", "im (information maximisation) or dot (dot product)")
-    mi_weight: float = setting(0.1, "weight of the clustering loss")
-    mi_weight_later: float | None = setting(None, "the same after the first round", float)
-    ladder_weight: float = setting(1.0, "weight of the denoising costs")
-    kl_weight: float = setting(1.0, "weight of KL(clean || corrupted)")
-    noise_std: float = setting(0.3, "noise of the corrupted path, standard deviation")
-    denoising_costs: tuple = setting(COSTS, "weight of each layer's cost, input first")
+    high: int | None = setting(None, "strongly alike: more members than this agree (9 of 10)",
+                               ge=0, le="members", effect=[PSEUDO], compare=False)  # fmt: skip
+    low: int | None = setting(None, "strongly unlike: no more members than this agree (1 of 10)",
+                              ge=0, le="members", effect=[PSEUDO], compare=False)  # fmt: skip
+    of_ten: tuple = setting((9, 1), "high and low of ten members, as published", ge=0, count=2,
+                            compare=False, flag=False)  # fmt: skip
+    confidence: float = setting(0.9, "probability that all members give a sample in a group", ge=0,
+                                lt=1, effect=[PSEUDO])  # fmt: skip
+    alignment: str = setting("each", "whose clusters groups are matched to: each member's or last",
+                             choices=("each", "last"),
+                             effect=[when("several", why="there is one member")])  # fmt: skip
+    vote: str = setting("mean", "labels from the members' mean prediction or from the first's",
+                        choices=("mean", "first"),
+                        effect=[when("several", why="there is one member")])  # fmt: skip
+    clustering_loss: str = setting("im", "im (information maximisation) or dot (dot product)",
+                                   choices=("im", "dot"))  # fmt: skip
+    mi_weight: float = setting(0.1, "weight of the clustering loss", ge=0)
+    mi_weight_later: float | None = setting(None, "the same after the first round (default as "
+                                            "in it)", ge=0)  # fmt: skip
+    ladder_weight: float = setting(1.0, "weight of the denoising costs", ge=0)
+    kl_weight: float = setting(1.0, "weight of KL(clean || corrupted)", ge=0)
+    noise_std: float = setting(0.3, "noise of the corrupted path, standard deviation", ge=0)
+    denoising_costs: tuple = setting(COSTS, "weight of each layer's cost, input first", ge=0,
+                                     count=lambda config: len(config.widths) + 2)  # fmt: skip
     last_bn: bool = setting(False, "batch normalisation of the logits")
 
-    def __post_init__(self):
-        super().__post_init__()
-        for name in ("members", "rounds", "epochs_first", "epochs"):
-            self._number(name, 1, integer=True)
-        for name in ("high", "low"):
-            self._number(name, 0, most=self.members, integer=True, optional=True)
-        self._numbers("of_ten", 0, 2, integer=True)
-        self._number("confidence", 0, below=1)
-        self._choice("alignment", ("each", "last"))
-        self._choice("vote", ("mean", "first"))
-        self._choice("clustering_loss", ("im", "dot"))
-        self._number("mi_weight_later", 0, optional=True)
-        for name in ("mi_weight", "ladder_weight", "kl_weight", "noise_std"):
-            self._number(name, 0)
-        self._numbers("denoising_costs", 0, len(self.widths) + 2)
-        for name in ("pseudo_labels", "last_bn"):
-            self._flag(name)
+    @property
+    def several(self):
+        """Whether there is more than one member."""
+        return self.members > 1
 
     @property
     def parallel(self):
         """Whether threads train members side by side: one member alone gets all of them."""
-        return self.members > 1
+        return self.several
 
     @property
     def thresholds(self):
@@ -113,25 +110,65 @@ class KingdraConfig(InformationConfig):
 class IMSATConfig(InformationConfig):
     """IMSAT: L = R + mi_weight * (H(Y|X) - mu H(Y)), R the self-augmented training."""
 
+    cost = "imsat"
     logged = ("augmentation", "clustering")
 
-    batch_size: int = 250
-    epochs: int = 50  # passes over the data
-    mi_weight: float = 0.1  # lambda
-    perturbation: str = setting("vat", "vat (virtual adversarial) or rpt (random)")
-    radius: float = setting(0.25, "length of the perturbation, in distances to a neighbour")
-    neighbor: int = setting(10, "which neighbour")
-    power_iterations: int = setting(1, "of the adversarial direction")
-    xi: float = setting(10.0, "step of the finite difference")
+    batch_size: int = setting(250, "samples a step", ge=2)
+    epochs: int = setting(50, "epochs of training", ge=1)
+    mi_weight: float = setting(0.1, "lambda, weight of the information", ge=0)
+    perturbation: str = setting("vat", "vat (virtual adversarial) or rpt (random)",
+                                choices=("vat", "rpt"))  # fmt: skip
+    radius: float = setting(0.25, "length of the perturbation, in distances to a neighbour",
+                            ge=1e-12)  # fmt: skip
+    neighbor: int = setting(10, "which neighbour", ge=1)
+    power_iterations: int = setting(1, "of the adversarial direction", ge=1,
+                                    effect=[when("perturbation", "vat")])  # fmt: skip
+    xi: float = setting(10.0, "step of the finite difference", ge=1e-12,
+                        effect=[when("perturbation", "vat")])  # fmt: skip
 
-    def __post_init__(self):
-        super().__post_init__()
-        for name in ("epochs", "neighbor", "power_iterations"):
-            self._number(name, 1, integer=True)
-        self._choice("perturbation", ("vat", "rpt"))
-        self._number("mi_weight", 0)
-        for name in ("radius", "xi"):
-            self._number(name, 1e-12)
+
+# The released configs give the ensemble with pseudo-labels; LADDER-IM is the code's class of that
+# name, 15 rounds of 3 passes without pseudo-labels [C].
+KINGDRA = KingdraConfig(rounds=50)
+LADDER = KingdraConfig(rounds=15, epochs_first=3, epochs=3, pseudo_labels=False)
+ONE = replace(LADDER, members=1, high=1, low=1)
+
+# By data set, MNIST's for every other one [C configs]: of the networks,
+NETWORKS = {
+    "20news": {"mi_weight": 0.2},
+    "cifar10": {"mi_weight": 1.0, "kl_weight": 0.0, "last_bn": True, "optimizer": Adam(0.02)},
+    "reuters10k": {"mi_weight": 0.2, "noise_std": 3.0},
+    "stl10": {"mi_weight": 0.2, "noise_std": 1.0, "last_bn": True},
+}
+# and of the ensemble with its pseudo-labels.
+ENSEMBLES = {
+    "20news": {"rounds": 10, "confidence": 0.0},
+    "cifar10": {"rounds": 30, "epochs_first": 1, "epochs": 1, "confidence": 0.0, "vote": "first",
+                "mi_weight_later": 0.5},
+    "reuters10k": {"rounds": 10, "epochs": 6, "of_ten": (8, 2), "confidence": 0.0},
+    "stl10": {"rounds": 30, "epochs_first": 6, "epochs": 6, "confidence": 0.0,
+              "mi_weight_later": 0.0},
+}  # fmt: skip
+BOTH = {name: NETWORKS[name] | ENSEMBLES[name] for name in NETWORKS}
+
+
+def _ladder(settings, by_dataset):
+    return Method("models.kingdra.model:Kingdra", settings, "kingdra", by_dataset=by_dataset)
+
+
+def _imsat(settings):
+    return Method("models.kingdra.imsat:IMSAT", settings, "kingdra")
+
+
+METHODS = {
+    "KINGDRA-LADDER-IM": _ladder(KINGDRA, BOTH),
+    "KINGDRA-LADDER-DOT": _ladder(replace(KINGDRA, clustering_loss="dot"), BOTH),
+    "LADDER-IM": _ladder(ONE, NETWORKS),
+    "LADDER-IM-ensemble": _ladder(LADDER, NETWORKS),
+    "LADDER-DOT": _ladder(replace(ONE, clustering_loss="dot"), NETWORKS),
+    "IMSAT-RPT": _imsat(IMSATConfig(perturbation="rpt")),
+    "IMSAT-VAT": _imsat(IMSATConfig()),
+}
 
 
 # The authors' keyword -> field of KingdraConfig.

@@ -1,0 +1,250 @@
+"""The papers' tables with our numbers beside theirs: which runs count, and how far they are off.
+
+NMI in the tables is the arithmetic one; the papers' was probably the geometric one (scikit-learn's
+default then), which results.csv holds as `nmi_geometric`.
+"""
+
+import functools
+import math
+import statistics
+from pathlib import Path
+
+import pandas as pd
+
+from common import paths
+from common.errors import UserError, unknown
+from datasets import DATASETS
+from experiments.ledger import finished, is_published, merge, protocol
+from models import METHODS, preset
+
+PAPER = Path(paths.ROOT, "results", "paper.csv")
+FIELDS = ("ours", "paper", "difference", "verdict")
+SOURCE = {"acc": "acc", "nmi": "nmi", "seconds": "seconds_total"}  # metric -> our column
+ROOM = 0.005  # what counts as equal at least: papers round, and print no spread
+ALONE = 0.01  # the same for one seed, whose spread is not known
+MOST = 0.02  # of our own spread: runs that scatter widely are not near the paper
+TRIALS = {"decda": 5, "aspc": 5, "dscdan": 10, "kingdra": 5, "dec-keras": 10}  # paper -> its runs
+# Methods whose k-means scores before clustering are those of k-means on the Fc auto-encoder.
+ON_FC_CODES = ("FcDEC", "FcIDEC", "FcDCN", "BasicDC", "ASPC")
+# Data sets whose published features are not described: on ours scores are another matter.
+OTHER_INPUTS = ("20news",)
+LEGEND = (
+    "ACC and NMI (arithmetic) are fractions, std is over seeds (n - 1); only runs at the papers' "
+    "settings, on the papers' samples and with their number of clusters count, those of the newest "
+    "protocol. met: the difference is no larger than its standard error sqrt(s²/n + s'²/n'), s and "
+    "n our std and number of seeds, s' and n' the paper's; above, short: it is larger. A spread "
+    f"that the paper does not print counts as 0, ours as {MOST} at most (two seeds that scatter "
+    f"widely are not near the paper), of one seed as the paper's; differences up to {ROOM}, of one "
+    f"seed up to {ALONE}, are met in any case. Times are of different machines and have no "
+    "verdict; nor have scores on "
+    f"{' and '.join(OTHER_INPUTS)}, where the paper's inputs are not known (data/README.md)."
+)
+
+
+def read_paper(path=PAPER):
+    """Return the published numbers; value and spread are floats, `printed` is their text."""
+    paper = pd.read_csv(path, dtype=str, keep_default_na=False)
+    spread = paper.spread.map(lambda text: f" ± {text}" if text else "")
+    return paper.assign(
+        value=pd.to_numeric(paper.value),
+        spread=pd.to_numeric(paper.spread),  # "" becomes NaN
+        printed=paper.value + spread,
+    )
+
+
+# ---- Identities: (method without "-DA", whether pretraining, whether clustering is augmented) --
+
+
+@functools.cache
+def _stages(method):
+    """Return whether a method's own settings augment (pretraining, clustering)."""
+    config = preset(method) if method in METHODS else None
+    pretraining = bool(getattr(config, "aug_pretrain", False))
+    return pretraining, bool(getattr(config, "aug_cluster", pretraining))
+
+
+def identity(method, variant=""):
+    """Return the identity of a published cell; a variant, "n/y", says which stages it augments."""
+    stages = [flag == "y" for flag in variant.split("/")] if variant else _stages(method)
+    return method.removesuffix("-DA"), *stages
+
+
+def identity_of_run(row):
+    """Return the identity of a row; who has no second stage is known by the first."""
+    said = row["aug_pretrain"], row["aug_cluster"] or row["aug_pretrain"]
+    stages = [flag.lower() in ("true", "1", "y") for flag in said]
+    return row["method"].removesuffix("-DA"), *(stages if any(said) else _stages(row["method"]))
+
+
+def label(base, *stages):
+    """Return the name of an identity: FcDEC, FcDEC-DA or, one stage augmented, FcDEC (n/y)."""
+    named = (name for name in (base, f"{base}-DA") if identity(name) == (base, *stages))
+    return next(named, f"{base} ({'/'.join('ny'[stage] for stage in stages)})")
+
+
+# ---- What counts -------------------------------------------------------------------------------
+
+
+def _departs(overrides):
+    """Whether settings are not the papers'; the augmented stages are part of the identity."""
+    return any(not word.startswith(("aug_pretrain=", "aug_cluster=")) for word in overrides.split())
+
+
+def scores(rows):
+    """Return our runs at the papers' settings, (*identity, data set) -> seed -> run.
+
+    A run is {metric of SOURCE: number} with seed, device and protocol. One run a seed: the last to
+    finish; of the newest protocol only, so that no mean is over two. k-means on the codes of the
+    Fc auto-encoder, which every run on it begins with, counts as the method AE+k-means where that
+    was not run by itself.
+    """
+    runs, codes = [], []
+    for row in sorted(merge(rows), key=finished):
+        if row["status"] != "ok" or _departs(row["overrides"]) or not is_published(row):
+            continue
+        base, *stages = identity_of_run(row)
+        run = {metric: float(row[name]) for metric, name in SOURCE.items() if row[name]}
+        about = {"seed": int(row["seed"]), "device": row["device"], "protocol": sum(protocol(row))}
+        runs.append(((base, *stages, row["dataset"]), run | about))
+        if base in ON_FC_CODES:
+            run = {m: float(row[f"kmeans_{m}"]) for m in ("acc", "nmi") if row[f"kmeans_{m}"]}
+            about["protocol"] = 1 + protocol(row)[1]  # the clustering's own has no part in it
+            place = "AE+k-means", stages[0], stages[0], row["dataset"]
+            codes.append((place, run | about))
+    found = [(place, run) for place, run in codes + runs if not run.keys().isdisjoint(SOURCE)]
+    newest, kept = {}, {}
+    for place, run in found:
+        newest[place] = max(run["protocol"], newest.get(place, 0))
+    for place, run in found:
+        if run["protocol"] == newest[place]:
+            kept.setdefault(place, {})[run["seed"]] = run
+    return kept
+
+
+def is_ours(cell):
+    """Whether a published cell names a method of ours, and a number that our runs have."""
+    return cell.method != "" and cell.metric in SOURCE
+
+
+def counts(cell, runs):
+    """Whether a cell is one that this repo can fill: its method and data are, or a run is here."""
+    return bool(runs) or (cell.method in METHODS and cell.dataset in DATASETS)
+
+
+def runs_of(cell, found):
+    """Return the runs, of those of `scores`, that have a published cell's number, one a seed."""
+    place = (*identity(cell.method, cell.variant), cell.dataset)
+    return [run for run in found.get(place, {}).values() if cell.metric in run]
+
+
+# ---- Ours beside theirs ------------------------------------------------------------------------
+
+
+def mean_std(values):
+    """Return the mean and, over n - 1, the standard deviation: NaN of a single value."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def spread_text(mean, std, digits=4):
+    return f"{mean:.{digits}f}" + ("" if math.isnan(std) else f" ± {std:.{digits}f}")
+
+
+def verdict(mean, std, count, value, spread, trials):
+    """Return "above", "met" or "short" for our mean beside a published value.
+
+    "met": they differ by no more than the standard error of their difference.
+
+    Parameters
+    ----------
+    mean, std : float
+        Of our runs. The std, NaN of one run, counts as MOST at most, of one run as the paper's.
+    count : int
+        Our runs.
+    value, spread : float
+        The paper's mean and std, NaN if it prints none, which counts as 0.
+    trials : int
+        The paper's runs.
+    """
+    gap = round(mean - value, 9)  # 0.985 - 0.98 is 0.005
+    paper = 0.0 if math.isnan(spread) else spread
+    ours = min(paper if math.isnan(std) else std, MOST)
+    error = math.sqrt(ours**2 / count + paper**2 / trials)
+    room = round(max(error, ALONE if count == 1 else ROOM), 9)
+    return "met" if abs(gap) <= room else "above" if gap > 0 else "short"
+
+
+def tables(rows, paper, table_id):
+    """Return a published table with our numbers.
+
+    Parameters
+    ----------
+    rows : list of rows
+        Those with status ok and without overrides count (but for the augmented stages, which
+        are matched with the table's variants).
+    paper : DataFrame
+        From `read_paper`.
+    table_id : str
+        E.g. "decda-3".
+
+    Returns
+    -------
+    DataFrame of text
+        A row a method; columns (data set, metric, one of FIELDS), all in the paper's order.
+        `attrs`: table, covered and implemented (numbers of cells), seeds, devices.
+
+    Raises
+    ------
+    UserError
+        If there is no such table.
+    """
+    return _table(scores(rows), paper, table_id)
+
+
+def every_table(rows, paper):
+    """Return {table_id: table} of all published tables, as `tables`, in the paper file's order."""
+    found = scores(rows)
+    return {name: _table(found, paper, name) for name in paper.table.unique()}
+
+
+def _table(found, paper, table_id):
+    published = paper[paper.table == table_id]
+    if published.empty:
+        raise UserError(unknown("table", table_id, paper.table.unique()))
+    several = published.groupby("row").variant.nunique() > 1
+    lines, used, covered, implemented = {}, [], 0, 0
+    for cell in published.itertuples():
+        name = f"{cell.row}, {cell.variant}" if several[cell.row] else cell.row
+        entry = {"paper": cell.printed}
+        if is_ours(cell):
+            runs = runs_of(cell, found)
+            implemented += counts(cell, runs)
+            covered, used = covered + bool(runs), used + runs
+            entry |= _compare([run[cell.metric] for run in runs], cell) if runs else {}
+        line = lines.setdefault(name, {})
+        line.update({(cell.dataset, cell.metric, field): entry.get(field, "") for field in FIELDS})
+    places = dict.fromkeys(zip(published.dataset, published.metric, strict=True))
+    columns = pd.MultiIndex.from_tuples(
+        [(*place, field) for place in places for field in FIELDS],
+        names=["dataset", "metric", "field"],
+    )
+    cells = [[line.get(column, "") for column in columns] for line in lines.values()]
+    table = pd.DataFrame(cells, index=pd.Index(lines, name="method"), columns=columns)
+    table.attrs = {
+        "table": table_id, "covered": covered, "implemented": implemented,
+        "seeds": sorted({run["seed"] for run in used}),
+        "devices": sorted({run["device"] for run in used} - {""}),
+    }  # fmt: skip
+    return table
+
+
+def _compare(values, cell):
+    """Return the fields of a published cell for which we have values, one a seed."""
+    mean, std = mean_std(values)
+    digits = 1 if cell.metric == "seconds" else 4
+    trials = TRIALS.get(cell.paper, 1)
+    word = verdict(mean, std, len(values), cell.value, cell.spread, trials) if digits == 4 else ""
+    return {
+        "ours": f"{spread_text(mean, std, digits)} ({len(values)})",
+        "difference": f"{round(mean - cell.value, 9):+.{digits}f}",
+        "verdict": "other inputs" if cell.dataset in OTHER_INPUTS else word,
+    }

@@ -1,0 +1,83 @@
+"""What a run is to be, as a record; the command line that says the same, and back."""
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from common.errors import UserError
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run of main.py: method, data set or file, seed, and what differs from the defaults.
+
+    Parameters
+    ----------
+    method : str
+    dataset, data : str, optional
+        A data set's name, or a user's file; neither: digits.
+    seed : int
+    overrides : dict
+        Option of the method -> value in place of the published one: {"tol": 0.1, "lr": 0.5}.
+    n_clusters : int, optional
+    threads : int, optional
+    device : {"cpu", "gpu"}, optional
+    data_dir, save_dir, cache_dir, pretrained_weights : path, optional
+    checkpoint_seconds : float
+    strict, overwrite : bool
+        As the options of main.py.
+    """
+
+    method: str
+    dataset: str | None = None
+    data: str | None = None
+    seed: int = 0
+    overrides: dict = field(default_factory=dict)
+    n_clusters: int | None = None
+    threads: int | None = None
+    device: str | None = None
+    data_dir: str | None = None
+    save_dir: str | None = None
+    cache_dir: str | None = None
+    pretrained_weights: str | None = None
+    checkpoint_seconds: float = 60.0
+    strict: bool = False
+    overwrite: bool = False
+
+    @classmethod
+    def of(cls, args, **changes):
+        """Return the spec of main.py's parsed arguments, with some fields changed."""
+        names = [f.name for f in dataclasses.fields(cls)]
+        return cls(**{name: getattr(args, name) for name in names} | changes)
+
+    def to_argv(self):
+        """Return main.py's words; `experiments.options.parse` gives the spec back.
+
+        The folders save_dir and cache_dir are left out: they are the machine's.
+        """
+        argv = ["--method", self.method]
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if f.name in ("method", "save_dir", "cache_dir", "overrides"):
+                continue
+            if value is True:
+                argv.append(_flag(f.name))
+            elif f.name == "seed" or value != f.default:
+                argv += [_flag(f.name), str(value)]
+        for name, value in self.overrides.items():
+            argv += _words(name, value)
+        return argv
+
+
+def _flag(name):
+    return "--" + name.replace("_", "-")
+
+
+def _words(name, value):
+    """Return the words for one option."""
+    if isinstance(value, bool):
+        return [_flag(name) if value else _flag(f"no_{name}")]
+    if isinstance(value, list | tuple):
+        return [_flag(name), *map(str, value)]
+    if value is None:
+        raise UserError(f"{name}=None: no option says that")
+    return [f"{_flag(name)}={value}"]

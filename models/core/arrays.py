@@ -1,0 +1,48 @@
+"""Distances, Student's kernel and means of clusters on NumPy arrays. No TensorFlow here.
+
+`models.core.functional` has the equations on tensors, for gradients. These serve what runs without
+TensorFlow (baselines, report) and whole data sets, whose distances are products of matrices.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import sparse
+
+BLOCK = 2**26  # numbers in a block of distances: 256 MB
+
+
+def row_blocks(x: np.ndarray, width: int) -> Iterator[np.ndarray]:
+    """Yield blocks of rows of x whose distances to `width` points are at most BLOCK numbers."""
+    step = max(1, BLOCK // width)
+    for i in range(0, len(x), step):
+        yield x[i : i + step]
+
+
+def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return ||a_i - b_j||^2, (n, m), not below 0, of a (n, d) and b (m, d).
+
+    By ||a||^2 - 2 a.b + ||b||^2: fast, but of rounding in the size of ||a||^2.
+    """
+    d = np.einsum("ij,ij->i", a, a)[:, None] - 2 * a @ b.T
+    d += np.einsum("ij,ij->i", b, b)
+    return np.maximum(d, 0, out=d)
+
+
+def student_kernel(squares: np.ndarray) -> np.ndarray:
+    """Return q, Student's t kernel of squared distances (n, k), rows summing to 1 (DEC, eq. 1)."""
+    q = 1 / (1 + squares)
+    return q / q.sum(axis=1, keepdims=True)
+
+
+def cluster_means(x: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """Return the mean of each cluster's samples, float64 (k, d); zeros for an empty one.
+
+    Parameters
+    ----------
+    x : (n, d)
+    labels : int (n,) in [0, k)
+    k : int
+    """
+    members = sparse.csr_array((np.ones(len(x)), labels, np.arange(len(x) + 1)), (len(x), k))
+    return (members.T @ x) / np.maximum(np.bincount(labels, minlength=k), 1)[:, None]

@@ -1,0 +1,66 @@
+"""Settings of ASPC-DA (Guo et al., TKDE 2020). Sources: [P] paper, [C] code. No TensorFlow here.
+
+Departures: docs/methods/aspc-da.md
+"""
+
+from dataclasses import dataclass, replace
+
+from common.errors import UserError
+from models.settings.base import INITS, Method
+from models.settings.dec_da import BOTH, CONV, DIGITS, FC, Config
+from models.settings.fields import Adam, never, setting, when
+
+
+@dataclass(frozen=True)
+class ASPCConfig(Config):
+    """ASPC's settings: those of `Config` and its own."""
+
+    n_init: int | str = setting(20, "restarts of k-means; auto: until the lowest inertia has come "
+                                "up several times", ge=1, word="auto", stage="start",
+                                effect=[when("init", "k-means", "umap", why="init={init}, not "
+                                             "k-means")])  # fmt: skip
+    init: str = setting("k-means", "start of clustering", choices=INITS, stage="start")
+    alpha: float = setting(0.0, "of no effect", ge=0,
+                           effect=[never("its loss has no reconstruction term")])  # fmt: skip
+    maxiter: int | None = setting(None, "clustering steps at most, besides --epochs", ge=0)
+    update_interval: int | None = setting(None, "always one epoch", ge=1,
+                                          effect=[never("it is always one epoch")])  # fmt: skip
+    epochs: int = setting(100, "T, epochs of clustering at most", ge=1)
+    self_paced: bool = setting(True, "select samples (off: the paper's BasicDC)")
+    selection: str = setting("clean", "losses that select: clean (released code), augmented "
+                             "(eq. 16)", choices=("clean", "augmented"),
+                             effect=[when("self_paced", why="every sample is selected"),
+                                     when("aug_cluster", why="the cluster stage is not augmented")
+                                     ])  # fmt: skip
+
+    def check(self):
+        super().check()
+        if self.update_interval is not None:
+            raise UserError(f"update_interval={self.update_interval!r}: ASPC updates once a pass")
+
+    def total_steps(self, steps_per_pass):
+        steps = self.epochs * steps_per_pass
+        return steps if self.maxiter is None else min(steps, self.maxiter)
+
+
+# Adam 1e-4, T = 100, delta = 0.001; stage 1 is FcDEC's [P Table 2, C].
+ASPC = ASPCConfig(**FC, optimizer=Adam(1e-4))
+ASPC_DA = replace(ASPC, **BOTH)
+FMNIST = {"fmnist": {"epochs": 10}}  # [C]; the paper says 100 on every set
+
+
+def _aspc(settings, ours=False):
+    return Method("models.aspc:ASPC", settings, "aspc-da", ours, by_dataset=DIGITS | FMNIST)
+
+
+METHODS = {
+    "BasicDC": _aspc(replace(ASPC, self_paced=False)),  # Table 5, row 1
+    "ASPC": _aspc(ASPC),  # Table 5, row 2
+    "ASPC-DA": _aspc(ASPC_DA),
+    "ASPC-DA-SC": _aspc(replace(ASPC_DA, init="spectral")),  # Table 6
+    "ASPC-DA-AC": _aspc(replace(ASPC_DA, init="agglomerative")),
+    "ASPC-DA-GMM": _aspc(replace(ASPC_DA, init="gmm")),
+    # Not in the paper: ASPC over the convolutional auto-encoder, pretrained as ConvDEC's.
+    "ConvASPC": _aspc(replace(ASPC, **CONV), ours=True),
+    "ConvASPC-DA": _aspc(replace(ASPC_DA, **CONV), ours=True),
+}

@@ -1,0 +1,308 @@
+"""How a setting is declared, checked and offered as an option. No TensorFlow here.
+
+A setting is one field of a record:
+
+    alpha: float = setting(0.0, "weight of the reconstruction loss", ge=0)
+
+The annotation gives its type; everything else about it is in this one line.
+"""
+
+import dataclasses
+import functools
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+
+from common.errors import UserError, unknown
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent with momentum: v <- momentum v - lr g; w <- w + v."""
+
+    lr: float = 0.01
+    momentum: float = 0.9
+    name: str = field(default="sgd", init=False)
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam with beta_1 = 0.9, beta_2 = 0.999 and epsilon = 1e-7 (TF 1.10's and Keras 3's)."""
+
+    lr: float = 1e-3
+    name: str = field(default="adam", init=False)
+
+
+OPTIMIZERS = {"sgd": SGD, "adam": Adam}
+# stage -> its title in `main.py --method NAME -h`, in this order
+STAGES = {
+    "both": "both stages",
+    "pretrain": "pretraining",
+    "augment": "augmentation",
+    "start": "the start of clustering",
+    "cluster": "clustering",
+}
+
+
+# ---- when a setting has an effect -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Holds for a record where one of (setting, values) does: its value is among them.
+
+    No values: its value is neither 0, False nor None. A setting that the record lacks does not
+    hold. `why` says what is the case where the condition does not hold; {name} stands for a value.
+    """
+
+    tests: tuple
+    why: str
+
+    def holds(self, config):
+        for name, values in self.tests:
+            value = getattr(config, name, None)
+            if hasattr(config, name) and (value in values if values else bool(value)):
+                return True
+        return False
+
+    def reason(self, config):
+        values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+        shown = {n: f"{v:g}" if _is_number(v) else v for n, v in values.items()}
+        return self.why.format_map(shown)
+
+
+def when(name, *values, why=None):
+    """Return the condition that a setting is on, or has one of some values."""
+    takes_its_place = f"{name}={{{name}}} takes its place"
+    return Condition(
+        ((name, values),), why or (takes_its_place if values == (None,) else f"{name}={{{name}}}")
+    )
+
+
+def either(*conditions, why):
+    """Return the condition that one of several holds."""
+    return Condition(tuple(test for one in conditions for test in one.tests), why)
+
+
+def never(why):
+    """Return the condition that never holds: the setting is there because the record is shared."""
+    return Condition((), why)
+
+
+# ---- a setting --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a record says about one of its fields; the arguments of `setting`."""
+
+    help: str
+    ge: float = -math.inf
+    gt: float | None = None
+    le: float | str = math.inf
+    lt: float = math.inf
+    choices: tuple | None = None
+    word: str | None = None
+    count: object = None
+    stage: str = "cluster"
+    effect: tuple = ()
+    key: object = None
+    omit: str | None = None
+    flag: bool = True
+    # from the field:
+    name: str = ""
+    kind: type = float  # bool, int, float, str, or SGD for an optimizer
+    optional: bool = False
+    several: bool = False
+    default: object = None
+
+    def decides_pretraining(self, config):
+        """Whether the pretrained weights depend on it, under a config."""
+        if self.key is not None:
+            return self.key(config)
+        if self.omit is not None and getattr(config, self.name) == self.default:
+            return False
+        if self.stage == "augment":
+            return config.aug_pretrain
+        return self.stage in ("both", "pretrain") and all(c.holds(config) for c in self.effect)
+
+    @property
+    def hidden(self):
+        """Whether it never has an effect."""
+        return any(not condition.tests for condition in self.effect)
+
+    def without_effect(self, config):
+        """Return why it changes nothing under a config; None if it has an effect."""
+        broken = (c for c in self.effect if not c.holds(config))
+        return next((c.reason(config) for c in broken), None)
+
+    def converted(self, value):
+        """Return a value of JSON as the command line would have it: 1 as 1.0 where that fits."""
+        if isinstance(value, list | tuple) and self.several:
+            return tuple(map(dataclasses.replace(self, several=False).converted, value))
+        return float(value) if self.kind is float and type(value) is int else value
+
+    # -- checks: each raises UserError with the setting, its value and what was expected
+
+    def check(self, config):
+        """Refuse a value of a wrong type or out of range; a list becomes a tuple."""
+        value = getattr(config, self.name)
+        if value is None and self.optional:
+            return
+        if self.kind is SGD:
+            self._check_optimizer(value)
+        elif self.several:
+            self._check_several(config, value)
+        elif self.choices is not None:
+            if value not in self.choices:
+                raise UserError(unknown(self.name, value, self.choices))
+        elif self.kind is bool:
+            if not isinstance(value, bool):
+                raise UserError(f"{self.name}={value!r}: expected True or False")
+        elif self.word is None or value != self.word:
+            le = getattr(config, self.le) if isinstance(self.le, str) else self.le
+            if not self._fits(value, le):
+                raise UserError(f"{self.name}={value!r}: expected {self._expected(le)}")
+
+    def _fits(self, value, le):
+        good = _is_number(value) and (isinstance(value, int) or self.kind is float)
+        if not good or (self.gt is not None and not value > self.gt):
+            return False
+        return self.ge <= value <= le and value < self.lt
+
+    def _expected(self, le):
+        text = "an integer" if self.kind is int else "a number"
+        text += f" >= {self.ge}" if self.gt is None else f" > {self.gt}"
+        text += f" and <= {le}" if le < math.inf else ""
+        text += f" and < {self.lt}" if self.lt < math.inf else ""
+        return text if self.word is None else f"{text} or {self.word!r}"
+
+    def _check_several(self, config, values):
+        count = self.count(config) if callable(self.count) else self.count
+        good = isinstance(values, list | tuple) and len(values) >= 1
+        good = good and count in (None, len(values))
+        if not (good and all(self._fits(v, self.le) for v in values)):
+            what = "integers" if self.kind is int else "numbers"
+            what = what if count is None else f"{count} {what}"
+            raise UserError(f"{self.name}={values!r}: expected {what} >= {self.ge}")
+        object.__setattr__(config, self.name, tuple(values))
+
+    def _check_optimizer(self, value):
+        if not isinstance(value, SGD | Adam):
+            raise UserError(f"{self.name}={value!r}: expected SGD(...) or Adam(...)")
+        if not (_is_number(value.lr) and value.lr > 0):
+            prefix = self.name.replace("optimizer", "lr")
+            raise UserError(f"{prefix}={value.lr!r}: expected a finite number > 0")
+        momentum = getattr(value, "momentum", 0.0)
+        if not (_is_number(momentum) and 0 <= momentum < 1):
+            raise UserError(f"momentum={momentum!r}: expected a number >= 0 and < 1")
+
+
+@dataclass(frozen=True)
+class Option:
+    """A setting as an option of main.py, with its default in a record.
+
+    An optimizer is three options: its name, its learning rate and its momentum.
+    """
+
+    name: str
+    setting: str  # the field that it belongs to
+    kind: type
+    default: object
+    help: str
+    stage: str
+    choices: tuple | None = None
+    word: str | None = None
+    several: bool = False
+    hidden: bool = False  # not in help: it never has an effect
+
+    @property
+    def flag(self):
+        """The option's name on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def shown(self):
+        """The default as a user would write it."""
+        if isinstance(self.default, tuple):
+            return " ".join(f"{v:g}" for v in self.default)
+        words = {None: "none", True: "on", False: "off"}
+        if self.default is None or isinstance(self.default, bool):
+            return words[self.default]
+        return f"{self.default:g}" if isinstance(self.default, int | float) else self.default
+
+    @property
+    def described(self):
+        """The help text with the choices, unless it names them, and the default."""
+        text = self.help
+        if self.choices and not all(choice in text for choice in self.choices):
+            text += f": {', '.join(self.choices)}"
+        return text if "(default" in text else f"{text} (default {self.shown})"
+
+
+def setting(default, text, *, compare=True, **declared):
+    """Declare a setting of a record.
+
+    Parameters
+    ----------
+    default : bool, int, float, str, tuple, SGD, Adam or None
+    text : str
+        The help text.
+    ge, gt, le, lt : float, optional
+        Bounds: >=, >, <=, <. `le` may be the name of another setting.
+    choices : tuple, optional
+        The values allowed.
+    word : str, optional
+        A word that may take the place of the number, as "auto".
+    count : int or callable (record) -> int, optional
+        How many values a tuple has.
+    stage : {"cluster", "pretrain", "both", "augment", "start"}
+        Where it acts. Of "pretrain" and "both", and of "augment" where pretraining is augmented,
+        the pretrained weights depend, and with them the key under which runs share them.
+    effect : tuple of Condition
+        It has an effect only where all hold; elsewhere choosing it is a mistake.
+    key : callable (record) -> bool, optional
+        Whether the pretrained weights depend on it, where stage and effect do not say so.
+    omit : {"key", "hash"}, optional
+        At its default it is left out of the key of pretraining; with "hash" of `to_dict`, and so
+        of hashes, too. For settings that are newer than committed rows.
+    flag : bool
+        Whether it is an option of main.py and of sweep files.
+    compare : bool
+        As of dataclasses.field.
+
+    Returns
+    -------
+    dataclasses.Field
+    """
+    declared["effect"] = tuple(declared.get("effect", ()))
+    return field(default=default, compare=compare,
+                 metadata={"setting": Setting(text, **declared)})  # fmt: skip
+
+
+@functools.cache
+def settings_of(kind):
+    """Return {name: Setting} of a class of records, in the order of its fields."""
+    hints = typing.get_type_hints(kind)
+    return {f.name: _described(f, hints[f.name]) for f in dataclasses.fields(kind)}
+
+
+def _described(f, hint):
+    """Return a field's Setting with what its annotation says."""
+    if "setting" not in f.metadata:
+        raise TypeError(f"{f.name}: declare it with setting(default, help, ...)")
+    union = isinstance(hint, types.UnionType)
+    kinds = [k for k in (typing.get_args(hint) if union else (hint,)) if k is not type(None)]
+    kind = kinds[0]
+    if kind is tuple:
+        kind = type(f.default[0])
+    return dataclasses.replace(
+        f.metadata["setting"], name=f.name, kind=kind, several=kinds[0] is tuple,
+        optional=union and type(None) in typing.get_args(hint), default=f.default,
+    )  # fmt: skip
+
+
+def _is_number(value):
+    """Whether a value is a finite int or float; True and False are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
