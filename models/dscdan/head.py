@@ -124,9 +124,9 @@ class SpectralHead:
         out = self.outputs(z)
         before = self.labels(out)
         self.orthonormal.assign(orthonormalization(out))
-        y = self.embed(out)
+        embedded = self.embed(out)
         with threadpool_limits(1):
-            found, _ = kmeans(y, self.k, self.config.n_init, seed)
+            found, _ = kmeans(embedded, self.k, self.config.n_init, seed)
         order = match_clusters(before, found.labels_, self.k)
         self.centers.assign(found.cluster_centers_[order])
         return out
