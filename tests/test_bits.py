@@ -350,6 +350,16 @@ EXPECTED = {
         "cluster cross_entropy": 0.0,
         "member0": 393.151,
     },
+    "KINGDRA-LADDER-IM": {
+        "cluster loss": 195.305,
+        "cluster ladder": 194.733,
+        "cluster noise_kl": 0.134815,
+        "cluster cross_entropy": 1.27334,
+        "member0": 398.772,
+        "member1": 400.163,
+    },
+    "IMSAT-VAT": {"cluster loss": -0.319612, "cluster augmentation": 0.102873, "member0": 384.828},
+    "IMSAT-RPT": {"cluster loss": -0.411561, "cluster augmentation": 0.012411, "member0": 384.966},
 }
 
 
