@@ -37,6 +37,7 @@ def members(d, count, supervised):
     from models import build, preset
     from models.core.monitor import Monitor
     from models.kingdra.model import Member
+    from models.kingdra.rounds import RoundState
 
     name, _, k = SETS[d]
     model = build("KINGDRA-LADDER-IM", k, config=preset("KINGDRA-LADDER-IM", name), members=count,
@@ -46,11 +47,10 @@ def members(d, count, supervised):
     data = tf.constant(np.random.default_rng(0).random((20 * BATCH, d), dtype=np.float32))
     found = [Member(model, m, data) for m in range(count)]
     if supervised:
-        groups = np.arange(20 * BATCH) // (20 * BATCH // k)
-        state = {
-            "round": 1, "groups": np.argsort(groups[: k * (20 * BATCH // k)], kind="stable"),
-            "sizes": np.full(k, 20 * BATCH // k), "clusters": np.tile(np.arange(k), (count, 1)),
-        }  # fmt: skip
+        groups = np.split(np.arange(k * (20 * BATCH // k)), k)
+        state = RoundState.beginning(count, k, 20 * BATCH)
+        state.round, state.groups = 1, groups
+        state.clusters = np.tile(np.arange(k), (count, 1))
         for member in found:
             member.prepare(state)
     return found

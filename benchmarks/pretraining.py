@@ -73,7 +73,7 @@ def trainer(network, x, precision="float32"):
         tf.constant(x), model.pretrain_loss, {"reconstruction": 1.0},
         model.encoder.trainable_variables + model.decoder.trainable_variables,
         make(model.config.pretrain_optimizer), batch_size=BATCH, seed=0, shuffle=True,
-        augment=model._augment(True),
+        augment=model._augmentation(True),
     )  # fmt: skip
 
 

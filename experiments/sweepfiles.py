@@ -112,7 +112,7 @@ PLACES = ("dataset", "training_path", "ground_truth_path")  # of the data, in th
 def read_authors(path, args):
     """Return (args, overrides) of a run described by a file of Kingdra's authors.
 
-    Its keys are the keywords of `models.kingdra.model.KingdraCluster`, and either training_path and
+    Its keys are the keywords of `models.kingdra.KingdraCluster`, and either training_path and
     ground_truth_path, train_X.npy and train_Y.npy of one folder, or, not in the authors' files,
     dataset, a name. The method is KINGDRA-LADDER-IM, the seed 0 unless told.
 

@@ -10,9 +10,9 @@ from models.core.functional import mean_squared_error
 class KMeansOfCodes(DeepClusterer):
     """Pretraining, then k-means on the codes (or what `init` says); no clustering steps."""
 
-    def _cluster(self, data):
+    def cluster(self, data):
         self._monitor.begin("cluster", 0, 0)
-        centers, labels, self.seconds_["initialize"] = self._start(data)
+        centers, labels, self.seconds_["initialize"] = self.start(data)
         self.centers.assign(centers)
         self.initial_labels_ = self.refresh_labels_ = labels
         if self.config.init != "k-means":  # the result is always the nearest centre

@@ -36,7 +36,7 @@ class ASPC(DeepClusterer):
 
     shuffle = True
 
-    def trained(self):
+    def cluster_variables(self):
         return self.encoder.trainable_variables
 
     def target_specs(self, n):

@@ -28,7 +28,7 @@ class DEC(DeepClusterer):
 
     shuffle = False  # contiguous batches in data order, as released
 
-    def trained(self):
+    def cluster_variables(self):
         decoder = self.decoder.trainable_variables if self.config.alpha else []
         return self.encoder.trainable_variables + [self.centers] + decoder
 
@@ -64,7 +64,7 @@ class DCN(DeepClusterer):
 
     shuffle = True
 
-    def trained(self):
+    def cluster_variables(self):
         return self.encoder.trainable_variables
 
     def target_specs(self, n):

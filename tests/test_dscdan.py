@@ -15,6 +15,7 @@ from models.core.cost import method_flops
 from models.core.graphs import lowest_cut
 from models.core.monitor import Monitor
 from models.core.networks import AUTOENCODERS, dense_autoencoder
+from models.core.weights import arrays_of
 from models.dscdan.networks import dual_autoencoder
 from models.settings.base import Adam, pretrain_key
 from models.settings.dscdan import DSCDANConfig, DualConfig, SpectralNetConfig
@@ -72,8 +73,9 @@ def make(method, keep=None, **others):
 
 
 def state(model):
-    networks = model._networks() | model._further()
-    arrays = model._arrays(networks) | {n: np.asarray(v) for n, v in model._kept().items()}
+    kept = {"centers": model.centers} | model.extra_state()
+    arrays = arrays_of(model.shared_networks() | model.own_networks())
+    arrays |= {name: np.asarray(v) for name, v in kept.items()}
     return arrays | {"labels": model.labels_, "initial": model.initial_labels_}
 
 
@@ -160,7 +162,7 @@ def test_the_seed_decides_the_weights(method):
     def weights(seed):
         model = make(method, random_state=seed)
         model._build((8, 8, 1))
-        return model._arrays(model._networks() | model._further())
+        return arrays_of(model.shared_networks() | model.own_networks())
 
     first, again, other = weights(0), weights(0), weights(1)
     assert all(np.array_equal(first[name], again[name]) for name in first)
@@ -208,6 +210,7 @@ import sys
 import numpy as np
 from models import load
 from models.core.networks import AUTOENCODERS, dense_autoencoder
+from models.core.weights import arrays_of
 AUTOENCODERS["fc"] = lambda *args: dense_autoencoder(*args, widths=(16, 12, 8))
 folder, *methods = sys.argv[1:]
 x = np.load(folder + "/x.npy")
@@ -255,8 +258,8 @@ def test_gradients_are_finite_on_constant_images(method, value, eager):
     seed = tf.constant([0, 0])
     x = tf.fill((20, 8, 8, 1), value)
     for loss, weights, variables in (
-        (model.pretrain_loss, model.pretrain_weights(), model.pretrained()),
-        (model.loss, model.loss_weights(), model.trained()),
+        (model.pretrain_loss, model.pretrain_weights(), model.pretrain_variables()),
+        (model.loss, model.loss_weights(), model.cluster_variables()),
     ):
         with tf.GradientTape() as tape:
             parts = loss(x, {}, seed)
@@ -308,8 +311,8 @@ def test_losses_by_hand(eager):
 def test_class_means_are_fitted_or_kept(fitted):
     means = np.asarray(fitted("DSCDAN").means.means)
     assert means.shape == (K, 6) and (np.abs(means).sum(axis=1) > 0).all()
-    assert "means" in fitted("DSCDAN-code")._networks()
-    assert "means" in fitted("DSCDAN")._further()
+    assert "means" in fitted("DSCDAN-code").shared_networks()
+    assert "means" in fitted("DSCDAN").own_networks()
 
 
 def test_a_head_trained_on_spectral_labels_gives_them():
@@ -321,8 +324,8 @@ def test_a_head_trained_on_spectral_labels_gives_them():
     model._build((8, 8, 1))
     labels, _, _ = lowest_cut(z, K, model.config.n_init, 0)
     assert acc(np.repeat(np.arange(K), 30), labels) == 1
-    model._start_head(z, 0)
-    assert np.array_equal(np.argmax(model._outputs(z), axis=1), labels)
+    model.start_head(z, 0)
+    assert np.array_equal(np.argmax(model.head.outputs(z), axis=1), labels)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])
@@ -331,19 +334,19 @@ def test_of_several_starts_the_head_with_the_lowest_loss_stays(steps):
     model = make("DSCDAN", head_starts=4, spectral_steps=steps)
     model._monitor, losses, heads = Recorder(), [], []
     model._build((8, 8, 1))
-    train = model._train_head
+    train = model.train_head
 
     def remember(*args):
         found = train(*args)
         losses.append(found[0])
-        heads.append(model.head.get_weights())
+        heads.append(model.head.network.get_weights())
         return found
 
-    model._train_head = remember
-    model._start_head(z, 0)
+    model.train_head = remember
+    model.start_head(z, 0)
     assert len(set(losses)) == 4
     best = heads[int(np.argmin(losses))]
-    assert all(map(np.array_equal, model.head.get_weights(), best))
+    assert all(map(np.array_equal, model.head.network.get_weights(), best))
     assert not np.array_equal(heads[0][0], heads[1][0])
 
 

@@ -17,6 +17,7 @@ from metrics import acc
 from models import METHODS, build, load, preset
 from models.core.monitor import Monitor
 from models.kingdra import model as kingdra
+from models.kingdra.authors import KingdraCluster
 from models.kingdra.ensemble import side_by_side
 from models.kingdra.imsat import IMSAT, neighbor_distances
 from models.kingdra.ladder import (
@@ -28,7 +29,8 @@ from models.kingdra.ladder import (
     noise_divergence,
     normalize,
 )
-from models.kingdra.model import KingdraCluster, Member, supervised_stream
+from models.kingdra.model import Member, supervised_stream
+from models.kingdra.rounds import RoundState
 from models.settings.base import digest
 from models.settings.kingdra import COSTS, KingdraConfig, translate
 
@@ -337,10 +339,9 @@ def test_weights_of_the_clustering_loss_by_round(blobs):
     model._identity, model._monitor = "", Monitor()
     model._build((D,))
     member = Member(model, 0, tf.constant(blobs[0]))
-    nothing = {"sizes": np.zeros(0, int), "groups": np.zeros(0, int)}
-    found = []
-    for number in (0, 1):
-        member.prepare(nothing | {"round": number})
+    state, found = RoundState.beginning(2, K, 100), []
+    for state.round in (0, 1):
+        member.prepare(state)
         found.append(float(member.weight))
     assert found == [0.5, 0.0]
 

@@ -264,7 +264,9 @@ def test_what_the_monitor_is_told(fitted, method):
              "reconstruction": model.config.alpha}  # fmt: skip
     before = None
     for phase, step, values, labels in rows:
-        names = {"seconds"} if phase == "final" else {"seconds", "changed"} | TOLD.get(kind, set())
+        names = {"seconds"}
+        if phase == "cluster":
+            names |= {"changed", "start_agreement"} | TOLD.get(kind, set())
         if step > 0:
             names |= {*PARTS[kind], "loss"}
             total = sum(scale[name] * values[name] for name in PARTS[kind])

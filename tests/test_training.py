@@ -11,7 +11,8 @@ import tensorflow as tf
 from augment import RandomShiftRotate
 from common.errors import TrainingFailed
 from common.files import load_arrays, save_arrays
-from models.core import base, training
+from models.core import autoencoder as base
+from models.core import training
 from models.core.training import SeedUse, Trainer, derive_seed, new_stream
 from models.kingdra import ensemble
 
@@ -508,15 +509,16 @@ def test_derived_seeds_differ_by_seed_and_use():
 # Every use of derive_seed, by its words in the code (r is the run's seed, `seed` the network's,
 # derive_seed(r, NETWORK)). New uses take new_stream: do not add any here.
 OLD_USES = {
-    "base": ["r, NETWORK", "r, PRETRAIN", "r, INITIALIZE", "r, CLUSTER", "r, SELECT, step"],
-    "convae": ["seed, i", "seed, 3"],
-    "dscdan": ["seed, 4", "r, INITIALIZE", "r, NETWORK, 2, start",
-               "r, NETWORK, int(name == 'spectral'), start"],
-    "ensemble": ["r, NETWORK, m"],
-    "imsat": ["r, STEPS"],
-    "kingdra": ["r, STEPS, self.number", "r, STREAM, self.number"],
-    "spectralhead": ["r, INITIALIZE"],
-    "spectralnet": ["seed, 1", "seed, 2", "r, INITIALIZE", "r, CLUSTER, offset > 0"],
+    "core/autoencoder": ["r, NETWORK", "r, PRETRAIN", "r, SELECT, step"],
+    "core/base": ["r, INITIALIZE", "r, CLUSTER"],
+    "dscdan/autoencoder": ["seed, i", "seed, 3"],
+    "dscdan/joint": ["seed, 4", "r, INITIALIZE", "r, INITIALIZE", "r, NETWORK, 2, start",
+                     "r, NETWORK, int(name == 'spectral'), start"],
+    "dscdan/spectralnet": ["seed, 1", "seed, 2", "r, INITIALIZE", "r, INITIALIZE",
+                           "r, CLUSTER, offset > 0"],
+    "kingdra/ensemble": ["r, NETWORK, 0"],
+    "kingdra/imsat": ["r, STEPS"],
+    "kingdra/model": ["r, NETWORK, m", "r, STEPS, self.number", "r, STREAM, self.number"],
 }  # fmt: skip
 
 
@@ -533,7 +535,8 @@ def uses(path, function):
 
 def test_no_use_of_the_old_streams_is_new(root):
     """They run into one another: see the next test. Take new_stream(seed, SeedUse...., ...)."""
-    paths = [p for p in (*root.glob("*.py"), *root.glob("*/*.py")) if p.parent.name != "tests"]
+    paths = {*root.glob("*.py"), *root.glob("*/*.py"), *(root / "models").rglob("*.py")}
+    paths = [p for p in paths if p.parent.name != "tests"]
     found = {p.relative_to(root): uses(p, "derive_seed") for p in paths}
     assert {name: words for name, words in found.items() if words} == {
         Path("models", f"{name}.py"): sorted(words) for name, words in OLD_USES.items()

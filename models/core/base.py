@@ -8,28 +8,44 @@ import numpy as np
 import tensorflow as tf
 from threadpoolctl import threadpool_limits
 
-from augment import RandomShiftRotate
-from common.errors import TrainingFailed, UserError
-from common.files import load_arrays, remove_leftovers, save_arrays
-from common.locks import locked
+from common.files import save_arrays
 from common.matching import matched_share
-from common.shapes import image_shape
 from models.core import initialization
-from models.core.estimator import Estimator
-from models.core.functional import mean_squared_error, soft_assignment, squared_distances
+from models.core.autoencoder import CLUSTER, INITIALIZE, AutoencoderEstimator
+from models.core.functional import soft_assignment, squared_distances
 from models.core.monitor import Monitor
-from models.core.networks import AUTOENCODERS
 from models.core.optimizers import make as make_optimizer
-from models.core.samples import as_samples, check_estimator, hash_array
+from models.core.samples import hash_array
 from models.core.training import Trainer, derive_seed, once
-from models.settings.base import digest, pretrain_key
-
-NETWORK, PRETRAIN, INITIALIZE, CLUSTER, SELECT = range(5)  # uses of the run's seed
-CHUNK = 2048  # samples encoded at a time
+from models.core.weights import arrays_of
+from models.settings.base import digest
 
 
-class DeepClusterer(Estimator):
+class DeepClusterer(AutoencoderEstimator):
     """A clustering method on a deep auto-encoder, in scikit-learn's form. No label is ever used.
+
+    What a method defines
+    ---------------------
+    These are all the hooks; names with an underscore are this class's own, and no method overrides
+    them. Every method of the auto-encoder kind has the first five.
+
+    cluster_variables()            what the clustering phase trains
+    target_specs(n)                {name: (shape, dtype)} of the targets of n samples
+    refresh(z, step)               labels, targets and what to log, from all clean codes
+    loss_weights()                 {name: weight} of the losses
+    loss(x, targets, seed)         {name: scalar} of a batch and the step's seed pair
+    pretrain_variables(), pretrain_weights(), pretrain_loss(x, targets, seed)
+                                   the same of pretraining; default: reconstruction
+    make_networks(shape, seed)     encoder, decoder and what else there is; default: `network`'s
+    shared_networks()              {name: network} of what pretraining gives and runs share
+    own_networks()                 {name: network} of what only the clustering phase has
+    make_centers()                 where the centres are kept; default: in the codes' space
+    extra_state()                  {name: variable} of what else a model file holds
+    start(data)                    centres, labels, seconds; default: by `init` and `n_init`
+    embed(z), assign(z)            the space where the centres are, labels; default: codes, nearest
+    finish(z)                      what is settled by the final codes
+    cluster(data)                  the whole second phase, where it is no such alternation
+    memberships(x), other_labels() further results
 
     Parameters
     ----------
@@ -98,7 +114,7 @@ class DeepClusterer(Estimator):
 
     # -- what a method defines ---------------------------------------------------------------
 
-    def trained(self):
+    def cluster_variables(self):
         """Return the variables that the clustering phase trains."""
         raise NotImplementedError
 
@@ -124,17 +140,20 @@ class DeepClusterer(Estimator):
         """
         raise NotImplementedError
 
-    def pretrained(self):
-        """Return the variables that the pretraining phase trains."""
-        return self.encoder.trainable_variables + self.decoder.trainable_variables
+    def make_centers(self):
+        """Return a variable for the centres, zeros (k, size of the space where they lie)."""
+        zeros = np.zeros((self.n_clusters, self.config.latent_dim), np.float32)
+        return keras.Variable(zeros, name="centers")
 
-    def pretrain_weights(self):
-        """Return {name: weight} of the losses in pretraining."""
-        return {"reconstruction": 1.0}
+    def extra_state(self):
+        """Return {name: variable} of what a model file holds besides networks and centres."""
+        return {}
 
-    def pretrain_loss(self, x, targets, seed):
-        """Return the mean squared error of reconstructing x from itself (DEC-DA, eq. 8)."""
-        return {"reconstruction": mean_squared_error(x, self.decoder(self.encoder(x)))}
+    def start(self, data):
+        """Return initial centres (k, z), labels (n,) and the seconds that took."""
+        begin = time.monotonic()
+        centers, labels, earlier = self._initial(self._encode(data))
+        return centers, labels, time.monotonic() - begin + earlier
 
     def initialize(self, z, seed):
         """Return initial centres (k, z) and labels (n,), by the settings `init` and `n_init`."""
@@ -143,8 +162,12 @@ class DeepClusterer(Estimator):
         self.n_init_ = start.restarts
         return start.centers, start.labels
 
+    def embed(self, z):
+        """Return codes z (n, z) in the space where the centres lie: as they are."""
+        return z
+
     def assign(self, z):
-        """Return hard labels (n,) of embeddings z (n, z): the nearest centre."""
+        """Return hard labels (n,) of codes z (n, z): the nearest centre."""
         return np.argmin(squared_distances(z, self.centers), axis=1)
 
     def finish(self, z):
@@ -173,7 +196,7 @@ class DeepClusterer(Estimator):
         TrainingFailed
             If the loss becomes NaN or infinite.
         """
-        x = self._check(x)
+        x = self._checked(x)
         self._monitor = self.monitor or Monitor()
         if self.run_dir is not None:
             os.makedirs(self.run_dir, exist_ok=True)
@@ -183,155 +206,27 @@ class DeepClusterer(Estimator):
         self.seconds_, self.step_seconds_ = {}, {}
         self._pretrain(data)
         self.pretrained_codes_ = self._encode(data)
-        self._cluster(data)
+        self.cluster(data)
         del self._data
         self.labels_ = self.predict(x)
         return self
 
-    def _check(self, x):
-        """Return samples as float32, in the shape that the network takes."""
-        x = as_samples(x)
-        check_estimator(self.n_clusters, self.random_state, len(x))
-        if x.ndim == 2 and self.config.network != "fc":
-            x = x.reshape(len(x), *image_shape(x.shape[1:]))
-        if self.config.needs_images:
-            if x.ndim not in (2, 4):
-                raise UserError(f"data of shape {x.shape}: expected images (n, h, w, c) or (n, d)")
-            image_shape(x.shape[1:])
-        return x
-
     def _build(self, shape):
         """Make networks and centres for samples of a shape."""
-        self._make_networks(shape, derive_seed(self.random_state, NETWORK))
-        zeros = np.zeros((self.n_clusters, self._center_size()), np.float32)
-        self.centers = keras.Variable(zeros, name="centers")
-        self.n_features_in_ = int(np.prod(shape))
-        self._shape = tuple(shape)
-        self._encode_batch = tf.function(
-            self.encoder, input_signature=[tf.TensorSpec((None, *shape), tf.float32)]
-        )
+        self._make_encoder(shape)
+        self.centers = self.make_centers()
 
-    def _make_networks(self, shape, seed):
-        """Make `encoder`, samples -> embedding, `decoder`, and what else the method has."""
-        c = self.config
-        make = AUTOENCODERS[c.network]
-        self.encoder, self.decoder = make(shape, c.latent_dim, seed, c.precision)
-
-    def _center_size(self):
-        """Return the number of dimensions in which the centres lie."""
-        return self.config.latent_dim
-
-    def _networks(self):
-        """Return {name: network} of what pretraining gives and runs share."""
-        return {"encoder": self.encoder, "decoder": self.decoder}
-
-    def _further(self):
-        """Return {name: network} of what only the clustering phase has."""
-        return {}
-
-    def _kept(self):
+    def _state(self):
         """Return {name: variable} of what a model file holds besides the networks."""
-        return {"centers": self.centers}
-
-    def _variables(self, further=True):
-        """Return the variables of the networks, in a fixed order."""
-        networks = self._networks() | (self._further() if further else {})
-        return [v for network in networks.values() for v in network.variables]
-
-    def _augment(self, wanted):
-        """Return the augmentation, or None where it is not wanted."""
-        c = self.config
-        if not wanted:
-            return None
-        return RandomShiftRotate(c.shift, c.rotation, c.shift_pixels, c.center)
-
-    def pretrain_key(self):
-        """Return the name under which this run's pretraining is shared, and what it stands for."""
-        return pretrain_key(
-            self.config, self._shape, self._data_hash, self.random_state, self.n_clusters
-        )
+        return {"centers": self.centers} | self.extra_state()
 
     def _identity(self):
         """Return a digest of what decides the clustering phase, pretrained weights included."""
-        start = [hash_array(np.asarray(v)) for v in self._variables(further=False)]
+        start = [hash_array(a) for a in arrays_of(self.shared_networks()).values()]
         return digest([
             self.method, self.config.identity_dict(), int(self.n_clusters), int(self.random_state),
             self._data_hash, start,
         ])  # fmt: skip
-
-    def _pretrain(self, data):
-        """Load pretrained weights, or train the auto-encoder and keep it for others."""
-        if self.pretrained_weights is not None:
-            self._load_autoencoder(self.pretrained_weights)
-        elif (self.cache_dir or self.run_dir) is None:
-            self._train_autoencoder(data, None)
-        else:
-            self._share_pretraining(data, self.cache_dir or self.run_dir)
-        if self.run_dir is not None:
-            self.save_autoencoder(os.path.join(self.run_dir, "ae_weights.h5"))
-
-    def _share_pretraining(self, data, root):
-        """Take the pretrained weights from the folder `root`, or train and put them there.
-
-        One process trains, others that need the same weights wait for it.
-        """
-        key, about = self.pretrain_key()
-        folder = os.path.join(root, key)
-        os.makedirs(folder, exist_ok=True)
-        weights = os.path.join(folder, "ae_weights.h5")
-        checkpoint = os.path.join(folder, "checkpoint.h5")
-
-        def waiting():
-            self._monitor.note(f"waiting for another process that pretrains {folder}")
-
-        with locked(os.path.join(folder, "lock"), waiting):
-            remove_leftovers(folder)
-            if os.path.exists(weights):
-                try:
-                    self._load_autoencoder(weights)
-                    self._monitor.note(f"pretrained weights found: {weights}")
-                except UserError as error:
-                    os.replace(weights, f"{weights}.damaged")
-                    self._monitor.warn(f"{error}; put aside as {weights}.damaged, trained again")
-            if not os.path.exists(weights):
-                self._train_autoencoder(data, checkpoint)
-                self.save_autoencoder(weights, about)
-            if os.path.exists(checkpoint):  # also one that a kill after the last write left
-                os.remove(checkpoint)
-
-    def _train_autoencoder(self, data, checkpoint):
-        """Run the pretraining phase."""
-        c = self.config
-        trainer = Trainer(
-            data, self.pretrain_loss, self.pretrain_weights(), self.pretrained(),
-            make_optimizer(c.pretrain_optimizer), batch_size=c.batch_size, shuffle=True,
-            seed=derive_seed(self.random_state, PRETRAIN), augment=self._augment(c.aug_pretrain),
-        )  # fmt: skip
-        if checkpoint is not None:
-            trainer.restore(checkpoint, self._monitor.warn)
-        total = c.pretrain_epochs * trainer.steps_per_pass
-
-        def report(step):
-            losses = trainer.mean_losses()
-            if losses:
-                seconds = {"seconds": trainer.seconds}
-                self._monitor.row("pretrain", step, losses | seconds)
-
-        self._monitor.begin("pretrain", total, trainer.step)
-        trainer.run(
-            total, trainer.steps_per_pass, report, checkpoint, self.checkpoint_seconds,
-            lambda step: self._monitor.progress("pretrain", step),
-        )  # fmt: skip
-        report(trainer.step)
-        self._encode(data)  # raises if the last step spoilt the weights
-        self.seconds_["pretrain"] = trainer.seconds
-        self.step_seconds_["pretrain"] = trainer.step_seconds
-
-    def _start(self, data):
-        """Return initial centres (k, z), labels (n,) and the seconds that took."""
-        begin = time.monotonic()
-        centers, labels, earlier = self._initial(self._encode(data))
-        return centers, labels, time.monotonic() - begin + earlier
 
     def _initial(self, z):
         """Return centres (k, z) and labels (n,) of codes, and the seconds of an earlier session."""
@@ -340,9 +235,11 @@ class DeepClusterer(Estimator):
             seed = derive_seed(self.random_state, INITIALIZE)
             with threadpool_limits(1):  # OpenMP threads add up in any order: not repeatable
                 centers, labels = self.initialize(z, seed)
-            return {"centers": centers, "labels": labels.astype(np.int64)}
+            labels, restarts = labels.astype(np.int64), np.int64(self.n_init_)
+            return {"centers": centers, "labels": labels, "restarts": restarts}
 
         found, earlier = self._once("start", compute)
+        self.n_init_ = int(found.get("restarts", 0))  # an older file does not say
         return found["centers"], found["labels"], earlier
 
     def _once(self, name, compute):
@@ -351,51 +248,45 @@ class DeepClusterer(Estimator):
         identity = "" if path is None else f"{self._identity()} {name}"
         return once(path, identity, compute, self._monitor.warn)
 
-    def _place(self, name):
-        """Return the path of a file of the run; None where nothing is kept."""
-        return None if self.run_dir is None else os.path.join(self.run_dir, name)
-
-    def _cluster(self, data):
+    def cluster(self, data):
         """Initialise the centres, then alternate refreshes and steps until labels settle."""
         c = self.config
         targets = {
             name: tf.Variable(tf.zeros(shape, dtype), trainable=False)
             for name, (shape, dtype) in self.target_specs(data.shape[0]).items()
         }
+        variables = [v for network in self._networks().values() for v in network.variables]
         trainer = Trainer(
-            data, self.loss, self.loss_weights(), self.trained(), make_optimizer(c.optimizer),
-            batch_size=c.cluster_batch_size, seed=derive_seed(self.random_state, CLUSTER),
-            shuffle=self.shuffle, augment=self._augment(c.aug_cluster), targets=targets,
-            state=[*self._variables(), *self._kept().values()], identity=self._identity(),
-            whole_batches=self.whole_batches,
+            data, self.loss, self.loss_weights(), self.cluster_variables(),
+            make_optimizer(c.optimizer), batch_size=c.cluster_batch_size, shuffle=self.shuffle,
+            seed=derive_seed(self.random_state, CLUSTER), targets=targets,
+            augment=self._augmentation(c.aug_cluster), identity=self._identity(),
+            state=[*variables, *self._state().values()], whole_batches=self.whole_batches,
         )  # fmt: skip
-        checkpoint = self._place("checkpoint.h5")
-        needed = ("initial_labels", "initialize_seconds", "converged")
-        if checkpoint is None or not trainer.restore(checkpoint, self._monitor.warn, needed):
-            centers, labels, seconds = self._start(data)
-            self.centers.assign(centers)
-            trainer.carry = {
-                "initial_labels": labels,
-                "initialize_seconds": np.float64(seconds),
-                "restarts": np.int64(self.n_init_),
-                "converged": np.bool_(False),
-            }
-        carry = trainer.carry
-        self.initial_labels_ = carry["initial_labels"]
-        self.n_init_ = int(carry.get("restarts", 0))  # an older checkpoint does not say
-        total = c.total_steps(trainer.steps_per_pass)
-        self._monitor.begin("cluster", total, trainer.step)
+
+        def start(restored):
+            if not restored:
+                centers, labels, seconds = self.start(data)
+                self.centers.assign(centers)
+                trainer.carry = {
+                    "initial_labels": labels,
+                    "initialize_seconds": np.float64(seconds),
+                    "restarts": np.int64(self.n_init_),
+                    "converged": np.bool_(False),
+                }
+            self.initial_labels_ = trainer.carry["initial_labels"]
+            self.n_init_ = int(trainer.carry.get("restarts", 0))  # an older one does not say
 
         def refresh(step):
-            labels, new, told = self.refresh(self._encode(data), step)
+            labels, new, values = self.refresh(self._encode(data), step)
+            carry, labels = trainer.carry, labels.astype(np.int64)
             previous = carry.get("labels")
             changed = 1.0 if previous is None else float(np.mean(labels != previous))
-            carry["labels"] = labels.astype(np.int64)
-            values = trainer.mean_losses() | told | {"changed": changed, "seconds": trainer.seconds}
-            values["start_agreement"] = matched_share(
-                carry["labels"], carry["initial_labels"], self.n_clusters
-            )
-            self._monitor.row("cluster", step, values, carry["labels"])
+            agreement = matched_share(labels, carry["initial_labels"], self.n_clusters)
+            values = trainer.mean_losses() | values
+            values |= {"changed": changed, "seconds": trainer.seconds, "start_agreement": agreement}
+            self._monitor.row("cluster", step, values, labels)
+            carry["labels"] = labels
             carry["converged"] = np.bool_(previous is not None and changed < c.tol)
             if carry["converged"]:
                 return True
@@ -403,21 +294,20 @@ class DeepClusterer(Estimator):
                 target.assign(new[name])
             return False
 
-        trainer.run(
-            total, c.update_interval or trainer.steps_per_pass, refresh, checkpoint,
-            self.checkpoint_seconds, lambda step: self._monitor.progress("cluster", step),
+        self.run_phase(
+            trainer, c.total_steps(trainer.steps_per_pass), "cluster",
+            interval=c.update_interval, refresh=refresh, start=start,
+            checkpoint=self._place("checkpoint.h5"),
+            carry=("initial_labels", "initialize_seconds", "converged"),
         )  # fmt: skip
+        carry = trainer.carry
         self.refresh_labels_ = carry.get("labels", self.initial_labels_)
-        self.converged_ = bool(carry["converged"])
-        self.n_iter_ = trainer.step
+        self.converged_, self.n_iter_ = bool(carry["converged"]), trainer.step
         self.seconds_["initialize"] = float(carry["initialize_seconds"])
-        self.seconds_["cluster"] = trainer.seconds
-        self.step_seconds_["cluster"] = trainer.step_seconds
         z = self._encode(data)
         self.finish(z)
-        final = self.assign(z).astype(np.int64)
-        seconds = {"seconds": trainer.seconds}
-        self._monitor.row("final", trainer.step, trainer.mean_losses() | seconds, final)
+        values = trainer.mean_losses() | {"seconds": trainer.seconds}
+        self._monitor.row("final", trainer.step, values, self.assign(z).astype(np.int64))
 
     # -- use after fit -----------------------------------------------------------------------
 
@@ -425,43 +315,13 @@ class DeepClusterer(Estimator):
         """Return {name: labels (n,)} of the training samples that are not the result."""
         return {"refresh": self.refresh_labels_, "kmeans": self.initial_labels_}
 
-    def _encode(self, x):
-        """Return the embedding z (n, z) of samples, without augmentation."""
-        parts = [self._encode_batch(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)]
-        z = np.concatenate([np.asarray(part) for part in parts])
-        if not np.isfinite(z).all():
-            raise TrainingFailed("the embedding is not finite: try a smaller learning rate")
-        return z
-
-    def _encode_augmented(self, step):
-        """Return the embedding (n, z) of the training samples, each under one fresh transform."""
-        augment = self._augment(self.config.aug_cluster)
-        if augment is None:
-            return self._encode(self._data)
-        seed = derive_seed(self.random_state, SELECT, step)
-        parts = [
-            self._encode_batch(augment(self._data[i : i + CHUNK], tf.constant([seed, i])))
-            for i in range(0, len(self._data), CHUNK)
-        ]
-        return np.concatenate([np.asarray(part) for part in parts])
-
     def transform(self, x):
-        """Return the embedding of samples.
-
-        Parameters
-        ----------
-        x : array-like (n, ...)
-            Samples of the shape that was fitted, or flat.
-
-        Returns
-        -------
-        float32 array (n, z)
-        """
-        return self._encode(self._samples(x))
+        """Return samples (n, ...), of the fitted shape or flat, in the centres' space: (n, z)."""
+        return self.embed(self.encode(x))
 
     def predict(self, x):
         """Return the labels of samples, int64 (n,) in [0, k): new ones or those fitted."""
-        return self.assign(self.transform(x)).astype(np.int64)
+        return self.assign(self.encode(x)).astype(np.int64)
 
     def memberships(self, x):
         """Return q (n, k), the soft assignment of samples to the centres; rows sum to 1."""
@@ -475,65 +335,16 @@ class DeepClusterer(Estimator):
 
     # -- files -------------------------------------------------------------------------------
 
-    def _arrays(self, networks):
-        return {
-            f"{name}/{i:02d}": np.asarray(v)
-            for name, model in networks.items()
-            for i, v in enumerate(model.variables)
-        }
-
-    def save_autoencoder(self, path, about=None):
-        """Write the auto-encoder's weights."""
-        self._require_fit()
-        about = {
-            "kind": "autoencoder", "network": self.config.network, "shape": list(self._shape),
-            "latent_dim": self.config.latent_dim, "pretraining": about or {},
-            "seconds": self.seconds_.get("pretrain", 0.0),
-            "step_seconds": self.step_seconds_.get("pretrain", 0.0),
-        }  # fmt: skip
-        save_arrays(path, self._arrays(self._networks()), about)
-
-    def _load_autoencoder(self, path):
-        """Take the auto-encoder's weights from an ae_weights.h5 or a model_final.h5."""
-        arrays, about = load_arrays(path)
-        self._assign_arrays(path, arrays, self._networks())
-        self.seconds_["pretrain"] = float(about.get("seconds", 0.0))
-        self.step_seconds_["pretrain"] = float(about.get("step_seconds", np.nan))
-
-    def _assign_arrays(self, path, arrays, networks):
-        """Copy a file's arrays into the networks, all or none; UserError names what differs."""
-        pairs = []
-        for name, model in networks.items():
-            there = sum(key.startswith(f"{name}/") for key in arrays)
-            if there != len(model.variables):
-                raise UserError(
-                    f"{str(path)!r} holds {there} {name} arrays: expected {len(model.variables)} "
-                    f"for the {self.config.network!r} network"
-                )
-            for i, v in enumerate(model.variables):
-                array = arrays.get(f"{name}/{i:02d}")
-                if array is None:
-                    raise UserError(f"{str(path)!r} holds no array {name}/{i:02d}: damaged")
-                if array.shape != tuple(v.shape):
-                    raise UserError(
-                        f"{str(path)!r} holds {name} weights of shape {array.shape} where the "
-                        f"{self.config.network!r} network for samples {self._shape} has "
-                        f"{tuple(v.shape)}"
-                    )
-                pairs.append((v, array))
-        for v, array in pairs:
-            v.assign(array)
-
     def save(self, path):
         """Write the fitted model, for `models.load`."""
         about = self._about()
-        kept = {name: np.asarray(v) for name, v in self._kept().items()}
-        save_arrays(path, self._arrays(self._networks() | self._further()) | kept, about)
+        state = {name: np.asarray(v) for name, v in self._state().items()}
+        save_arrays(path, arrays_of(self._networks()) | state, about)
 
     def restore(self, path, arrays, about):
         """Take up what `save` wrote."""
         self._build(tuple(about["shape"]))
-        self._assign_arrays(path, arrays, self._networks() | self._further())
-        for name, variable in self._kept().items():
+        self._assign(path, arrays, self._networks())
+        for name, variable in self._state().items():
             variable.assign(arrays[name])
         return self

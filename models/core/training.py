@@ -32,7 +32,7 @@ NEW = 0x5EED_0001  # marks the names of new streams
 class SeedUse(enum.IntEnum):
     """The uses of `new_stream`, each a number of its own that is never given twice.
 
-    Uses from before are numbered in models/core/base.py and models/kingdra/ensemble.py.
+    Uses from before are numbered in models/core/autoencoder.py and models/kingdra/ensemble.py.
     """
 
     EXAMPLE = 0  # of the tests
@@ -109,6 +109,7 @@ class Trainer:
         self.names = [*weights, "loss"]
         self.step = 0
         self.seconds = 0.0  # spent in `run`, earlier sessions included
+        self.earlier_seconds = 0.0  # of these, in earlier sessions
         self.step_seconds = 0.0  # of these, in training steps
         self.carry = {}  # further arrays of the caller's that a checkpoint must hold
         self._sums = tf.Variable(tf.zeros(len(self.names) + 1, tf.float64), trainable=False)
@@ -204,6 +205,11 @@ class Trainer:
                 wait = min(every, max(growing, (saved - now) / SHARE))
         self.seconds = before + time.monotonic() - begin
 
+    def go_on_from(self, other):
+        """Count on from the steps and seconds of another trainer of the same variables."""
+        self.step, self.seconds, self.step_seconds = other.step, other.seconds, other.step_seconds
+        self.earlier_seconds = other.earlier_seconds
+
     def mean_losses(self):
         """Return {name: mean} over the steps since the last call, and start afresh.
 
@@ -271,7 +277,7 @@ class Trainer:
             return False
         for v, array in pairs:
             v.assign(array)
-        self.step, self.seconds = step, seconds
+        self.step, self.seconds, self.earlier_seconds = step, seconds, seconds
         self.step_seconds = about.get("step_seconds", math.nan)  # an older checkpoint: not known
         prefix = "carry/"
         self.carry = {

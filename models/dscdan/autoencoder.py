@@ -32,7 +32,7 @@ from models.dscdan.networks import (
 class DualAutoencoder(DeepClusterer):
     """The dual auto-encoder and its pretraining (eqs. 1-13)."""
 
-    def _make_networks(self, shape, seed):
+    def make_networks(self, shape, seed):
         c, z = self.config, self.config.latent_dim
         self.gaussian, self.decoder = dual_autoencoder(
             shape, z, seed, c.precision, c.filters, c.kernel
@@ -53,22 +53,22 @@ class DualAutoencoder(DeepClusterer):
             )
             self.classes["means"] = ClassMeans(k, z)
 
-    def _networks(self):
+    def shared_networks(self):
         return {
             "encoder": self.gaussian, "decoder": self.decoder, **self.discriminators,
             **self.classes,
         }  # fmt: skip
 
-    def pretrained(self):
+    def pretrain_variables(self):
         c = self.config
         parts = [self.decoder, *self.classes.values()]
         if c.train_discriminators:
             parts += self.discriminators.values()
-        unused = self._unused(c.prior, c.relative, c.mutual)
+        unused = self.unused_variables(c.prior, c.relative, c.mutual)
         encoder = [v for v in self.gaussian.trainable_variables if v.path not in unused]
         return encoder + [v for part in parts for v in part.trainable_variables]
 
-    def _unused(self, prior, relative, mutual):
+    def unused_variables(self, prior, relative, mutual):
         """Return the paths of the encoder's variables that no loss of these weights depends on."""
         c = self.config
         drawn = c.code == "draw" or (c.psi == "reparameterised" and (relative or mutual))
@@ -82,14 +82,15 @@ class DualAutoencoder(DeepClusterer):
         if c.relative:
             weights["relative"] = c.relative
         if c.mutual:
-            weights |= {f"mi_{name}": c.mutual for name in self._kinds()}
+            weights |= {f"mi_{name}": c.mutual for name in self.information_kinds()}
         if c.prior:
             weights["prior"] = c.prior
         if c.pretrains_clusters:
             weights["entropy"] = c.prior
         return weights
 
-    def _kinds(self):
+    def information_kinds(self):
+        """Return the kinds of mutual information, one a discriminator."""
         return ("global", "local") if self.config.pairs == "input" else ("global",)
 
     def pretrain_loss(self, x, targets, seed):
@@ -147,8 +148,8 @@ class DualAutoencoder(DeepClusterer):
         seen = {"global": z[:b], "local": local}
         if self.config.pairs == "input":
             seen["global"] = tf.reshape(x, (b, -1))
-        losses = {}
-        for name, network in zip(self._kinds(), self.discriminators.values(), strict=True):
+        losses, kinds = {}, self.information_kinds()
+        for name, network in zip(kinds, self.discriminators.values(), strict=True):
             logits = network([tf.concat([seen[name]] * 2, axis=0), z])
             losses[f"mi_{name}"] = -js_information(*tf.split(logits, 2))
         return losses

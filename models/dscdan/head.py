@@ -1,7 +1,8 @@
-"""What DSCDAN and SpectralNet share: a network whose orthonormalised outputs are clustered.
+"""The spectral head: a network whose orthonormalised outputs are clustered by k-means.
 
-New samples get the orthonormalisation of all training samples at the end of training, a fixed
-matrix, and the nearest of the centres that k-means found in their embedding.
+DSCDAN and SpectralNet hold one. New samples get the orthonormalisation of all training samples at
+the end of training, a fixed matrix, and the nearest of the centres that k-means found in their
+embedding.
 """
 
 import keras
@@ -11,110 +12,121 @@ from threadpoolctl import threadpool_limits
 
 from common.errors import UserError
 from common.matching import match_clusters
-from models.core.base import CHUNK, INITIALIZE
-from models.core.functional import soft_assignment, squared_distances
+from models.core.autoencoder import CHUNK
+from models.core.functional import squared_distances
 from models.core.initialization import kmeans
-from models.core.training import derive_seed
 from models.dscdan.networks import dense_network
 from models.dscdan.spectral import affinity, orthonormalization, orthonormalize, spectral_loss
 
 
 class SpectralHead:
-    """The head, the fixed orthonormalisation and the labels, for a `DeepClusterer`.
+    """A network from codes (b, z) to outputs (b, k), and the clusters of what it gives.
 
-    `transform` gives the spectral embedding, (n, k); `encode` the codes, (n, z).
+    Parameters
+    ----------
+    config : DSCDANConfig or SpectralNetConfig
+        Its latent_dim, head (widths), n_neighbors, sigma, scale_neighbor and n_init are read.
+    k : int
+        Number of clusters.
+    activation : str
+        Of the last layer: "softmax" where outputs are p(y|z), "tanh" in SpectralNet.
+    seed : int
+        Decides the initial weights.
+
+    Attributes
+    ----------
+    network : keras.Model
+    orthonormal : keras.Variable, float64 (k, k)
+        What outputs are multiplied by to give the spectral embedding.
+    centers : keras.Variable, float32 (k, k)
+        Of the clusters, in that embedding.
+
+    Raises
+    ------
+    UserError
+        If a batch is smaller than k: its outputs have no k orthonormal columns.
     """
 
-    shuffle = True
-    whole_batches = True
-
-    def _check(self, x):
-        x = super()._check(x)
-        size = self.config.cluster_batch_size
-        if size < self.n_clusters:
-            raise UserError(f"cluster_batch_size={size}: expected >= n_clusters={self.n_clusters}")
-        return x
-
-    def _new_head(self, activation, seed):
-        """Return an untrained head."""
-        z, k = self.config.latent_dim, int(self.n_clusters)
-        return dense_network(z, self.config.head, (k, activation), seed, name="head")
-
-    def _make_head(self, activation, seed):
-        z, k = self.config.latent_dim, int(self.n_clusters)
-        self.head = self._new_head(activation, seed)
-        self._head_batch = tf.function(
-            self.head, input_signature=[tf.TensorSpec((None, z), tf.float32)]
+    def __init__(self, config, k, activation, seed):
+        size = config.cluster_batch_size
+        if size < k:
+            raise UserError(f"cluster_batch_size={size}: expected >= n_clusters={k}")
+        self.config, self.k, self.activation = config, k, activation
+        self.network = self._new_network(seed)
+        self._network_batch = tf.function(
+            self.network, input_signature=[tf.TensorSpec((None, config.latent_dim), tf.float32)]
         )
         self.orthonormal = keras.Variable(np.eye(k), dtype="float64", name="orthonormal")
+        self.centers = keras.Variable(np.zeros((k, k), np.float32), name="centers")
 
-    def _center_size(self):
-        return int(self.n_clusters)
+    def _new_network(self, seed):
+        """Return an untrained network."""
+        c, last = self.config, (self.k, self.activation)
+        return dense_network(c.latent_dim, c.head, last, seed, name="head")
 
-    def _further(self):
-        return {"head": self.head}
+    def reset(self, seed):
+        """Put the network's weights back to what a seed starts from."""
+        self.network.set_weights(self._new_network(seed).get_weights())
 
-    def _kept(self):
-        return super()._kept() | {"orthonormal": self.orthonormal}
+    @property
+    def variables(self):
+        """The network's trainable variables."""
+        return self.network.trainable_variables
 
-    def spectral_loss(self, z, out):
-        """Return the loss of what the graph is made of (b, z) and what the head gives (b, k)."""
+    def __call__(self, z):
+        """Return the network's outputs (b, k) for a batch of codes (b, z)."""
+        return self.network(z)
+
+    def loss(self, space, out):
+        """Return the spectral loss of a batch (DSCDAN, eqs. 14-18).
+
+        Parameters
+        ----------
+        space : (b, s)
+            Where the graph's distances are taken: the codes, or SpectralNet's siamese outputs.
+        out : (b, k)
+            The network's outputs.
+
+        Returns
+        -------
+        scalar
+        """
         c = self.config
-        w = affinity(z, c.n_neighbors, c.sigma, c.scale_neighbor)
+        w = affinity(space, c.n_neighbors, c.sigma, c.scale_neighbor)
         return spectral_loss(w, orthonormalize(out))
 
-    def _outputs(self, z):
-        """Return what the head gives, float32 (n, k), for codes."""
-        parts = [self._head_batch(z[i : i + CHUNK]) for i in range(0, len(z), CHUNK)]
+    def outputs(self, z):
+        """Return the network's outputs, float32 (n, k), for codes z (n, z)."""
+        parts = [self._network_batch(z[i : i + CHUNK]) for i in range(0, len(z), CHUNK)]
         return np.concatenate([np.asarray(part) for part in parts])
 
-    def _embed(self, out):
-        """Return the spectral embedding, float32 (n, k), of the head's outputs."""
+    def embed(self, out):
+        """Return the spectral embedding, float32 (n, k), of outputs (n, k)."""
         return (out.astype(np.float64) @ np.asarray(self.orthonormal)).astype(np.float32)
 
-    def _partition(self, z):
-        """Set the orthonormalisation and the centres by all samples' codes; return labels.
-
-        Centres are numbered as those of the last look, put to the head's present outputs, with
-        which they share most samples: so labels can be compared from one look to the next.
-        """
-        out, k = self._outputs(z), int(self.n_clusters)
-        before = self._nearest(out)
-        self.orthonormal.assign(orthonormalization(out))
-        y = self._embed(out)
-        seed = derive_seed(self.random_state, INITIALIZE)
-        with threadpool_limits(1):
-            found, _ = kmeans(y, k, self.config.n_init, seed)
-        order = match_clusters(before, found.labels_, k)
-        self.centers.assign(found.cluster_centers_[order])
-        return self._labels(out)
-
-    def _nearest(self, out):
-        y = self._embed(out)
+    def labels(self, out):
+        """Return the nearest centre, int64 (n,), of outputs (n, k)."""
+        y = self.embed(out)
         return np.argmin(squared_distances(y, self.centers), axis=1).astype(np.int64)
 
-    def _labels(self, out):
-        """Return labels (n,) for the head's outputs."""
-        return self._nearest(out)
+    def fit_partition(self, z, seed):
+        """Set the orthonormalisation and the centres by all samples' codes; return outputs (n, k).
 
-    def assign(self, z):
-        """Return hard labels (n,) of codes z (n, z)."""
-        return self._labels(self._outputs(z))
+        Centres are numbered as those of the last call, put to the network's present outputs, with
+        which they share most samples: so labels can be compared from one call to the next.
 
-    # -- use after fit -----------------------------------------------------------------------
-
-    def encode(self, x):
-        """Return the codes of samples, float32 (n, z)."""
-        return self._encode(self._samples(x))
-
-    def transform(self, x):
-        """Return the spectral embedding of samples, float32 (n, k)."""
-        return self._embed(self._outputs(self.encode(x)))
-
-    def predict(self, x):
-        """Return the labels of samples, int64 (n,) in [0, k): new ones or those fitted."""
-        return self.assign(self.encode(x)).astype(np.int64)
-
-    def memberships(self, x):
-        """Return the soft assignment (n, k) of which a label is the largest entry."""
-        return np.asarray(soft_assignment(self.transform(x), self.centers))
+        Parameters
+        ----------
+        z : float32 array (n, z)
+        seed : int
+            Decides the restarts of k-means.
+        """
+        out = self.outputs(z)
+        before = self.labels(out)
+        self.orthonormal.assign(orthonormalization(out))
+        embedded = self.embed(out)
+        with threadpool_limits(1):
+            found, _ = kmeans(embedded, self.k, self.config.n_init, seed)
+        order = match_clusters(before, found.labels_, self.k)
+        self.centers.assign(found.cluster_centers_[order])
+        return out

@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 from threadpoolctl import threadpool_limits
 
-from models.core.base import INITIALIZE, NETWORK
-from models.core.functional import class_divergence, negative_entropy
+from models.core.autoencoder import INITIALIZE, NETWORK
+from models.core.functional import class_divergence, negative_entropy, soft_assignment
 from models.core.graphs import lowest_cut
 from models.core.optimizers import make as make_optimizer
 from models.core.training import Trainer, derive_seed
@@ -25,71 +25,121 @@ from models.dscdan.networks import ClassMeans
 from models.settings.dscdan import LABEL_STEPS
 
 
-class DSCDAN(SpectralHead, DualAutoencoder):
-    """Joint training; `fit` ends with k-means in the spectral embedding of all samples."""
+class DSCDAN(DualAutoencoder):
+    """Joint training; `fit` ends with k-means in the spectral embedding of all samples.
 
-    def _make_networks(self, shape, seed):
-        super()._make_networks(shape, seed)
-        self._make_head("softmax", derive_seed(seed, 4))
+    `encode` gives the codes, (n, z), `transform` the spectral embedding, (n, k). Centres are
+    those of the head.
+    """
+
+    shuffle = True
+    whole_batches = True
+
+    def make_networks(self, shape, seed):
+        super().make_networks(shape, seed)
         k = int(self.n_clusters)
+        self.head = SpectralHead(self.config, k, "softmax", derive_seed(seed, 4))
         self.means = self.classes.get("means") or ClassMeans(k, self.config.latent_dim)
 
-    def _further(self):
+    def own_networks(self):
         means = {} if "means" in self.classes else {"means": self.means}
-        return super()._further() | means
+        return {"head": self.head.network} | means
+
+    def make_centers(self):
+        return self.head.centers
+
+    def extra_state(self):
+        return {"orthonormal": self.head.orthonormal}
 
     # -- joint training ----------------------------------------------------------------------
 
-    def trained(self):
+    def loss_weights(self):
+        """Return {name: weight} of the terms of eq. 20."""
         c = self.config
-        parts = [self.decoder, self.head]
+        weights = {
+            "reconstruction": c.cluster_original, "relative": c.cluster_relative,
+            "prior": c.cluster_prior, "entropy": c.cluster_entropy, "spectral": c.spectral,
+        } | ({f"mi_{name}": c.cluster_mutual for name in self.information_kinds()})  # fmt: skip
+        return {name: weight for name, weight in weights.items() if weight}
+
+    def loss(self, x, targets, seed):
+        """Return the terms of eq. 20 for a batch x (b, h, w, c)."""
+        c = self.config
+        mean, log_variance, local = self.gaussian(x)  # of p(z|x), (b, z) each; feature maps
+        z, noisy = self.codes(mean, log_variance, seed, c.aug_cluster)  # z and psi(z)
+        p = self.head(mean)  # p(y|z), (b, k)
+        losses = self.reconstructions(x, z, noisy, c.compare)  # eq. 12
+        if c.cluster_mutual:
+            losses |= self.information(x, local, noisy)  # eqs. 9 and 10
+        losses["prior"] = class_divergence(p, self.means(mean), log_variance)  # eq. 19
+        losses["entropy"] = negative_entropy(p)  # eq. 19, the rest
+        losses["spectral"] = self.head.loss(mean, p)  # eq. 16
+        return losses
+
+    def cluster_variables(self):
+        c = self.config
+        parts = [self.decoder, self.head.network]
         if c.cluster_prior:
             parts.append(self.means)
         if c.cluster_mutual and c.train_discriminators:
             parts += self.discriminators.values()
-        unused = self._unused(c.cluster_prior, c.cluster_relative, c.cluster_mutual)
+        unused = self.unused_variables(c.cluster_prior, c.cluster_relative, c.cluster_mutual)
         encoder = [v for v in self.gaussian.trainable_variables if v.path not in unused]
         return encoder + [v for part in parts for v in part.trainable_variables]
 
     def target_specs(self, n):
         return {}
 
-    def loss_weights(self):
-        c = self.config
-        weights = {
-            "reconstruction": c.cluster_original, "relative": c.cluster_relative,
-            "prior": c.cluster_prior, "entropy": c.cluster_entropy, "spectral": c.spectral,
-        } | ({f"mi_{name}": c.cluster_mutual for name in self._kinds()})  # fmt: skip
-        return {name: weight for name, weight in weights.items() if weight}
+    # -- labels ------------------------------------------------------------------------------
 
-    def loss(self, x, targets, seed):
-        c = self.config
-        mean, log_variance, local = self.gaussian(x)
-        z, noisy = self.codes(mean, log_variance, seed, c.aug_cluster)
-        p = self.head(mean)  # (b, k)
-        losses = self.reconstructions(x, z, noisy, c.compare)
-        if c.cluster_mutual:
-            losses |= self.information(x, local, noisy)
-        losses["prior"] = class_divergence(p, self.means(mean), log_variance)
-        losses["entropy"] = negative_entropy(p)
-        losses["spectral"] = self.spectral_loss(mean, p)
-        return losses
+    def refresh(self, z, step):
+        return self._labels(self._fit_partition(z)), {}, {}
 
-    # -- before it ---------------------------------------------------------------------------
+    def finish(self, z):
+        out = self._fit_partition(z)
+        self.argmax_labels_ = np.argmax(out, axis=1).astype(np.int64)
+        self.spectral_labels_ = self.head.labels(out)
 
-    def _start(self, data):
+    def embed(self, z):
+        return self.head.embed(self.head.outputs(z))
+
+    def assign(self, z):
+        return self._labels(self.head.outputs(z))
+
+    def _fit_partition(self, z):
+        return self.head.fit_partition(z, derive_seed(self.random_state, INITIALIZE))
+
+    def _labels(self, out):
+        """Return labels (n,) of the head's outputs (n, k), by the setting `final`."""
+        return np.argmax(out, axis=1) if self.config.final == "argmax" else self.head.labels(out)
+
+    def other_labels(self):
+        """Return {name: labels (n,)} of the training samples that are not the result."""
+        both = {"argmax": self.argmax_labels_, "spectral": self.spectral_labels_}
+        return super().other_labels() | both
+
+    def memberships(self, x):
+        """Return the soft assignment (n, k) of which a label is the largest entry."""
+        out = self.head.outputs(self.encode(x))
+        if self.config.final == "argmax":
+            return out
+        return np.asarray(soft_assignment(self.head.embed(out), self.centers))
+
+    # -- before joint training ---------------------------------------------------------------
+
+    def start(self, data):
         """Return centres to come (zeros), labels of k-means on the codes, and the seconds."""
         begin = time.monotonic()
         z = self._encode(data)
         _, labels, earlier = self._initial(z)
-        earlier += self._start_head(z, derive_seed(self.random_state, INITIALIZE))
+        earlier += self.start_head(z, derive_seed(self.random_state, INITIALIZE))
         if self.config.class_means == "fitted":
-            p = self._outputs(z).astype(np.float64)
+            p = self.head.outputs(z).astype(np.float64)
             means = p.T @ z / np.maximum(p.sum(axis=0), 1e-12)[:, None]
             self.means.means.assign(means.astype(np.float32))
         return np.zeros(self.centers.shape), labels, time.monotonic() - begin + earlier
 
-    def _start_head(self, z, seed):
+    def start_head(self, z, seed):
         """Train the head alone on the codes (n, z): on labels of spectral clustering, on its loss.
 
         Of several starts the one with the lowest spectral loss stays. Each has checkpoints.
@@ -117,22 +167,21 @@ class DSCDAN(SpectralHead, DualAutoencoder):
         best = None
         for start in range(c.head_starts if c.spectral_steps else 1):
             if start:
-                fresh = derive_seed(self.random_state, NETWORK, 2, start)
-                self.head.set_weights(self._new_head("softmax", fresh).get_weights())
+                self.head.reset(derive_seed(self.random_state, NETWORK, 2, start))
             if labels is not None:
-                _, seconds = self._train_head(z, "labels", LABEL_STEPS, start, labels)
+                _, seconds = self.train_head(z, "labels", LABEL_STEPS, start, labels)
                 earlier += seconds
             if c.spectral_steps:
-                loss, seconds = self._train_head(z, "spectral", c.spectral_steps, start)
+                loss, seconds = self.train_head(z, "spectral", c.spectral_steps, start)
                 earlier += seconds
                 if best is None or loss < best[0]:
-                    best = loss, self.head.get_weights()
+                    best = loss, self.head.network.get_weights()
         if best is not None:
-            self.head.set_weights(best[1])
+            self.head.network.set_weights(best[1])
         return earlier
 
-    def _train_head(self, z, name, steps, start, labels=None):
-        """Fit the head to the spectral loss, or to "labels" (n,), z (n, z) fixed.
+    def train_head(self, z, name, steps, start, labels=None):
+        """Fit the head to the "spectral" loss, or to "labels" (n,), with the codes z (n, z) fixed.
 
         Returns
         -------
@@ -144,55 +193,27 @@ class DSCDAN(SpectralHead, DualAutoencoder):
         def loss(z, targets, seed):
             p = self.head(z)
             if name == "spectral":
-                return {name: self.spectral_loss(z, p)}
+                return {name: self.head.loss(z, p)}
             truth = tf.one_hot(targets["label"], p.shape[1])
             return {name: tf.reduce_mean(keras.losses.categorical_crossentropy(truth, p))}
+
+        def forget(step):
+            trainer.mean_losses()  # so that those of the last third are left
 
         path = self._place(f"checkpoint-head{start}-{name}.h5")
         targets = {}
         if labels is not None:
             targets["label"] = tf.Variable(labels.astype(np.int32), trainable=False)
         trainer = Trainer(
-            tf.constant(z), loss, {name: 1.0}, self.head.trainable_variables,
-            make_optimizer(c.optimizer), batch_size=c.cluster_batch_size, shuffle=True,
+            tf.constant(z), loss, {name: 1.0}, self.head.variables, make_optimizer(c.optimizer),
+            batch_size=c.cluster_batch_size, shuffle=True, targets=targets, whole_batches=True,
             seed=derive_seed(self.random_state, NETWORK, int(name == "spectral"), start),
-            targets=targets, whole_batches=True,
             identity="" if path is None else f"{self._identity()} head {start} {name}",
         )  # fmt: skip
-        if path is not None:
-            trainer.restore(path, self._monitor.warn)
-        earlier, begun, third = trainer.seconds, trainer.step, 2 * steps // 3
-        if begun <= third:
-            trainer.run(third, steps, lambda step: False, path, self.checkpoint_seconds)
-            trainer.mean_losses()
-        trainer.run(steps, steps, lambda step: False, path, self.checkpoint_seconds)
-        if path is not None and begun < steps:
-            trainer.save(path)  # with the sums of the last third, and the weights
-        told = trainer.mean_losses()["loss"]
-        self._monitor.note(f"head, start {start}: {steps} steps on {name}, loss {told:.4f}")
-        return told, earlier
-
-    # -- labels ------------------------------------------------------------------------------
-
-    def refresh(self, z, step):
-        return self._partition(z), {}, {}
-
-    def finish(self, z):
-        self._partition(z)
-        p = self._outputs(z)
-        self.argmax_labels_ = np.argmax(p, axis=1).astype(np.int64)
-        self.spectral_labels_ = self._nearest(p)
-
-    def _labels(self, out):
-        return super()._labels(out) if self.config.final == "k-means" else np.argmax(out, axis=1)
-
-    def other_labels(self):
-        """Return {name: labels (n,)} of the training samples that are not the result."""
-        both = {"argmax": self.argmax_labels_, "spectral": self.spectral_labels_}
-        return super().other_labels() | both
-
-    def memberships(self, x):
-        """Return the soft assignment (n, k) of which a label is the largest entry."""
-        if self.config.final == "argmax":
-            return self._outputs(self.encode(x))
-        return super().memberships(x)
+        self.run_phase(
+            trainer, steps, interval=max(1, 2 * steps // 3), refresh=forget, checkpoint=path,
+            save_at_end=True,
+        )  # fmt: skip
+        found = trainer.mean_losses()["loss"]
+        self._monitor.note(f"head, start {start}: {steps} steps on {name}, loss {found:.4f}")
+        return found, trainer.earlier_seconds

@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 from sklearn.neighbors import NearestNeighbors
 
-from models.core.base import CLUSTER, INITIALIZE, DeepClusterer
+from models.core.autoencoder import CLUSTER, INITIALIZE
+from models.core.base import DeepClusterer
 from models.core.functional import contrastive_loss
 from models.core.optimizers import make as make_optimizer
 from models.core.training import Trainer, derive_seed
@@ -49,27 +50,46 @@ def pairs(z, neighbors, seed):
     return np.concatenate(found).astype(np.int32)
 
 
-class SpectralNet(SpectralHead, DeepClusterer):
-    """Siamese network, spectral network, k-means on its embedding."""
+class SpectralNet(DeepClusterer):
+    """Siamese network, spectral network, k-means on its embedding.
 
-    def _make_networks(self, shape, seed):
-        super()._make_networks(shape, seed)
-        widths = self.config.siamese
+    `encode` gives the auto-encoder's codes, (n, z), `transform` the spectral embedding, (n, k).
+    """
+
+    def make_networks(self, shape, seed):
+        super().make_networks(shape, seed)
+        c = self.config
         self.siamese = dense_network(
-            self.config.latent_dim, widths[:-1], (widths[-1], "relu"), derive_seed(seed, 1)
+            c.latent_dim, c.siamese[:-1], (c.siamese[-1], "relu"), derive_seed(seed, 1)
         )
-        self._make_head("tanh", derive_seed(seed, 2))
+        self.head = SpectralHead(c, int(self.n_clusters), "tanh", derive_seed(seed, 2))
 
-    def _further(self):
-        return super()._further() | {"siamese": self.siamese}
+    def own_networks(self):
+        return {"head": self.head.network, "siamese": self.siamese}
 
-    def _cluster(self, data):
+    def make_centers(self):
+        return self.head.centers
+
+    def extra_state(self):
+        return {"orthonormal": self.head.orthonormal}
+
+    def embed(self, z):
+        return self.head.embed(self.head.outputs(z))
+
+    def assign(self, z):
+        return self.head.labels(self.head.outputs(z))
+
+    def finish(self, z):
+        self.head.fit_partition(z, derive_seed(self.random_state, INITIALIZE))
+
+    def cluster(self, data):
+        """Train the siamese network on pairs, the head on its graph; then k-means."""
         c, begin = self.config, time.monotonic()
         codes = self._encode(data)
         _, self.initial_labels_, earlier = self._initial(codes)
         z = tf.constant(codes)
-        told = time.monotonic() - begin + earlier
-        offset, seconds, steps_seconds, whole = 0, 0.0, 0.0, True
+        self.seconds_["initialize"] = time.monotonic() - begin + earlier
+        offset, ended_before = 0, True
         if c.siamese_epochs:
             seed = derive_seed(self.random_state, INITIALIZE)
             some = tf.constant(pairs(codes, c.siamese_neighbors, seed))
@@ -78,30 +98,25 @@ class SpectralNet(SpectralHead, DeepClusterer):
                 a, b = (self.siamese(tf.gather(z, x[:, i])) for i in (0, 1))
                 return {"contrastive": contrastive_loss(a, b, tf.cast(x[:, 2], tf.float32))}
 
-            trainer, whole = self._stage(
+            trainer, ended_before = self._stage(
                 "siamese", some, contrast, self.siamese, c.siamese_batch, c.siamese_patience,
                 None, c.siamese_epochs,
             )  # fmt: skip
-            offset, seconds, steps_seconds = trainer.step, trainer.seconds, trainer.step_seconds
+            offset = trainer.step
 
         def cut(x, targets, seed):
             space = self.siamese(x) if c.siamese_epochs else x
-            return {"spectral": self.spectral_loss(tf.stop_gradient(space), self.head(x))}
+            return {"spectral": self.head.loss(tf.stop_gradient(space), self.head(x))}
 
         trainer, _ = self._stage(
-            "spectral", z, cut, self.head, c.cluster_batch_size, c.patience, c.update_interval,
-            None, offset, resume=whole,
+            "spectral", z, cut, self.head.network, c.cluster_batch_size, c.patience,
+            c.update_interval, None, offset, resume=ended_before,
         )  # fmt: skip
         self.n_iter_, self.converged_ = trainer.step, bool(trainer.carry["converged"])
         self.finish(codes)
         self.refresh_labels_ = final = self.assign(codes).astype(np.int64)
-        self.seconds_ |= {"initialize": told, "cluster": seconds + trainer.seconds}
-        self.step_seconds_["cluster"] = steps_seconds + trainer.step_seconds
-        told = {"seconds": self.seconds_["cluster"]}
-        self._monitor.row("final", offset + trainer.step, told, final)
-
-    def finish(self, z):
-        self._partition(z)
+        values = {"seconds": self.seconds_["cluster"]}
+        self._monitor.row("final", offset + trainer.step, values, final)
 
     def _stage(
         self, name, x, loss, network, batch, patience, interval, epochs, offset=0, resume=True
@@ -113,29 +128,29 @@ class SpectralNet(SpectralHead, DeepClusterer):
 
         Returns
         -------
-        (trainer, whole) : Trainer, bool
-            `whole`: the stage had ended in an earlier session, so nothing was trained or logged.
+        (trainer, ended_before) : Trainer, bool
+            The latter for the siamese stage: whether it had ended in an earlier session, so that
+            nothing was trained or logged; the log may hold rows of the next stage.
         """
-        c, (part,) = self.config, ("contrastive",) if name == "siamese" else ("spectral",)
+        c, siamese = self.config, name == "siamese"
         optimizer = make_optimizer(c.optimizer)
         trainer = Trainer(
-            x, loss, {part: 1.0}, network.trainable_variables, optimizer, batch_size=batch,
-            seed=derive_seed(self.random_state, CLUSTER, offset > 0), shuffle=True,
-            identity=f"{self._identity()} {name}", state=self.siamese.variables,
+            x, loss, {"contrastive" if siamese else "spectral": 1.0}, network.trainable_variables,
+            optimizer, batch_size=batch, seed=derive_seed(self.random_state, CLUSTER, offset > 0),
+            shuffle=True, identity=f"{self._identity()} {name}", state=self.siamese.variables,
             whole_batches=True,
         )  # fmt: skip
-        path = self._place(f"checkpoint-{name}.h5")
-        start = {"best": np.float64(np.inf), "wait": np.int64(0), "converged": np.bool_(False)}
-        if path is None or not resume or not trainer.restore(path, self._monitor.warn, start):
-            trainer.carry = start
         interval = interval or trainer.steps_per_pass
         total = c.maxiter if epochs is None else epochs * interval
-        carry = trainer.carry
-        if name == "siamese" and (carry["converged"] or trainer.step >= total):
-            return trainer, True  # and leave the log alone: it may hold rows of the next stage
+        beginning = {"best": np.float64(np.inf), "wait": np.int64(0), "converged": np.bool_(False)}
+
+        def start(restored):
+            if not restored:
+                trainer.carry = beginning
+            return siamese and bool(trainer.carry["converged"] or trainer.step >= total)
 
         def epoch(step):
-            losses = trainer.mean_losses()
+            losses, carry = trainer.mean_losses(), trainer.carry
             if not losses or carry["converged"]:
                 return bool(carry["converged"])
             rate = float(optimizer.learning_rate)
@@ -151,13 +166,9 @@ class SpectralNet(SpectralHead, DeepClusterer):
             carry["converged"] = np.bool_(float(optimizer.learning_rate) <= LEAST * 1.001)
             return bool(carry["converged"])
 
-        # The first stage's last row may be at `offset`, this one's first is after it.
-        first = offset + (trainer.step or min(offset, 1))
-        self._monitor.begin("cluster", offset + total, first)
-        trainer.run(
-            total, interval, epoch, path, self.checkpoint_seconds,
-            lambda step: self._monitor.progress("cluster", offset + step),
+        trained = self.run_phase(
+            trainer, total, "cluster", interval=interval, refresh=epoch, start=start,
+            checkpoint=self._place(f"checkpoint-{name}.h5"), carry=beginning, resume=resume,
+            offset=offset, save_at_end=siamese,  # a kill in the next stage does not cost this one
         )  # fmt: skip
-        if path is not None and name == "siamese":
-            trainer.save(path)  # so that a kill in the next stage does not cost this one
-        return trainer, False
+        return trainer, not trained

@@ -12,8 +12,8 @@ import tensorflow as tf
 from common.errors import TrainingFailed, UserError
 from common.files import save_arrays
 from common.matching import match_clusters
-from models.core.estimator import Estimator
 from models.core.monitor import Monitor
+from models.core.phases import PhasedEstimator
 from models.core.samples import as_samples, check_estimator, hash_array
 from models.core.training import derive_seed
 from models.kingdra.ladder import Ladder
@@ -48,8 +48,16 @@ def side_by_side(jobs, workers, stop):
         raise failures[0]
 
 
-class Ensemble(Estimator):
+class Ensemble(PhasedEstimator):
     """Networks that give each sample a distribution over k clusters, and a vote.
+
+    What a method defines
+    ---------------------
+    train(data)                    all of training; it sets n_iter_, converged_, _steps_made
+    make_networks(sizes)           the networks, from their layers' sizes; default: one, no noise
+    correspondence(labels)         how members' clusters correspond; default: Hungarian matching
+    voted(predictions, mappings)   the ensemble's prediction; default: the members' mean
+    other_labels()                 further labels of the training samples
 
     Parameters
     ----------
@@ -96,8 +104,9 @@ class Ensemble(Estimator):
 
     # -- what a method defines ---------------------------------------------------------------
 
-    members = 1  # networks
-    noise_std, last_bn, vote = 0.0, False, "mean"
+    def make_networks(self, sizes):
+        """Return a list of networks of layers of these sizes: inputs, hidden ones, k."""
+        return [Ladder(sizes, 0.0, False, derive_seed(self.random_state, NETWORK, 0))]
 
     def train(self, data):
         """Train the networks on the samples, a tensor (n, d)."""
@@ -149,18 +158,11 @@ class Ensemble(Estimator):
 
     def _build(self, shape):
         """Make the networks for samples of a shape."""
-        c = self.config
         self._shape = tuple(shape)
         self.n_features_in_ = int(np.prod(shape))
-        sizes = (self.n_features_in_, *c.widths, self.n_clusters)
-        self.networks = [
-            Ladder(sizes, self.noise_std, self.last_bn, derive_seed(self.random_state, NETWORK, m))
-            for m in range(self.members)
-        ]
-
-    def _place(self, name):
-        """Return the path of a file of the run; None where nothing is kept."""
-        return None if self.run_dir is None else os.path.join(self.run_dir, name)
+        self.networks = self.make_networks(
+            (self.n_features_in_, *self.config.widths, self.n_clusters)
+        )
 
     def _predictions(self, network, data):
         """Return a network's predictions (n, k) of samples (n, d), and the statistics they used."""
@@ -182,10 +184,8 @@ class Ensemble(Estimator):
     def voted(self, predictions, mappings):
         """Return the ensemble's prediction (n, k) from its members' (n, k) each.
 
-        Their mean, columns permuted by `mappings` (m, k), or with `vote` "first" the first's.
+        Their mean, columns permuted by `mappings` (m, k).
         """
-        if self.vote == "first":
-            return predictions[0]
         total = np.zeros_like(predictions[0])
         for p, mapping in zip(predictions, mappings, strict=True):
             total[:, mapping] += p

@@ -79,24 +79,9 @@ class IMSAT(Ensemble):
             identity=self._identity,
         )  # fmt: skip
         self.seconds_["initialize"] = time.monotonic() - begin + earlier
-        checkpoint = self._place("checkpoint.h5")
-        if checkpoint is not None:
-            trainer.restore(checkpoint, self._monitor.warn)
         total = c.epochs * trainer.steps_per_pass
-        self._monitor.begin("cluster", total, trainer.step)
-
-        def report(step):
-            if losses := trainer.mean_losses():
-                self._monitor.row("cluster", step, losses | {"seconds": trainer.seconds})
-
-        trainer.run(
-            total, trainer.steps_per_pass, report, checkpoint, self.checkpoint_seconds,
-            lambda step: self._monitor.progress("cluster", step),
-        )  # fmt: skip
-        report(trainer.step)
+        self.run_phase(trainer, total, "cluster", checkpoint=self._place("checkpoint.h5"))
         self.n_iter_, self.converged_, self._steps_made = trainer.step, None, trainer.step
-        self.seconds_["cluster"] = trainer.seconds
-        self.step_seconds_["cluster"] = trainer.step_seconds
 
     def _distances(self, x):
         """Return `neighbor_distances` of all samples, and the seconds of earlier sessions.

@@ -13,17 +13,14 @@ from functools import partial
 
 import numpy as np
 import tensorflow as tf
-from sklearn.exceptions import NotFittedError
 
 from common.errors import TrainingFailed, UserError
-from common.files import load_arrays, save_arrays
-from models.core.monitor import Monitor
 from models.core.optimizers import make as make_optimizer
 from models.core.training import Trainer, derive_seed
 from models.kingdra.agreement import find_groups, match_groups, mean_agreement
-from models.kingdra.ensemble import STEPS, STREAM, Ensemble, side_by_side
-from models.kingdra.ladder import dot_loss, information_loss, noise_divergence
-from models.settings.kingdra import translate
+from models.kingdra.ensemble import NETWORK, STEPS, STREAM, Ensemble, side_by_side
+from models.kingdra.ladder import Ladder, dot_loss, information_loss, noise_divergence
+from models.kingdra.rounds import Counter, RoundState
 
 
 def supervised_stream(groups, clusters, n, rng):
@@ -95,294 +92,200 @@ class Member:
         }
 
     def prepare(self, state):
-        """Make ready for the round that `state` describes."""
+        """Make ready for the round that comes after a `RoundState`."""
         c, model = self.model.config, self.model
-        later = state["round"] > 0 and c.mi_weight_later is not None
+        later = state.round > 0 and c.mi_weight_later is not None
         self.weight.assign(c.mi_weight_later if later else c.mi_weight)
-        groups = split(state)
-        if not groups:  # there never were any: once found, some are always kept
+        if not state.groups:  # there never were any: once found, some are always kept
             return
         if not self.supervised:
             before, self.trainer = self.trainer, self._trainer(True)
-            for name in ("step", "seconds", "step_seconds"):
-                setattr(self.trainer, name, getattr(before, name))
+            self.trainer.go_on_from(before)
         rng = np.random.default_rng(
-            [derive_seed(model.random_state, STREAM, self.number), state["round"]]
+            [derive_seed(model.random_state, STREAM, self.number), state.round]
         )
-        clusters = state["clusters"][self.number]
-        rows, labels = supervised_stream(groups, clusters, self.data.shape[0], rng)
+        clusters = state.clusters[self.number]
+        rows, labels = supervised_stream(state.groups, clusters, self.data.shape[0], rng)
         self.targets["partner"].assign(rows)
         self.targets["pseudo"].assign(labels)
-
-
-def split(state, which=""):
-    """Return the list of groups, int arrays, that a state holds end to end."""
-    sizes = state.get(f"{which}sizes", ())
-    return np.split(state[f"{which}groups"], np.cumsum(sizes)[:-1]) if len(sizes) else []
 
 
 class Kingdra(Ensemble):
     """The ensemble with pseudo-labels; with `pseudo_labels=False` LADDER-IM and its ensemble."""
 
-    @property
-    def members(self):
-        return self.config.members
-
-    @property
-    def noise_std(self):
-        return self.config.noise_std
-
-    @property
-    def last_bn(self):
-        return self.config.last_bn
-
-    @property
-    def vote(self):
-        return self.config.vote
+    def make_networks(self, sizes):
+        c = self.config
+        return [
+            Ladder(sizes, c.noise_std, c.last_bn, derive_seed(self.random_state, NETWORK, m))
+            for m in range(c.members)
+        ]
 
     def correspondence(self, labels):
         if self.config.alignment == "last":
             return np.tile(np.arange(self.n_clusters), (len(labels), 1))
         return super().correspondence(labels)
 
+    def voted(self, predictions, mappings):
+        """Return the members' mean prediction, or with `vote` "first" the first's."""
+        if self.config.vote == "first":
+            return predictions[0]
+        return super().voted(predictions, mappings)
+
+    # -- the algorithm -----------------------------------------------------------------------
+
     def train(self, data):
-        c = self.config
-        members, state = self._start(data)
-        self._counter = Counter(self._monitor, sum(member.trainer.step for member in members))
-        per_pass = members[0].trainer.steps_per_pass
-        longest = c.epochs_first + (c.rounds - 1) * max(c.epochs, c.epochs_first)
-        self._monitor.begin(
-            "cluster", c.members * per_pass * longest, c.members * state["step"] + 1
-        )
-        while state["round"] < c.rounds:
-            state = self._round(members, data, state)
-        self.n_iter_, self.converged_ = c.rounds, None
-        self._steps_made = c.members * state["step"]
-        self.first_labels_, self.first_vote_ = state["first_labels"], state["first_vote"]
-        self.seconds_["cluster"] = state["seconds"]
-        self.step_seconds_["cluster"] = state["step_seconds"]
+        """Rounds of: train, predict, find groups on which members agree, match, log."""
+        members, state = self._take_up(data)
+        self._announce(members, state)
+        while state.round < self.config.rounds:
+            begin = time.monotonic()
+            self._train_members(members, state)
+            predictions = [self._predictions(network, data)[0] for network in self.networks]
+            labels = np.array([p.argmax(axis=1) for p in predictions])  # (m, n)
+            values, others = self._pseudo_label(predictions, labels, state)
+            self._end_round(members, predictions, labels, state, values, others, begin)
+        self.n_iter_, self.converged_ = state.round, None
+        self._steps_made = len(members) * state.step
+        self.first_labels_, self.first_vote_ = state.first_labels, state.first_vote
+        self.seconds_["cluster"] = state.seconds
+        self.step_seconds_["cluster"] = state.step_seconds
 
-    def other_labels(self):
-        """Return those after the first round: of the ensemble, and of each member (m, n)."""
-        return {"ensemble": self.first_vote_, "member": self.first_labels_}
-
-    def _start(self, data):
-        """Return the members and the state of the last finished round, or of the beginning.
-
-        The state is what the next round depends on besides the members themselves; its arrays
-        "groups" and "sizes" hold the groups end to end, "clusters" (m, k) a member's cluster for
-        each group.
-        """
-        n, k, m = data.shape[0], self.n_clusters, self.config.members
-        beginning = {
-            "round": 0, "step": 0, "seconds": 0.0, "step_seconds": 0.0, "best": 0,
-            "groups": np.zeros(0, np.int64), "sizes": np.zeros(0, np.int64),
-            "clusters": np.zeros((m, k), np.int64), "member_seconds": np.zeros(m),
-            "first_labels": np.zeros((m, n), np.int64), "first_vote": np.zeros(n, np.int64),
-        }  # fmt: skip
-        members = [Member(self, number, data) for number in range(m)]
-        if self.run_dir is None:
-            return members, beginning
-        try:
-            state = self._saved_state(beginning)
-            for member in members:
-                member.prepare(state)
-                checkpoint = self._place(f"checkpoint-member{member.number}.h5")
-                member.trainer.restore(checkpoint, self._monitor.warn)
-                if member.trainer.step < state["step"]:
-                    raise UserError(f"{checkpoint}: behind the other files of the run")
-                if member.trainer.step == state["step"]:
-                    member.trainer.mean_losses()  # of the last round, which has logged them
-        except UserError as error:
-            self._monitor.warn(f"{error}; the run starts over")
-            self._put_aside()
-            self._build(self._shape)
-            return [Member(self, number, data) for number in range(m)], beginning
-        more = [member.trainer.seconds for member in members] - state["member_seconds"]
-        state["seconds"] += more.sum() / min(self.workers, m)  # of a round that was cut short
-        return members, state
-
-    def _saved_state(self, beginning):
-        """Return the state in the run's folder; `beginning` if there is none."""
-        path = self._place("checkpoint-rounds.h5")
-        if not os.path.exists(path):
-            return beginning
-        arrays, about = load_arrays(path)
-        if about.get("identity") != self._identity:
-            raise UserError(f"{str(path)!r} is the checkpoint of another run")
-        if missing := sorted(set(beginning) - set(arrays) - set(about)):
-            raise UserError(f"{str(path)!r} holds no {', '.join(missing)}: another version's")
-        return arrays | {key: about[key] for key in beginning if key in about}
-
-    def _put_aside(self):
-        """Rename all checkpoints, of which one is of no use, so that the next start finds none."""
-        for name in ("rounds", *(f"member{number}" for number in range(self.members))):
-            path = self._place(f"checkpoint-{name}.h5")
-            if os.path.exists(path):
-                os.replace(path, f"{path}.damaged")
-
-    def _save_state(self, state):
-        if self.run_dir is not None:
-            plain = {key: v for key, v in state.items() if not isinstance(v, np.ndarray)}
-            arrays = {key: v for key, v in state.items() if isinstance(v, np.ndarray)}
-            path = self._place("checkpoint-rounds.h5")
-            save_arrays(path, arrays, plain | {"identity": self._identity})
-
-    def _round(self, members, data, state):
-        """Train every member for a round, find the next groups, log; return the next state."""
+    def _train_members(self, members, state):
+        """Train every member for a round, on its pseudo-labels too if there are groups."""
         c, begin = self.config, time.monotonic()
-        epochs = c.epochs if len(state["sizes"]) else c.epochs_first
-        end = state["step"] + epochs * members[0].trainer.steps_per_pass
+        epochs = c.epochs if state.groups else c.epochs_first
+        end = state.step + epochs * members[0].trainer.steps_per_pass
         stop = threading.Event()
-        for member in members:
-            member.prepare(state)
-        jobs = [partial(self._train_member, member, end, stop) for member in members]
-        side_by_side(jobs, min(self.workers, len(members)), stop)
-        step_seconds = state["step_seconds"] + time.monotonic() - begin
-        predictions = [self._predictions(network, data)[0] for network in self.networks]
-        labels = np.array([p.argmax(axis=1) for p in predictions])  # (m, n)
-        mappings = self.correspondence(labels)
-        vote = self.voted(predictions, mappings).argmax(axis=1)
-        state = state | {
-            "round": state["round"] + 1, "step": end, "step_seconds": step_seconds,
-            "member_seconds": np.array([member.trainer.seconds for member in members]),
-        }  # fmt: skip
-        if state["round"] == 1:
-            state |= {"first_labels": labels, "first_vote": vote}
-        told, others = {}, {"member": [(None, one) for one in labels]}
-        if c.pseudo_labels:
-            told, pseudo = self._regroup(predictions, labels, state)
-            others["pseudo"] = [pseudo] if len(pseudo[0]) else []
-        aligned = np.take_along_axis(mappings, labels, axis=1)
-        told["agreement"] = mean_agreement(aligned)
-        losses = [member.trainer.mean_losses() for member in members]
-        told |= {key: float(np.mean([one[key] for one in losses])) for key in losses[0]}
-        state["seconds"] += time.monotonic() - begin
-        self._monitor.row("cluster", c.members * end, told | {"seconds": state["seconds"]}, vote,
-                          others)  # fmt: skip
-        self._save_state(state)
-        return state
-
-    def _regroup(self, predictions, labels, state):
-        """Put the next round's groups into the state; return what to log and the pseudo-labels.
-
-        If a group is missing, those with the largest smallest group so far stay in use [C].
-        """
-        c, k, begin = self.config, self.n_clusters, time.monotonic()
-        confident = np.all([p.max(axis=1) > c.confidence for p in predictions], axis=0)
-        groups = find_groups(labels, confident, *c.thresholds, k)
-        told = {"groups": len(groups), "pseudo_labels": sum(map(len, groups))}
-        told |= {"smallest_group": min(map(len, groups), default=0),
-                 "largest_group": max(map(len, groups), default=0)}  # fmt: skip
-        if len(groups) == k:
-            if told["smallest_group"] > state["best"]:
-                best = {"best_groups": np.concatenate(groups), "best": told["smallest_group"]}
-                state |= best | {"best_sizes": np.array([len(group) for group in groups])}
-            chosen = groups
-        else:
-            chosen = split(state, "best_")
-        state["groups"] = np.concatenate([np.zeros(0, np.int64), *chosen])
-        state["sizes"] = np.array([len(group) for group in chosen], np.int64)
-        if chosen:
-            state["clusters"] = np.array([
-                match_groups(chosen, labels[-1] if c.alignment == "last" else one, k)
-                for one in labels
-            ])  # fmt: skip
-        told["graph_seconds"] = time.monotonic() - begin
-        rows = np.concatenate([np.zeros(0, np.int64), *groups])
-        return told, (rows, np.repeat(np.arange(len(groups)), [len(group) for group in groups]))
-
-    def _train_member(self, member, end, stop):
-        """Train a member to step `end`, unless another thread fails."""
-        checkpoint = self._place(f"checkpoint-member{member.number}.h5")
 
         def progress(step):
             if stop.is_set():
                 raise TrainingFailed("stopped: another member failed")
             self._counter.add()
 
-        trainer = member.trainer
-        if trainer.step < end:
-            trainer.run(
-                end, end + 1, lambda step: False, checkpoint, self.checkpoint_seconds, progress
-            )
-            if checkpoint is not None:
-                trainer.save(checkpoint)
+        def train(member):
+            self.run_phase(
+                member.trainer, end, checkpoint=self._member_checkpoint(member.number),
+                resume=False, progress=progress, save_at_end=True,
+            )  # fmt: skip
 
+        for member in members:
+            member.prepare(state)
+        jobs = [partial(train, member) for member in members]
+        side_by_side(jobs, min(self.workers, len(members)), stop)
+        state.round, state.step = state.round + 1, end
+        state.member_seconds = np.array([member.trainer.seconds for member in members])
+        state.step_seconds += time.monotonic() - begin
 
-class Counter:
-    """Counts the steps of all members for the monitor, whatever thread makes them."""
+    def _pseudo_label(self, predictions, labels, state):
+        """Put the next round's groups, and each member's clusters for them, into the state.
 
-    def __init__(self, monitor, steps):
-        self._monitor, self._steps, self._lock = monitor, steps, threading.Lock()
+        Parameters
+        ----------
+        predictions : list of m float arrays (n, k)
+        labels : int array (m, n)
+        state : RoundState
 
-    def add(self):
-        with self._lock:
-            self._steps += 1
-            self._monitor.progress("cluster", self._steps)
+        Returns
+        -------
+        (values, others) : dicts
+            What to log, and labels of other kinds (see `Monitor.row`).
+        """
+        c, k, begin = self.config, self.n_clusters, time.monotonic()
+        if not c.pseudo_labels:
+            return {}, {}
+        confident = np.all([p.max(axis=1) > c.confidence for p in predictions], axis=0)
+        groups = find_groups(labels, confident, *c.thresholds, k)
+        state.choose(groups, k)
+        if state.groups:
+            last = c.alignment == "last"
+            state.clusters = np.array([
+                match_groups(state.groups, labels[-1] if last else one, k) for one in labels
+            ])  # fmt: skip
+        sizes = [len(group) for group in groups]
+        values = {
+            "groups": len(groups), "pseudo_labels": sum(sizes),
+            "smallest_group": min(sizes, default=0), "largest_group": max(sizes, default=0),
+            "graph_seconds": time.monotonic() - begin,
+        }  # fmt: skip
+        rows = np.concatenate([np.zeros(0, np.int64), *groups])
+        pseudo = (rows, np.repeat(np.arange(len(groups)), sizes))
+        return values, {"pseudo": [pseudo] if len(rows) else []}
 
+    def _end_round(self, members, predictions, labels, state, values, others, begin):
+        """Log the round that began at time `begin`, and write the state."""
+        mappings = self.correspondence(labels)
+        vote = self.voted(predictions, mappings).argmax(axis=1)
+        if state.round == 1:
+            state.first_labels, state.first_vote = labels, vote
+        values["agreement"] = mean_agreement(np.take_along_axis(mappings, labels, axis=1))
+        losses = [member.trainer.mean_losses() for member in members]
+        values |= {name: float(np.mean([one[name] for one in losses])) for name in losses[0]}
+        state.seconds += time.monotonic() - begin
+        values["seconds"] = state.seconds
+        others = {"member": [(None, one) for one in labels]} | others
+        self._monitor.row("cluster", len(members) * state.step, values, vote, others)
+        if self.run_dir is not None:
+            state.save(self._place("checkpoint-rounds.h5"), self._identity)
 
-class KingdraCluster:
-    """Kingdra in the form of the authors' class, keyword for keyword.
+    def other_labels(self):
+        """Return those after the first round: of the ensemble, and of each member (m, n)."""
+        return {"ensemble": self.first_vote_, "member": self.first_labels_}
 
-    Parameters
-    ----------
-    n_en : int
-        Members.
-    n_epochs_per_iter0, n_epochs_per_iter : int
-        Passes a round without and with pseudo-labels.
-    low_th, high_th : int
-        Thresholds of the graph; `med_th` is accepted and unused, as there.
-    thresh : float
-        Confidence.
-    batch_size, n_class, n_iter : int
-        n_class is K, n_iter the rounds.
-    ens_common_mapping : bool
-        Whether the members vote; else the first decides.
-    mi_loss_w_it2 : float, optional
-        Weight of the clustering loss after the first round.
-    random_state, workers : int
-        Not in the authors' class.
-    **model_args
-        mi_loss_w_init, fc_layer_sizes (K last), ladder_loss_w_init, noise_kl_w_init, noise_std,
-        mi_mu_w_init, lr, denoising_cost, last_layer_bn.
+    # -- taking up a run ---------------------------------------------------------------------
 
-    Examples
-    --------
-    >>> from models.kingdra.model import KingdraCluster
-    >>> labels = KingdraCluster(n_iter=5).fit(x).predict(x)  # doctest: +SKIP
-    """
+    def _take_up(self, data):
+        """Return the members and the state as the last session left them, or as they begin."""
+        n, m = data.shape[0], self.config.members
+        path = self._place("checkpoint-rounds.h5")
 
-    def __init__(self, random_state=0, workers=1, monitor=None, **arguments):
-        self.random_state, self.workers, self.monitor = random_state, workers, monitor
-        self.config, self.n_class = translate(arguments)
+        def beginning():
+            members = [Member(self, number, data) for number in range(m)]
+            return members, RoundState.beginning(m, self.n_clusters, n)
 
-    def fit(self, X, callback=None):  # noqa: N803
-        """Cluster samples X (n, d) or (n, h, w); callback(round, labels) after each round."""
-        monitor = self.monitor
-        if callback is not None:
-            monitor = CallbackMonitor(callback)
-        self.model = Kingdra(
-            self.n_class, self.config, method="KINGDRA-LADDER-IM", workers=self.workers,
-            random_state=self.random_state, monitor=monitor,
-        )  # fmt: skip
-        self.model.fit(X)
-        return self
+        members, state = beginning()
+        if path is None:
+            return members, state
+        try:
+            if os.path.exists(path):
+                state = RoundState.load(path, self._identity)
+            for member in members:
+                self._take_up_member(member, state)
+        except UserError as error:
+            self._monitor.warn(f"{error}; the run starts over")
+            self._put_aside(["checkpoint-rounds.h5", *map(self._member_file, range(m))])
+            self._build(self._shape)
+            return beginning()
+        more = [member.trainer.seconds for member in members] - state.member_seconds
+        state.seconds += more.sum() / min(self.workers, m)  # of a round that was cut short
+        return members, state
 
-    def predict(self, X):  # noqa: N803
-        """Return the labels (n,) of samples."""
-        if not hasattr(self, "model"):
-            raise NotFittedError("this KingdraCluster is not fitted yet: call fit first")
-        return self.model.predict(X)
+    def _take_up_member(self, member, state):
+        """Restore a member's checkpoint, which must not be behind the state."""
+        member.prepare(state)
+        checkpoint = self._member_checkpoint(member.number)
+        member.trainer.restore(checkpoint, self._monitor.warn)
+        if member.trainer.step < state.step:
+            raise UserError(f"{checkpoint}: behind the other files of the run")
+        if member.trainer.step == state.step:
+            member.trainer.mean_losses()  # of the last round, which has logged them
 
+    def _announce(self, members, state):
+        """Tell the monitor of the steps of all members to come, and count them."""
+        c, m = self.config, len(members)
+        self._counter = Counter(self._monitor, sum(member.trainer.step for member in members))
+        longest = c.epochs_first + (c.rounds - 1) * max(c.epochs, c.epochs_first)
+        total = m * members[0].trainer.steps_per_pass * longest
+        self._monitor.begin("cluster", total, m * state.step + 1)
 
-class CallbackMonitor(Monitor):
-    """Calls back after each round."""
+    @staticmethod
+    def _member_file(number):
+        return f"checkpoint-member{number}.h5"
 
-    def __init__(self, callback):
-        self.callback, self.round = callback, 0
+    def _member_checkpoint(self, number):
+        return self._place(self._member_file(number))
 
-    def row(self, phase, step, values, labels=None, others=None):
-        if phase == "cluster":
-            self.callback(self.round, labels)
-            self.round += 1
+    def _put_aside(self, names):
+        """Rename checkpoints, of which one is of no use, so that the next start finds none."""
+        for path in map(self._place, names):
+            if os.path.exists(path):
+                os.replace(path, f"{path}.damaged")

@@ -1,0 +1,171 @@
+"""An auto-encoder as an estimator's part: built, pretrained, shared between runs, used."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from augment import RandomShiftRotate
+from common.errors import TrainingFailed, UserError
+from common.files import load_arrays, save_arrays
+from common.shapes import image_shape
+from models.core.functional import mean_squared_error
+from models.core.networks import AUTOENCODERS
+from models.core.optimizers import make as make_optimizer
+from models.core.phases import PhasedEstimator
+from models.core.samples import as_samples, check_estimator
+from models.core.training import Trainer, derive_seed
+from models.core.weights import arrays_of, assign_arrays, share
+from models.settings.base import pretrain_key
+
+NETWORK, PRETRAIN, INITIALIZE, CLUSTER, SELECT = range(5)  # uses of the run's seed
+CHUNK = 2048  # samples encoded at a time
+
+
+class AutoencoderEstimator(PhasedEstimator):
+    """The auto-encoder of a `DeepClusterer`, whose docstring has its parameters and hooks."""
+
+    # -- what a method defines ---------------------------------------------------------------
+
+    def pretrain_variables(self):
+        """Return the variables that the pretraining phase trains."""
+        return self.encoder.trainable_variables + self.decoder.trainable_variables
+
+    def pretrain_weights(self):
+        """Return {name: weight} of the losses in pretraining."""
+        return {"reconstruction": 1.0}
+
+    def pretrain_loss(self, x, targets, seed):
+        """Return the mean squared error of reconstructing x from itself (DEC-DA, eq. 8)."""
+        return {"reconstruction": mean_squared_error(x, self.decoder(self.encoder(x)))}
+
+    def make_networks(self, shape, seed):
+        """Make `encoder`, samples -> embedding, `decoder`, and what else the method has."""
+        c = self.config
+        make = AUTOENCODERS[c.network]
+        self.encoder, self.decoder = make(shape, c.latent_dim, seed, c.precision)
+
+    def shared_networks(self):
+        """Return {name: network} of what pretraining gives and runs share."""
+        return {"encoder": self.encoder, "decoder": self.decoder}
+
+    def own_networks(self):
+        """Return {name: network} of what only the clustering phase has."""
+        return {}
+
+    # -- pretraining -------------------------------------------------------------------------
+
+    def _checked(self, x):
+        """Return samples as float32, in the shape that the network takes."""
+        x = as_samples(x)
+        check_estimator(self.n_clusters, self.random_state, len(x))
+        if x.ndim == 2 and self.config.network != "fc":
+            x = x.reshape(len(x), *image_shape(x.shape[1:]))
+        if self.config.needs_images:
+            if x.ndim not in (2, 4):
+                raise UserError(f"data of shape {x.shape}: expected images (n, h, w, c) or (n, d)")
+            image_shape(x.shape[1:])
+        return x
+
+    def _augmentation(self, wanted):
+        """Return the augmentation, or None where it is not wanted."""
+        c = self.config
+        if not wanted:
+            return None
+        return RandomShiftRotate(c.shift, c.rotation, c.shift_pixels, c.center)
+
+    def pretrain_key(self):
+        """Return the name under which this run's pretraining is shared, and what it stands for."""
+        return pretrain_key(
+            self.config, self._shape, self._data_hash, self.random_state, self.n_clusters
+        )
+
+    def _pretrain(self, data):
+        """Load pretrained weights, or train the auto-encoder and keep it for others."""
+        if self.pretrained_weights is not None:
+            self._load_autoencoder(self.pretrained_weights)
+        elif (self.cache_dir or self.run_dir) is None:
+            self._train_autoencoder(data, None)
+        else:
+            key, about = self.pretrain_key()
+            share(
+                os.path.join(self.cache_dir or self.run_dir, key), self._load_autoencoder,
+                lambda checkpoint: self._train_autoencoder(data, checkpoint),
+                lambda path: self.save_autoencoder(path, about), self._monitor,
+            )  # fmt: skip
+        if self.run_dir is not None:
+            self.save_autoencoder(os.path.join(self.run_dir, "ae_weights.h5"))
+
+    def _train_autoencoder(self, data, checkpoint):
+        """Run the pretraining phase."""
+        c = self.config
+        trainer = Trainer(
+            data, self.pretrain_loss, self.pretrain_weights(), self.pretrain_variables(),
+            make_optimizer(c.pretrain_optimizer), batch_size=c.batch_size, shuffle=True,
+            seed=derive_seed(self.random_state, PRETRAIN),
+            augment=self._augmentation(c.aug_pretrain),
+        )  # fmt: skip
+        total = c.pretrain_epochs * trainer.steps_per_pass
+        self.run_phase(trainer, total, "pretrain", checkpoint=checkpoint)
+        self._encode(data)  # raises if the last step spoilt the weights
+
+    # -- use ---------------------------------------------------------------------------------
+
+    def _make_encoder(self, shape):
+        """Make the networks for samples of a shape, and compile the encoder."""
+        self._shape = tuple(shape)
+        self.n_features_in_ = int(np.prod(shape))
+        self.make_networks(shape, derive_seed(self.random_state, NETWORK))
+        self._encode_batch = tf.function(
+            self.encoder, input_signature=[tf.TensorSpec((None, *shape), tf.float32)]
+        )
+
+    def _networks(self):
+        """Return {name: network} of all networks, the shared ones first."""
+        return self.shared_networks() | self.own_networks()
+
+    def _encode(self, x):
+        """Return the embedding z (n, z) of samples, without augmentation."""
+        parts = [self._encode_batch(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)]
+        z = np.concatenate([np.asarray(part) for part in parts])
+        if not np.isfinite(z).all():
+            raise TrainingFailed("the embedding is not finite: try a smaller learning rate")
+        return z
+
+    def _encode_augmented(self, step):
+        """Return the embedding (n, z) of the training samples, each under one fresh transform."""
+        augment = self._augmentation(self.config.aug_cluster)
+        if augment is None:
+            return self._encode(self._data)
+        seed = derive_seed(self.random_state, SELECT, step)
+        parts = [
+            self._encode_batch(augment(self._data[i : i + CHUNK], tf.constant([seed, i])))
+            for i in range(0, len(self._data), CHUNK)
+        ]
+        return np.concatenate([np.asarray(part) for part in parts])
+
+    def encode(self, x):
+        """Return the codes of samples, float32 (n, z)."""
+        return self._encode(self._samples(x))
+
+    def save_autoencoder(self, path, about=None):
+        """Write the auto-encoder's weights."""
+        self._require_fit()
+        about = {
+            "kind": "autoencoder", "network": self.config.network, "shape": list(self._shape),
+            "latent_dim": self.config.latent_dim, "pretraining": about or {},
+            "seconds": self.seconds_.get("pretrain", 0.0),
+            "step_seconds": self.step_seconds_.get("pretrain", 0.0),
+        }  # fmt: skip
+        save_arrays(path, arrays_of(self.shared_networks()), about)
+
+    def _load_autoencoder(self, path):
+        """Take the auto-encoder's weights from an ae_weights.h5 or a model_final.h5."""
+        arrays, about = load_arrays(path)
+        self._assign(path, arrays, self.shared_networks())
+        self.seconds_["pretrain"] = float(about.get("seconds", 0.0))
+        self.step_seconds_["pretrain"] = float(about.get("step_seconds", np.nan))
+
+    def _assign(self, path, arrays, networks):
+        """Copy a file's arrays into networks; UserError names what differs."""
+        assign_arrays(path, arrays, networks, self.config.network, self._shape)

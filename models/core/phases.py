@@ -1,0 +1,93 @@
+"""The one driver of the training loop: a phase is taken up, told of, run and timed here."""
+
+import os
+
+from models.core.estimator import Estimator
+
+
+class PhasedEstimator(Estimator):
+    """An estimator whose `fit` is made of phases of gradient steps, each with a checkpoint.
+
+    Whoever derives from it has `run_dir`, `checkpoint_seconds`, `seconds_` and `step_seconds_`
+    (see `DeepClusterer`), and in `fit` its monitor as `_monitor`.
+    """
+
+    def run_phase(
+        self, trainer, total, name=None, *, interval=None, refresh=None, checkpoint=None,
+        carry=(), start=None, resume=True, offset=0, progress=None, save_at_end=False,
+    ):  # fmt: skip
+        """Take a phase up from its checkpoint, train to its end, log it and count its seconds.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        total : int
+            Steps of the phase in all, those of earlier sessions included.
+        name : str, optional
+            "pretrain" or "cluster", under which the monitor is told of it and its seconds are
+            added to `seconds_` and `step_seconds_`. None: a part of another phase, which
+            accounts for it.
+        interval : int, optional
+            Steps between two calls of `refresh`; None: a pass over the data.
+        refresh : callable (step) -> bool, optional
+            See `Trainer.run`. None: the mean losses are logged, at the end, too.
+        checkpoint : path, optional
+        carry : names, optional
+            Arrays that a checkpoint must hold in `trainer.carry`.
+        start : callable (restored) -> bool, optional
+            Called before the first step with whether a checkpoint was taken up; it makes what
+            there is to make if not, and returns True if nothing is left to train, so that the
+            log stays as it is.
+        resume : bool
+            Whether a checkpoint is taken up.
+        offset : int
+            Steps of this name made before, by another trainer: rows count on from there.
+        progress : callable (step), optional
+            Called after each step of a phase without a name.
+        save_at_end : bool
+            Write the checkpoint once more at the end, for phases that others follow.
+
+        Returns
+        -------
+        bool
+            Whether there was something left to train.
+
+        Raises
+        ------
+        TrainingFailed
+            If the loss is not finite.
+        """
+        monitor, every = self._monitor, self.checkpoint_seconds
+        restored = checkpoint is not None and resume
+        restored = restored and trainer.restore(checkpoint, monitor.warn, carry)
+        left = not (start is not None and start(restored))
+
+        def report(step):
+            losses = trainer.mean_losses()
+            if losses:
+                monitor.row(name, offset + step, losses | {"seconds": trainer.seconds})
+
+        if left:
+            if name is not None:
+                # A phase's last row may be at `offset`, that of the next trainer is after it.
+                monitor.begin(name, offset + total, offset + (trainer.step or min(offset, 1)))
+                refresh = refresh or report
+                progress = lambda step: monitor.progress(name, offset + step)  # noqa: E731
+            unfinished = trainer.step < total
+            trainer.run(
+                total, interval or trainer.steps_per_pass, refresh or (lambda step: False),
+                checkpoint, every, progress,
+            )  # fmt: skip
+            if refresh is report:
+                report(trainer.step)
+            if save_at_end and unfinished and checkpoint is not None:
+                trainer.save(checkpoint)
+        if name is not None:
+            self.seconds_[name] = self.seconds_.get(name, 0.0) + trainer.seconds
+            before = self.step_seconds_.get(name, 0.0)
+            self.step_seconds_[name] = before + trainer.step_seconds
+        return left
+
+    def _place(self, name):
+        """Return the path of a file of the run; None where nothing is kept."""
+        return None if self.run_dir is None else os.path.join(self.run_dir, name)

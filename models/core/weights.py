@@ -1,0 +1,95 @@
+"""Weights of networks as named arrays, and pretrained ones that runs share."""
+
+import os
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import remove_leftovers
+from common.locks import locked
+
+
+def arrays_of(networks):
+    """Return {"name/00": array, ...}: the variables of {name: network}, in their order."""
+    return {
+        f"{name}/{i:02d}": np.asarray(v)
+        for name, network in networks.items()
+        for i, v in enumerate(network.variables)
+    }
+
+
+def assign_arrays(path, arrays, networks, kind, shape):
+    """Copy a file's arrays into networks, all or none.
+
+    Parameters
+    ----------
+    path : path
+        Of the file, for messages.
+    arrays : dict of str -> array
+        As `arrays_of` names them; others are left alone.
+    networks : dict of name -> keras.Model
+    kind, shape : str, tuple
+        The network's kind and the shape of its samples, for messages.
+
+    Raises
+    ------
+    UserError
+        If an array is missing or has another shape; it names what differs.
+    """
+    pairs = []
+    for name, network in networks.items():
+        there = sum(key.startswith(f"{name}/") for key in arrays)
+        if there != len(network.variables):
+            raise UserError(
+                f"{str(path)!r} holds {there} {name} arrays: expected {len(network.variables)} "
+                f"for the {kind!r} network"
+            )
+        for i, v in enumerate(network.variables):
+            array = arrays.get(f"{name}/{i:02d}")
+            if array is None:
+                raise UserError(f"{str(path)!r} holds no array {name}/{i:02d}: damaged")
+            if array.shape != tuple(v.shape):
+                raise UserError(
+                    f"{str(path)!r} holds {name} weights of shape {array.shape} where the "
+                    f"{kind!r} network for samples {shape} has {tuple(v.shape)}"
+                )
+            pairs.append((v, array))
+    for v, array in pairs:
+        v.assign(array)
+
+
+def share(folder, load, train, save, monitor):
+    """Take pretrained weights from a folder, or train and put them there.
+
+    One process trains, others that need the same weights wait for it.
+
+    Parameters
+    ----------
+    folder : path
+    load : callable (path)
+        Raises UserError if the file is of no use; it is put aside then.
+    train : callable (path of a checkpoint)
+    save : callable (path)
+    monitor : Monitor
+    """
+    os.makedirs(folder, exist_ok=True)
+    weights = os.path.join(folder, "ae_weights.h5")
+    checkpoint = os.path.join(folder, "checkpoint.h5")
+
+    def waiting():
+        monitor.note(f"waiting for another process that pretrains {folder}")
+
+    with locked(os.path.join(folder, "lock"), waiting):
+        remove_leftovers(folder)
+        if os.path.exists(weights):
+            try:
+                load(weights)
+                monitor.note(f"pretrained weights found: {weights}")
+            except UserError as error:
+                os.replace(weights, f"{weights}.damaged")
+                monitor.warn(f"{error}; put aside as {weights}.damaged, trained again")
+        if not os.path.exists(weights):
+            train(checkpoint)
+            save(weights)
+        if os.path.exists(checkpoint):  # also one that a kill after the last write left
+            os.remove(checkpoint)
