@@ -6,18 +6,18 @@ each number ranks runs by their accuracy, and where the limits below come from.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
-from sklearn.cluster import KMeans
-from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 import metrics
 from common.errors import UserError
 from common.shapes import image_shape
-from models.core.estimator import Estimator
-from models.core.graphs import modularity, neighbor_graph
+
+if TYPE_CHECKING:
+    from models.core.estimator import Estimator
 
 NODES = 5000  # samples of a neighbour graph, drawn at random where there are more
 PROBES = 2000  # samples that are transformed to see whether they keep their cluster
@@ -80,6 +80,8 @@ class Graph:
     """
 
     def __init__(self, x: np.ndarray):
+        from models.core.graphs import neighbor_graph  # with scikit-learn, which takes seconds
+
         self.rows = sample(len(x), NODES)
         with threadpool_limits(1):  # the same sums whatever the number of cores
             self.samples = np.asarray(x)[self.rows].reshape(len(self.rows), -1)
@@ -87,6 +89,10 @@ class Graph:
 
     def kmeans_modularity(self, k):
         """Return the modularity of a plain k-means of the samples: one start, 50 iterations."""
+        from sklearn.cluster import KMeans
+
+        from models.core.graphs import modularity
+
         k = min(k, len(self.samples))
         with threadpool_limits(1):
             labels = KMeans(k, n_init=1, max_iter=50, random_state=0).fit_predict(self.samples)
@@ -94,6 +100,8 @@ class Graph:
 
     def modularity(self, labels: np.ndarray) -> float:
         """Return the modularity of labels (n,) on the graph (models/core/graphs.py)."""
+        from models.core.graphs import modularity
+
         return modularity(self.weights, np.asarray(labels)[self.rows])
 
 
@@ -148,7 +156,7 @@ def transformed(
     return changed
 
 
-def stability(model: Estimator, x: np.ndarray, labels: np.ndarray) -> float | None:
+def stability(model: "Estimator", x: np.ndarray, labels: np.ndarray) -> float | None:
     """Return the share of samples that keep their cluster under a small transform.
 
     The method's own augmentation where it trains with one (its settings shift, shift_pixels,
@@ -175,6 +183,8 @@ def neighbor_agreement(z: np.ndarray, labels: np.ndarray) -> float:
 
     On at most NODES of the samples.
     """
+    from sklearn.neighbors import NearestNeighbors
+
     rows = sample(len(z), NODES)
     z, labels = np.asarray(z)[rows], np.asarray(labels)[rows]
     with threadpool_limits(1):
@@ -197,7 +207,7 @@ def uncertain(memberships: np.ndarray) -> float:
 
 
 def signals(
-    model: Estimator,
+    model: "Estimator",
     x: np.ndarray,
     z: np.ndarray,
     labels: np.ndarray,
@@ -303,7 +313,7 @@ def judge(signals: dict, k: int, n: int) -> Health:
 
 
 def assess(
-    model: Estimator,
+    model: "Estimator",
     x: np.ndarray,
     z: np.ndarray,
     labels: np.ndarray,

@@ -288,7 +288,7 @@ def add(path, found, replace=True):
 
     def added(rows):
         done = set() if replace else done_keys(rows)
-        return rows + [row for row in found if key_of(row) not in done]
+        return rows + [row for row in found if not done or key_of(as_row(row)) not in done]
 
     return _change(path, added)
 

@@ -18,6 +18,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from inspect import signature
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,9 +31,11 @@ from datasets import DATASETS, PROBLEMS, Dataset
 from experiments import health
 from experiments.run_log import RunMonitor, read_log
 from models import build, class_of
-from models.core.estimator import Estimator
 from models.settings.base import Settings, digest
 from models.settings.presets import preset
+
+if TYPE_CHECKING:
+    from models.core.estimator import Estimator
 
 
 @dataclass(frozen=True)
@@ -283,7 +286,7 @@ def _keep(run, model, monitor, command, seconds):
     return result
 
 
-def describe(run: Run, model: Estimator, command: str, seconds: float) -> dict:
+def describe(run: Run, model: "Estimator", command: str, seconds: float) -> dict:
     """Return a run's row: scores, settings, time, machine, versions."""
     row = about(run.identity()) | {"status": "ok", "source": run.data.source}
     if run.data.y is not None:

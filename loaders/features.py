@@ -15,9 +15,11 @@ import sys
 import numpy as np
 
 from common import device
+from common import paths as checkout
 from common.errors import UserError
 from loaders.readers import as_labels, check_rows, check_values, open_numpy
 
+CHILD = ("-m", "loaders.features")  # Python's arguments that run this module by itself
 SIDE = 224
 WIDTH = 2048
 WEIGHTS = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -68,9 +70,9 @@ def make(read_images, name, images, paths, folder):
     pixels, y = read_images(paths[0])
     np.save(folder / "pixels.npy", pixels)
     # In a process of its own: once TensorFlow has computed here, main.py could not set it up.
-    child = os.environ | {"PYTHONPATH": paths.ROOT}
+    child = os.environ | {"PYTHONPATH": checkout.ROOT}
     files = [folder / "pixels.npy", paths[1], folder / "x.npy"]
-    command = [sys.executable, "-m", "loaders.features", *files]
+    command = [sys.executable, *CHILD, *files]
     done = subprocess.run(command, env=child, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise UserError(f"{paths[0]}: no ResNet-50 features made of it: {_reason(done)}")

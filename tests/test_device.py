@@ -69,7 +69,7 @@ def python(code, cwd, **others):
 def test_a_model_from_the_library_sets_it_before_the_import(root):
     """With a CPU that TensorFlow would leave oneDNN off for, and with the user's 0."""
     code = (
-        "import device, os; device.cpu_flags = lambda: {'avx2'}; import models; "
+        "import os; from common import device; device.cpu_flags = lambda: {'avx2'}; import models; "
         "models.class_of('FcDEC'); print(os.environ[device.ONEDNN], device.onednn_in_force())"
     )
     assert python(code, root) == ["1", "True"]
@@ -118,7 +118,8 @@ def test_bfloat16_is_warned_of_without_units_for_it(flags, method, settings, fou
 
 
 THREADS = """
-import device, os
+import os
+from common import device
 import numpy
 device.limit_threads(1)
 import sklearn.cluster, threadpoolctl

@@ -154,7 +154,8 @@ def test_results_of_fit(fitted, x, method):
     assert all(labels.shape == (N,) for labels in others.values())
     assert set(model.seconds_) == {"pretrain", "initialize", "cluster"}
     seen = {name for _, _, values in model.monitor.rows for name in values}
-    assert seen - {"loss", "seconds", "changed", "reconstruction"} <= set(model.config.logged)
+    always = {"loss", "seconds", "changed", "reconstruction", "start_agreement"}
+    assert seen - always <= set(model.config.logged)
 
 
 @pytest.mark.parametrize("method", ["DSCDAN-code", "SpectralNet"])

@@ -98,7 +98,7 @@ def test_an_extraction_that_fails_is_one_line(tmp_path, capfd, content, words):
 def test_a_process_that_dies_is_one_line(tmp_path, monkeypatch, code, words):
     child = tmp_path / "child.py"
     child.write_text(code)
-    monkeypatch.setattr(features, "__file__", str(child))
+    monkeypatch.setattr(features, "CHILD", (str(child),))
     with user_error("images.tar.gz", words):
         features.make(lambda path: (IMAGES, np.array([4, 9, 4])), "a", "md5:1",
                       ["images.tar.gz", "w.h5"], tmp_path)  # fmt: skip

@@ -236,8 +236,8 @@ ROWS = {
     ("ASPC-DA", "usps"): "68a2e946c712",
     ("BasicDC", "usps"): "5b98300923d3",
     ("k-means", "usps"): "774387daa301",
-    ("DSCDAN", "usps"): "4f616ce9d028",
-    ("DSCDAN", "mnist-test"): "e3598d71a46b",
+    ("DSCDAN-restarts", "usps"): "4f616ce9d028",
+    ("DSCDAN-restarts", "mnist-test"): "e3598d71a46b",
     ("ConvAE", "usps"): "2abf18d0eebe",
     ("ASPC-DA", "digits"): "6008f7d8c5e1",
 }

@@ -32,7 +32,7 @@ from models.core.networks import conv_autoencoder, dense_autoencoder
 from models.settings.base import SGD, Adam
 from models.settings.presets import preset
 
-ROOT = Path(runs.__file__).resolve().parent
+ROOT = Path(runs.__file__).resolve().parent.parent
 
 
 def data(name="usps", n=9298, k=10, sha256="5a" * 32, named=True):
@@ -390,7 +390,7 @@ def repository(tmp_path, monkeypatch):
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-qm", "one")
-    monkeypatch.setattr(checkout, "ROOT", str(tmp_path))
+    monkeypatch.setattr(checkout.paths, "ROOT", str(tmp_path))
     checkout.commit_at_start.cache_clear()
     yield tmp_path
     checkout.commit_at_start.cache_clear()
@@ -403,7 +403,7 @@ def test_the_commit_is_empty_where_there_is_no_git(monkeypatch):
 
 
 def test_the_commit_is_empty_outside_a_repository(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkout, "ROOT", str(tmp_path))
+    monkeypatch.setattr(checkout.paths, "ROOT", str(tmp_path))
     assert checkout.git_commit() == ""
 
 

@@ -94,7 +94,7 @@ def test_a_line_gives_the_key_in_sweep_files(new, tmp_path, monkeypatch):
                                 "settings": {"warmup": [1, 2]}}))  # fmt: skip
     trials, _ = plan.plan(*plan.parse([str(path)]))
     assert [trial.record["config"]["warmup"] for trial in trials] == [1, 2]
-    assert "--warmup=2" in trials[1].words
+    assert "--warmup=2" in trials[1].argv
 
 
 def test_a_line_gives_hash_and_key_of_pretraining(new):
