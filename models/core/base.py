@@ -51,7 +51,7 @@ class DeepClusterer(AutoencoderEstimator):
     ----------
     n_clusters : int
         K, from 2 to the number of samples.
-    config : models.config.PretrainConfig
+    config : models.settings.base.PretrainConfig
         Hyper-parameters; `models.build` fills in the published ones.
     method : str
         The name under which weights are saved.

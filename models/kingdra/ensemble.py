@@ -63,7 +63,7 @@ class Ensemble(PhasedEstimator):
     ----------
     n_clusters : int
         K, from 2 to the number of samples.
-    config : models.config_kingdra.InformationConfig
+    config : models.settings.kingdra.InformationConfig
     method : str
         The name under which the model is saved.
     random_state : int
