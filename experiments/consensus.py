@@ -4,7 +4,8 @@ A score in a run's own embedding cannot be compared with another run's: training
 embedding suit its own clusters (Wang, Ji, Gong, arXiv 2403.14830, "ACE"). So all runs are judged in
 the same spaces, which clustering has not touched: the samples themselves, and the pretrained codes
 of every run that has some. A run's score is the modularity of its labels on the neighbour graphs of
-these spaces, a mean over them.
+these spaces, a mean over them. Among scores within TIE of the highest, the run most like the others
+is chosen.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from sklearn.metrics.cluster import contingency_matrix
 from common.errors import UserError
 from common.matching import match_clusters
 from experiments import health
+
+TIE = 0.005  # differences in modularity that say nothing: see docs/health.md
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,10 @@ def conclude(
     m = len(labels)
     scores = common_scores(labels, [health.Graph(z) for z in (x, *codes)]).mean(axis=1)
     same = np.array([[normalized_mutual_info_score(a, b) for b in labels] for a in labels])
-    chosen = int(np.argmax(scores))
+    similarity = (same.sum(axis=1) - 1) / (m - 1)
+    best = np.flatnonzero(scores >= scores.max() - TIE)
+    chosen = int(best[np.argmax(similarity[best])])
     return Conclusion(
-        chosen, scores, (same.sum(axis=1) - 1) / (m - 1), labels[chosen].astype(np.int64),
+        chosen, scores, similarity, labels[chosen].astype(np.int64),
         vote(labels, chosen), company(labels),
     )  # fmt: skip

@@ -63,6 +63,16 @@ def test_every_run_is_judged_in_all_spaces():
     assert consensus.conclude(x, [shuffled, y]).chosen == 1  # without codes: the samples
 
 
+def test_of_runs_that_score_alike_the_one_most_like_the_others_is_chosen():
+    x, y = blobs(k=4, each=400)
+    runs = [y.copy() for _ in range(4)]
+    runs[0][:1] = (y[0] + 1) % 4  # one sample apart from each other, and from the last two
+    runs[1][800:801] = (y[800] + 1) % 4
+    found = consensus.conclude(x, runs)
+    assert found.scores.max() - found.scores.min() < consensus.TIE
+    assert found.chosen == int(np.argmax(found.similarity)) and found.chosen in (2, 3)
+
+
 def test_one_run_is_not_several():
     with user_error("1 finished runs", "two or more"):
         consensus.conclude(np.zeros((3, 2)), [np.zeros(3, int)])
