@@ -380,6 +380,7 @@ CLUSTERING = {
     "cluster_mutual", "cluster_prior", "cluster_entropy", "spectral", "final",  # DSCDANConfig
     "patience", "drop", "siamese", "siamese_neighbors", "siamese_epochs", "siamese_batch",
     "siamese_patience",  # SpectralNetConfig
+    "min_dist", "components",  # N2DConfig
 }  # fmt: skip
 KINDS = {type(c): c for c in CONFIGS.values() if c.pretrains}
 
