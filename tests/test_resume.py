@@ -31,6 +31,7 @@ SETTINGS = {
     "ASPC-DA": PASSES | {"epochs": 3},
     "AE+k-means": PRETRAINED,
     "N2D": PRETRAINED,
+    "VaDE": PRETRAINED | {"cluster_batch_size": 20, "epochs": 3, "decay_epochs": 1},
     "ConvAE+MI+RS": DUAL,
     "DSCDAN": DUAL | SPECTRAL | {"spectral_steps": 4, "head_starts": 2},
     # Too large a rate, which drops soon to the least: the first stage converges in its 8th pass.

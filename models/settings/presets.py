@@ -4,11 +4,11 @@ The rows stand in the files of the papers, beside the settings. No TensorFlow he
 """
 
 from common.errors import UserError, unknown
-from models.settings import aspc, baselines, dec_da, dscdan, kingdra, n2d
+from models.settings import aspc, baselines, dec_da, dscdan, kingdra, n2d, vade
 
 METHODS = {
     name: method
-    for paper in (dec_da, aspc, baselines, dscdan, kingdra, n2d)
+    for paper in (dec_da, aspc, baselines, dscdan, kingdra, n2d, vade)
     for name, method in paper.METHODS.items()
 }  # name -> models.settings.base.Method
 CONFIGS = {name: method.settings for name, method in METHODS.items()}
