@@ -64,7 +64,7 @@ def test_the_methods():
     assert list(METHODS) == list(EVERY)
     assert sorted(CONFIGS) == sorted(row[0] for row in TABLE + ASPC_TABLE)
     elsewhere = {name for name in EVERY if "DSCDAN" in name or "ConvAE" in name}  # test_dscdan.py
-    elsewhere |= {"SpectralNet", *KINGDRA}
+    elsewhere |= {"SpectralNet", *KINGDRA, "N2D", "VaDE"}  # test_n2d.py, test_vade.py
     assert set(EVERY) - set(CONFIGS) == {*AE_TABLE, *BASELINES, *elsewhere}
 
 

@@ -368,6 +368,7 @@ PRETRAINING = {  # of every settings class with an auto-encoder: field -> anothe
     "shift_pixels": 3.0, "rotation": 20.0, "center": "true", "pretrain_epochs": 3,
     "pretrain_optimizer": None, "precision": "bfloat16",
     "noise": 0.3,  # AEConfig
+    "likelihood": "gaussian",  # VaDEConfig
     "filters": (8, 8), "kernel": 5, "original": 1.5, "relative": 2.0, "mutual": 0.5, "prior": 0.5,
     "psi": "multiplicative", "psi_variance": 0.5, "code": "draw", "pairs": "code",
     "train_discriminators": False, "prior_of": "classes",  # DualConfig
@@ -380,6 +381,8 @@ CLUSTERING = {
     "cluster_mutual", "cluster_prior", "cluster_entropy", "spectral", "final",  # DSCDANConfig
     "patience", "drop", "siamese", "siamese_neighbors", "siamese_epochs", "siamese_batch",
     "siamese_patience",  # SpectralNetConfig
+    "min_dist", "components",  # N2DConfig
+    "decay", "decay_epochs", "least_lr",  # VaDEConfig
 }  # fmt: skip
 KINDS = {type(c): c for c in CONFIGS.values() if c.pretrains}
 

@@ -40,6 +40,7 @@ class DeepClusterer(AutoencoderEstimator):
     shared_networks()              {name: network} of what pretraining gives and runs share
     own_networks()                 {name: network} of what only the clustering phase has
     make_centers()                 where the centres are kept; default: in the codes' space
+    cluster_optimizer(n)           its optimizer, of n samples; default: `optimizer`
     extra_state()                  {name: variable} of what else a model file holds
     start(data)                    centres, labels, seconds; default: by `init` and `n_init`
     embed(z), assign(z)            the space where the centres are, labels; default: codes, nearest
@@ -144,6 +145,10 @@ class DeepClusterer(AutoencoderEstimator):
         """Return a variable for the centres, zeros (k, size of the space where they lie)."""
         zeros = np.zeros((self.n_clusters, self.config.latent_dim), np.float32)
         return keras.Variable(zeros, name="centers")
+
+    def cluster_optimizer(self, n):
+        """Return the optimizer of the clustering phase of n samples."""
+        return make_optimizer(self.config.optimizer)
 
     def extra_state(self):
         """Return {name: variable} of what a model file holds besides networks and centres."""
@@ -258,7 +263,8 @@ class DeepClusterer(AutoencoderEstimator):
         variables = [v for network in self._networks().values() for v in network.variables]
         trainer = Trainer(
             data, self.loss, self.loss_weights(), self.cluster_variables(),
-            make_optimizer(c.optimizer), batch_size=c.cluster_batch_size, shuffle=self.shuffle,
+            self.cluster_optimizer(data.shape[0]), batch_size=c.cluster_batch_size,
+            shuffle=self.shuffle,
             seed=derive_seed(self.random_state, CLUSTER), targets=targets,
             augment=self._augmentation(c.aug_cluster), identity=self._identity(),
             state=[*variables, *self._state().values()], whole_batches=self.whole_batches,

@@ -10,6 +10,8 @@ from models.settings import (
     dec_da,
     dscdan,
     kingdra,
+    n2d,
+    vade,
 )
 
 PAPERS = (
@@ -18,6 +20,8 @@ PAPERS = (
     baselines,
     dscdan,
     kingdra,
+    n2d,
+    vade,
 )
 METHODS = {
     name: method for paper in PAPERS for name, method in paper.METHODS.items()

@@ -1,0 +1,141 @@
+"""N2D: a mixture of Gaussians on a UMAP map of the codes of an auto-encoder (ICPR 2020).
+
+Departures: docs/methods/n2d.md
+"""
+
+import time
+
+import numpy as np
+import tensorflow as tf
+from sklearn.mixture import GaussianMixture
+from threadpoolctl import threadpool_limits
+
+from common import device
+from common.errors import UserError
+from models.core.autoencoder import INITIALIZE
+from models.core.base import DeepClusterer
+from models.core.networks import AUTOENCODERS
+from models.core.training import derive_seed
+
+MIXTURE = ("weights_", "means_", "precisions_cholesky_")  # what scikit-learn's prediction needs
+
+
+class N2D(DeepClusterer):
+    """Pretraining, UMAP of the codes, a mixture of Gaussians on the map; no clustering steps.
+
+    m is the number of the map's dimensions. The samples it was fitted to have the places in the
+    map that UMAP gave them; new ones are placed by UMAP's `transform`. A loaded model makes UMAP's
+    map again, from the codes that it keeps, when the first new sample comes.
+
+    Raises
+    ------
+    UserError
+        If umap-learn is not installed, there are too few samples, or a component collapsed.
+    """
+
+    def make_networks(self, shape, seed):
+        c = self.config
+        size = c.latent_dim or int(self.n_clusters)
+        self.encoder, self.decoder = AUTOENCODERS[c.network](shape, size, seed, c.precision)
+
+    def make_centers(self):
+        """Return a variable for the mixture's means, float64 (k, m), and make those beside it."""
+        self._mapper = None
+        self._kept = {
+            "codes": _variable(np.float32, 2), "map": _variable(np.float32, 2),
+            "weights": _variable(np.float64, 1), "precisions_cholesky": _variable(np.float64, 3),
+        }  # fmt: skip
+        return _variable(np.float64, 2)
+
+    def extra_state(self):
+        return self._kept
+
+    def cluster(self, data):
+        self._monitor.begin("cluster", 0, 0)
+        begin, codes = time.monotonic(), self._encode(data)
+        found, earlier = self._once("map", lambda: self.learn(codes))
+        for name, variable in ({"centers": self.centers} | self._kept).items():
+            variable.assign(found[name])
+        labels = self.assign(codes)
+        self.seconds_["initialize"] = time.monotonic() - begin + earlier
+        self.seconds_["cluster"] = self.step_seconds_["cluster"] = 0.0
+        self.n_iter_, self.n_init_, self.converged_ = 0, self.config.n_init, True
+        self.initial_labels_ = self.refresh_labels_ = labels
+        self._monitor.row("final", 0, {"seconds": 0.0}, labels)
+
+    def learn(self, codes):
+        """Return {name: array}: the codes (n, z), their map (n, m), and the mixture on it."""
+        seed = derive_seed(self.random_state, INITIALIZE)
+        with threadpool_limits(1):  # OpenMP threads add up in any order: not repeatable
+            self._mapper = self.fit_map(codes)
+            places = self._mapper.embedding_
+            mixture = GaussianMixture(
+                self.n_clusters, n_init=self.config.n_init, random_state=seed
+            )  # full covariances
+            try:
+                mixture.fit(places.astype(np.float64))
+            except ValueError as error:  # scikit-learn's message on a variance of 0 and the like
+                raise UserError(
+                    f"N2D of {len(codes)} samples in {self.n_clusters} clusters: a component "
+                    "collapsed; expected fewer clusters"
+                ) from error
+        weights, means, precisions = (getattr(mixture, name) for name in MIXTURE)
+        return {
+            "codes": codes, "map": places, "weights": weights, "centers": means,
+            "precisions_cholesky": precisions,
+        }  # fmt: skip
+
+    def fit_map(self, codes):
+        """Return UMAP fitted to codes (n, z); the same for the same codes and seed."""
+        device.prepare()  # UMAP imports TensorFlow if it can
+        try:
+            import umap
+        except ImportError as error:
+            raise UserError("N2D needs umap-learn: pip install umap-learn") from error
+        c, n = self.config, len(codes)
+        size = c.components or int(self.n_clusters)
+        if n <= size + 1:
+            raise UserError(f"N2D of {n} samples: expected more than {size + 1}")
+        return umap.UMAP(
+            n_neighbors=min(c.n_neighbors, n - 1), min_dist=c.min_dist, n_components=size,
+            random_state=derive_seed(self.random_state, INITIALIZE), n_jobs=1,
+        ).fit(codes)  # fmt: skip
+
+    def embed(self, z):
+        """Return the places (n, m) of codes z (n, z) in the map."""
+        codes, places = (np.asarray(self._kept[name]) for name in ("codes", "map"))
+        if np.array_equal(z, codes):
+            return places
+        with threadpool_limits(1):
+            if self._mapper is None:  # of a loaded model
+                self._mapper = self.fit_map(codes)
+            if not np.array_equal(self._mapper.embedding_, places):
+                self._mapper = None
+                raise UserError(
+                    f"{len(z)} samples that N2D was not fitted to: UMAP's map comes out another "
+                    "way here than where it was fitted; expected the machine and packages of then"
+                )
+            return self._mapper.transform(z).astype(np.float32)
+
+    def assign(self, z):
+        return self.belong(z).argmax(axis=1)
+
+    def belong(self, z):
+        """Return the mixture's posterior probabilities (n, k) of codes z (n, z)."""
+        mixture = GaussianMixture(self.n_clusters)
+        arrays = (self._kept["weights"], self.centers, self._kept["precisions_cholesky"])
+        for name, array in zip(MIXTURE, arrays, strict=True):
+            setattr(mixture, name, np.asarray(array))
+        with threadpool_limits(1):
+            return mixture.predict_proba(self.embed(z).astype(np.float64))
+
+    def memberships(self, x):
+        return self.belong(self.encode(x))
+
+    def other_labels(self):
+        return {}  # there is one clustering
+
+
+def _variable(dtype, rank):
+    """Return an empty variable for arrays of any shape of a rank."""
+    return tf.Variable(tf.zeros([0] * rank, dtype), shape=[None] * rank, trainable=False)

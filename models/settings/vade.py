@@ -1,0 +1,57 @@
+"""Settings of VaDE (Jiang et al., IJCAI 2017). No TensorFlow here.
+
+Source: [C] released code, slim1017/VaDE, VaDE.py. Departures: docs/methods/vade.md
+"""
+
+from dataclasses import dataclass
+
+from models.settings.base import INITS, Method, PretrainConfig
+from models.settings.dec_da import DIGITS
+from models.settings.fields import SGD, Adam, never, setting
+
+
+@dataclass(frozen=True)
+class VaDEConfig(PretrainConfig):
+    """Pretraining, and the evidence lower bound with a mixture of Gaussians as the prior.
+
+    L = alpha * -log p(x|z) + sum_c gamma_c KL(q(z|x) || p(z|c)) + KL(q(c|x) || p(c)), summed over
+    a sample's values and dimensions, a mean over the batch.
+    """
+
+    starts_from_clusters = False  # a mixture of Gaussians is fitted in any case
+    logged = ("gaussian_kl", "cluster_kl")
+
+    # d-500-500-2000-10 and its mirror; the released weights of pretraining came without code [C]
+    batch_size: int = setting(256, "samples a step of pretraining", ge=1, stage="pretrain")
+    pretrain_optimizer: SGD | Adam = setting(
+        Adam(1e-3), "optimizer of pretraining", stage="pretrain"
+    )  # ours
+    likelihood: str = setting("bernoulli", "p(x|z): bernoulli for values in [0, 1] (binary "
+                              "cross-entropy), or gaussian (squared error)",
+                              choices=("bernoulli", "gaussian"), stage="both")  # fmt: skip
+    n_init: int = setting(1, "restarts of the mixture of Gaussians", ge=1, stage="start")
+    init: str = setting("k-means", "of no effect", choices=INITS, stage="start", omit="hash",
+                        effect=[never("it starts from a mixture of Gaussians")])  # fmt: skip
+    aug_cluster: bool = setting(False, "augment in clustering")
+    cluster_batch_size: int = setting(100, "samples a step", ge=1)  # [C]
+    optimizer: SGD | Adam = setting(Adam(0.002), "optimizer of clustering")  # [C]
+    decay: float = setting(0.9, "factor of its learning rate", gt=0, le=1)  # [C mnist]
+    decay_epochs: int = setting(10, "epochs between two such factors", ge=1)  # [C mnist]
+    least_lr: float = setting(2e-4, "where that ends", ge=0)  # [C mnist]
+    epochs: int = setting(300, "epochs of clustering", ge=0)  # [C]: 500 or 3000, by version
+    alpha: float = setting(1.0, "weight of the reconstruction", ge=0)  # [C mnist]
+    update_interval: int | None = setting(None, "steps between two looks at the labels (default "
+                                          "one epoch)", ge=1)  # fmt: skip
+    tol: float = setting(0.0, "stop below this share of changed labels", ge=0)  # none in [C]
+
+    def total_steps(self, steps_per_pass):
+        return self.epochs * steps_per_pass
+
+
+# [C]: the rate halves every 5 epochs, without end, 15 epochs.
+REUTERS = {"likelihood": "gaussian", "epochs": 15, "decay": 0.5, "decay_epochs": 5, "least_lr": 0.0}
+
+METHODS = {
+    "VaDE": Method("models.vade:VaDE", VaDEConfig(), "vade",
+                   by_dataset=DIGITS | {"reuters10k": REUTERS}),
+}  # fmt: skip
