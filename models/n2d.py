@@ -38,6 +38,10 @@ class N2D(DeepClusterer):
         size = c.latent_dim or int(self.n_clusters)
         self.encoder, self.decoder = AUTOENCODERS[c.network](shape, size, seed, c.precision)
 
+    def pretrain_weights(self):
+        _umap()  # or refuse, before the first step
+        return super().pretrain_weights()
+
     def make_centers(self):
         """Return a variable for the mixture's means, float64 (k, m), and make those beside it."""
         self._mapper = None
@@ -87,12 +91,7 @@ class N2D(DeepClusterer):
 
     def fit_map(self, codes):
         """Return UMAP fitted to codes (n, z); the same for the same codes and seed."""
-        device.prepare()  # UMAP imports TensorFlow if it can
-        try:
-            import umap
-        except ImportError as error:
-            raise UserError("N2D needs umap-learn: pip install umap-learn") from error
-        c, n = self.config, len(codes)
+        umap, c, n = _umap(), self.config, len(codes)
         size = c.components or int(self.n_clusters)
         if n <= size + 1:
             raise UserError(f"N2D of {n} samples: expected more than {size + 1}")
@@ -134,6 +133,16 @@ class N2D(DeepClusterer):
 
     def other_labels(self):
         return {}  # there is one clustering
+
+
+def _umap():
+    """Return the package; UserError if it is not installed."""
+    device.prepare()  # UMAP imports TensorFlow if it can
+    try:
+        import umap
+    except ImportError as error:
+        raise UserError("N2D needs umap-learn: pip install umap-learn") from error
+    return umap
 
 
 def _variable(dtype, rank):

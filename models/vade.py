@@ -1,6 +1,8 @@
 """VaDE: variational auto-encoder with a mixture of Gaussians as prior (Jiang et al., IJCAI 2017).
 
-Equations are those of arXiv 1611.05148v3. Departures: docs/methods/vade.md
+Equations are those of arXiv 1611.05148v3.
+
+Departures: docs/methods/vade.md
 """
 
 import math

@@ -133,7 +133,7 @@ def test_map_and_mixture_of_an_earlier_session_are_taken_up(samples, umap, tmp_p
     assert len(umap) == 2
 
 
-def test_what_it_cannot_do_is_told(samples, umap, monkeypatch):
+def test_what_it_cannot_do_is_told(samples, umap, monkeypatch, tmp_path):
     x, _ = samples
     with user_error("N2D of 4 samples: expected more than 4"):
         make().fit(x[:4])
@@ -144,7 +144,8 @@ def test_what_it_cannot_do_is_told(samples, umap, monkeypatch):
         make().fit(x)
     monkeypatch.setitem(sys.modules, "umap", None)  # as if it were not installed
     with pytest.raises(UserError, match="^N2D needs umap-learn: pip install umap-learn$"):
-        make().fit(x)
+        make(run_dir=tmp_path).fit(x)
+    assert not list(tmp_path.rglob("ae_weights.h5"))  # before it trains
 
 
 def _raise():
