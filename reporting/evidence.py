@@ -99,9 +99,10 @@ def groups(rows, folders):
 
 def choice(group, choices):
     """Return the ACC of the run chosen without labels and of the consensus, "–" if not known."""
+    names = ("dataset", "data_hash", "k", "method", "overrides")
+    wanted = [getattr(group, name) for name in names]
     for row in choices:
-        about = tuple(row[name] for name in ("dataset", "data_hash", "k", "method", "overrides"))
-        if about == (*group.problem, group.method, group.overrides) and row["chosen_acc"]:
+        if [row[name] for name in names] == wanted and row["chosen_acc"]:
             chosen = f"{float(row['chosen_acc']):.4f} (seed {row['chosen_seed']})"
             return chosen, f"{float(row['consensus_acc']):.4f} ({row['runs']})"
     return "–", "–"

@@ -192,7 +192,7 @@ def write(results_dir, paper=None):
     folder = Path(results_dir)
     rows = [row for name in (".", "own") for row in ledger.read_rows(folder / name / "results.csv")]
     folders, warnings = ledger.folders(folder / "runs")
-    choices = read_choices(folder / "choices.csv")
+    choices = [row for name in (".", "own") for row in read_choices(folder / name / "choices.csv")]
     page = Report(rows, folders, published.read_paper() if paper is None else paper, choices)
     text = page.html()
     ledger.write_text(folder / "report.html", text)

@@ -110,3 +110,47 @@ def test_choices_are_kept_by_what_was_run(tmp_path):
         ("c", "3", "2"), ("other", "2", "1")
     ]  # fmt: skip
     assert trials.read_choices(tmp_path / "none.csv") == []
+
+
+def test_trials_of_one_command_end_with_one_answer(tmp_path, monkeypatch, capsys):
+    """Two real runs of k-means in processes of their own, then again from what they left."""
+    import json
+    import sys
+
+    import main
+
+    x, y = blobs(k=3, each=30)
+    np.savez(tmp_path / "mine.npz", x=x, y=y)
+    argv = ["main.py", "--method", "k-means", "--data", str(tmp_path / "mine.npz"), "--trials", "2",
+            "--n-init", "1", "--save-dir", str(tmp_path / "answer"), "--cache-dir",
+            str(tmp_path / "cache"), "--jobs", "2"]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", argv)
+    assert main.main() == 0
+    out = capsys.readouterr().out
+    assert "<- chosen" in out and "2 runs: seed" in out
+    folder = tmp_path / "answer"
+    found = {name: np.load(folder / f"{name}.npy") for name in ("labels", "consensus", "company")}
+    assert all(array.shape == (90,) for array in found.values())
+    told = json.loads((folder / "choice.json").read_text())
+    assert told["seeds"] == "0 1" and len(told["scores"]) == 2
+    assert np.array_equal(
+        found["labels"], np.load(folder / f"seed{told['chosen_seed']}/labels.npy")
+    )
+    assert main.main() == 0
+    assert "2 trials are done, 0 to do" in capsys.readouterr().out
+
+
+def test_the_report_has_choice_consensus_and_verdicts():
+    from reporting import evidence
+
+    runs = {seed: row(seed, verdict=word, reasons=why) for seed, word, why in
+            ((0, "healthy", ""), (1, "doubtful", "1 of 4 clusters is empty"))}  # fmt: skip
+    group = evidence.Group("blobs", "d", "4", "file", "FcDEC", "", runs)
+    assert evidence.verdicts(group) == "1 healthy, 1 doubtful"
+    assert evidence.doubts(group) == ["Seed 1 is doubtful: 1 of 4 clusters is empty."]
+    kept = {name: "" for name in trials.CHOICES} | {
+        "method": "FcDEC", "dataset": "blobs", "data_hash": "d", "k": "4", "runs": "2",
+        "chosen_seed": "1", "chosen_acc": "0.9", "consensus_acc": "0.95",
+    }  # fmt: skip
+    assert evidence.choice(group, [kept]) == ("0.9000 (seed 1)", "0.9500 (2)")
+    assert evidence.choice(group, [kept | {"k": "5"}]) == ("–", "–")

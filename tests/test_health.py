@@ -178,3 +178,42 @@ def test_lines_and_columns_are_plain():
     assert any("80 to 130 of 1,000 samples" in line for line in text)
     assert health.lines({"n": 10, "acc": 0.5}) == []  # a row of earlier days
     assert health.alarming(columns) and not health.alarming({"verdict": "doubtful"})
+
+
+# ---- main.py ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def finished(monkeypatch, tmp_path, capsys):
+    """Call main.py on a run that ends with a given verdict; return (status, stdout, stderr)."""
+    import sys
+
+    import main
+    from experiments import runs
+
+    def call(found, *words):
+        result = {"n": 1000, "iterations": 5, "seconds_total": 1.0, "finished": "today"}
+        monkeypatch.setattr(runs, "execute", lambda *_, **__: result | found.columns())
+        folder = ["--save-dir", str(tmp_path / "run"), "--cache-dir", str(tmp_path / "cache")]
+        argv = ["main.py", "--method", "k-means", "--dataset", "digits", *folder, *words]
+        monkeypatch.setattr(sys, "argv", argv)
+        status = main.main()
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def test_an_empty_cluster_is_told_even_if_quiet_and_strict_makes_it_a_status(finished):
+    bad = health.judge(signals(empty_clusters=2), 10, 1000)
+    status, out, err = finished(bad, "--quiet")
+    assert (status, err) == (0, "warning: doubtful result: 2 of 10 clusters are empty\n")
+    assert "health: doubtful\n  2 of 10 clusters are empty\n" in out
+    assert finished(bad, "--quiet", "--strict")[0] == 4
+
+
+def test_a_doubt_without_an_empty_cluster_is_no_warning(finished):
+    doubtful = health.judge(signals(drift=0.05), 10, 1000)
+    status, out, err = finished(doubtful, "--quiet", "--strict")
+    assert (status, err) == (0, "") and "health: doubtful" in out
+    collapsed = health.judge(signals(largest_cluster=0.7), 10, 1000)
+    assert finished(collapsed, "--quiet", "--strict")[0] == 4
