@@ -519,6 +519,9 @@ OLD_USES = {
     "kingdra/ensemble": ["r, NETWORK, 0"],
     "kingdra/imsat": ["r, STEPS"],
     "kingdra/model": ["r, NETWORK, m", "r, STEPS, self.number", "r, STREAM, self.number"],
+    # The start of clustering, in the place of the k-means that their base class would draw.
+    "n2d": ["r, INITIALIZE", "r, INITIALIZE"],
+    "vade": ["r, INITIALIZE"],
 }  # fmt: skip
 
 
