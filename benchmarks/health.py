@@ -26,7 +26,7 @@ import datasets  # noqa: E402
 import main  # noqa: E402
 import metrics  # noqa: E402
 from common.errors import TrainingFailed  # noqa: E402
-from experiments import health  # noqa: E402
+from experiments import health, quality  # noqa: E402
 from experiments.options import parse  # noqa: E402
 from experiments.runs import read_log, read_result  # noqa: E402
 from models import load  # noqa: E402
@@ -144,7 +144,7 @@ def judged(folders):
         key = result["data_hash"]
         if key not in known:
             data = data_of(result, folder)
-            known = {key: (data, health.Graph(data.x))}  # one at a time: sets are large
+            known = {key: (data, quality.Graph(data.x))}  # one at a time: sets are large
         data, graph = known[key]
         model = load(folder / "model_final.h5")
         labels, z = (np.load(folder / f"{name}.npy") for name in ("labels", "embedding"))
@@ -174,7 +174,7 @@ def judged(folders):
 
 def report(table):
     """Print the runs, the verdicts against ACC, and the signals' rank correlations with it."""
-    shown = ["run", "dataset", "k", "acc", "verdict", *(n for n in health.NAMES if n in table)]
+    shown = ["run", "dataset", "k", "acc", "verdict", *(n for n in quality.NAMES if n in table)]
     with pd.option_context("display.width", 250, "display.max_colwidth", 60):
         print(table[shown].round(3).to_string(index=False))
         print(table[["run", "verdict", "reasons"]].to_string(index=False))
@@ -186,7 +186,7 @@ def report(table):
     found = {}
     for name, some in right.groupby("dataset"):
         if len(some) > 3:
-            signals = some[[n for n in health.NAMES if n in some]].astype(float)
+            signals = some[[n for n in quality.NAMES if n in some]].astype(float)
             found[f"{name} ({len(some)})"] = signals.corrwith(some.acc, method="spearman")
     print(pd.DataFrame(found).round(2).to_string())
 

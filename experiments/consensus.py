@@ -17,7 +17,7 @@ from sklearn.metrics.cluster import contingency_matrix
 
 from common.errors import UserError
 from common.matching import match_clusters
-from experiments import health
+from experiments import quality
 
 TIE = 0.005  # differences in modularity that say nothing: see docs/health.md
 
@@ -95,7 +95,7 @@ def vote(labels: np.ndarray, reference: int) -> np.ndarray:
     return votes.argmax(axis=1).astype(np.int64)
 
 
-def common_scores(labels: Sequence[np.ndarray], graphs: Sequence[health.Graph]) -> np.ndarray:
+def common_scores(labels: Sequence[np.ndarray], graphs: Sequence[quality.Graph]) -> np.ndarray:
     """Return the modularity of each run's labels on each graph, float (m, number of graphs)."""
     return np.array([[graph.modularity(one) for graph in graphs] for one in labels])
 
@@ -121,7 +121,7 @@ def conclude(
         raise UserError(f"{len(labels)} finished runs: expected two or more to conclude from")
     labels = np.stack(labels)
     m = len(labels)
-    scores = common_scores(labels, [health.Graph(z) for z in (x, *codes)]).mean(axis=1)
+    scores = common_scores(labels, [quality.Graph(z) for z in (x, *codes)]).mean(axis=1)
     same = np.array([[normalized_mutual_info_score(a, b) for b in labels] for a in labels])
     similarity = (same.sum(axis=1) - 1) / (m - 1)
     best = np.flatnonzero(scores >= scores.max() - TIE)

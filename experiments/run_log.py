@@ -9,7 +9,7 @@ import numpy as np
 
 import metrics
 from common.files import replacing
-from experiments import health
+from experiments import quality
 from models.core.monitor import Monitor
 
 LOG_COLUMNS = (
@@ -46,7 +46,7 @@ class RunMonitor(Monitor):
     @functools.cached_property
     def graph(self):
         """The neighbour graph of the samples."""
-        return health.Graph(self.x)
+        return quality.Graph(self.x)
 
     def begin(self, phase, total, step):
         """Drop this and later phases' rows after `step` and open a progress bar."""
@@ -82,7 +82,7 @@ class RunMonitor(Monitor):
             score = metrics.scores(self.y, labels)
             values |= {name: score[name] for name in ("acc", "nmi", "ari")}
         if labels is not None and self.x is not None:
-            found = health.sizes(labels, max(self.k, int(labels.max()) + 1))
+            found = quality.sizes(labels, max(self.k, int(labels.max()) + 1))
             values |= {"empty": found["empty_clusters"], "largest": found["largest_cluster"],
                        "modularity": self.graph.modularity(labels)}  # fmt: skip
         for name, parts in (others or {}).items():

@@ -56,7 +56,7 @@ def test_every_run_is_judged_in_all_spaces():
     shuffled = np.random.default_rng(0).permutation(y)
     flattering = shuffled[:, None] + 0.001 * np.random.default_rng(1).random((len(y), 1))
     found = consensus.conclude(x, [shuffled, y], [x, flattering])
-    alone = consensus.common_scores(np.stack([shuffled, y]), [consensus.health.Graph(flattering)])
+    alone = consensus.common_scores(np.stack([shuffled, y]), [consensus.quality.Graph(flattering)])
     assert alone[0] > 0.5 > alone[1]
     assert found.chosen == 1
     assert found.scores[1] == pytest.approx((2 * 2 / 3 + alone[1, 0]) / 3, abs=0.02)

@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from common.matching import matched_share
-from experiments import health
+from experiments import health, quality
 from models import build
 from models.core.graphs import modularity, neighbor_graph, normalized_cut
 
@@ -58,33 +58,33 @@ def test_modularity_prefers_the_true_partition_to_a_merge_a_cut_and_chance():
 
 
 def test_sizes():
-    found = health.sizes(np.array([0, 0, 0, 2]), 4)
+    found = quality.sizes(np.array([0, 0, 0, 2]), 4)
     assert found["empty_clusters"] == 2
     assert (found["smallest_cluster"], found["largest_cluster"]) == (0.0, 0.75)
     entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25)) / np.log(4)
     assert found["cluster_entropy"] == pytest.approx(entropy)
-    assert health.sizes(np.arange(8) % 4, 4)["cluster_entropy"] == pytest.approx(1.0)
+    assert quality.sizes(np.arange(8) % 4, 4)["cluster_entropy"] == pytest.approx(1.0)
 
 
 def test_small_transforms_are_small_repeatable_and_not_none(digits):
-    one = health.transformed(digits[:20], 3, **health.SMALL)
-    assert np.array_equal(one, health.transformed(digits[:20], 3, **health.SMALL))
+    one = quality.transformed(digits[:20], 3, **quality.SMALL)
+    assert np.array_equal(one, quality.transformed(digits[:20], 3, **quality.SMALL))
     change = np.abs(one - digits[:20]).mean()
     assert one.shape == (20, 8, 8, 1) and one.dtype == np.float32 and 0 < change < 0.15
-    still = health.transformed(digits[:20], 3, shift=0.0, rotation=0.0, noise=0.1)
+    still = quality.transformed(digits[:20], 3, shift=0.0, rotation=0.0, noise=0.1)
     assert np.allclose(still, digits[:20], atol=1e-6)  # nothing but the centre's rounding
     x = blobs()[0]
-    noise = health.transformed(x, 3, **health.SMALL) - x
+    noise = quality.transformed(x, 3, **quality.SMALL) - x
     assert np.allclose(noise.std(axis=0), 0.1 * x.std(axis=0), rtol=0.2)
 
 
 def test_a_turn_is_about_the_middle_and_a_shift_as_far_as_told():
     image = np.zeros((1, 9, 9, 1), np.float32)
     image[0, 4, 4, 0] = 1.0
-    turned = health.transformed(image, 0, shift=0.0, rotation=45.0, noise=0)
+    turned = quality.transformed(image, 0, shift=0.0, rotation=45.0, noise=0)
     assert turned[0, 4, 4, 0] == pytest.approx(1.0, abs=1e-5)
     moved = [
-        np.unravel_index(health.transformed(image, seed, 2 / 9, 0.0, 0).argmax(), (9, 9))
+        np.unravel_index(quality.transformed(image, seed, 2 / 9, 0.0, 0).argmax(), (9, 9))
         for seed in range(40)
     ]
     assert np.abs(np.array(moved) - 4).max() == 2
@@ -92,10 +92,10 @@ def test_a_turn_is_about_the_middle_and_a_shift_as_far_as_told():
 
 def test_neighbor_agreement():
     x, y = blobs()
-    assert health.neighbor_agreement(x, y) == 1.0
+    assert quality.neighbor_agreement(x, y) == 1.0
     mixed = np.random.default_rng(0).permutation(y)
-    assert health.neighbor_agreement(x, mixed) == pytest.approx(0.25, abs=0.05)
-    assert health.neighbor_agreement(x[:2], y[:2]) == 1.0
+    assert quality.neighbor_agreement(x, mixed) == pytest.approx(0.25, abs=0.05)
+    assert quality.neighbor_agreement(x[:2], y[:2]) == 1.0
 
 
 def test_matched_share():
@@ -105,8 +105,8 @@ def test_matched_share():
 
 
 def test_uncertain():
-    assert health.uncertain(np.array([[0.6, 0.4], [0.9, 0.1], [0.1, 0.9], [0.5, 0.5]])) == 0.5
-    assert health.uncertain(np.ones((3, 1))) == 0.0
+    assert quality.uncertain(np.array([[0.6, 0.4], [0.9, 0.1], [0.1, 0.9], [0.5, 0.5]])) == 0.5
+    assert quality.uncertain(np.ones((3, 1))) == 0.0
 
 
 def test_signals_of_a_fitted_baseline():
@@ -114,7 +114,7 @@ def test_signals_of_a_fitted_baseline():
     x = x.astype(np.float32)
     model = build("k-means", 4, random_state=0).fit(x)
     found = health.assess(
-        model, x, model.transform(x), model.labels_, model.memberships(x), health.Graph(x)
+        model, x, model.transform(x), model.labels_, model.memberships(x), quality.Graph(x)
     )
     assert found.verdict == "healthy" and found.reasons == ()
     assert found.signals["stability"] > 0.99
@@ -126,7 +126,7 @@ def test_signals_of_a_fitted_baseline():
 def test_a_method_without_a_rule_for_new_samples_has_no_stability():
     x = blobs()[0].astype(np.float32)
     model = build("AC", 4).fit(x)
-    assert health.stability(model, x, model.labels_) is None
+    assert quality.stability(model, x, model.labels_) is None
 
 
 # ---- verdict ----------------------------------------------------------------------------------

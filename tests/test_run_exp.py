@@ -609,7 +609,7 @@ import numpy as np
 
 import real_main as main
 from experiments import run_figure as report
-from experiments import run_log, runs
+from experiments import quality, run_log, runs
 from models.settings.base import pretrain_key
 from models.core.samples import hash_array
 from common.files import load_arrays, remove_leftovers, save_arrays
@@ -671,7 +671,7 @@ class Light:
 runs.build, runs.class_of = Light, lambda method: Light
 run_log.RunMonitor.graph = None
 runs.health.assess = lambda model, x, z, labels, *others, **more: runs.health.Health(
-    "healthy", (), runs.health.sizes(labels, model.k)
+    "healthy", (), quality.sizes(labels, model.k)
 )
 report.cluster_figure = lambda path, *others, **more: open(path, "w").close()
 main.device.set_up = lambda threads, device, parallel: {"device": "", "threads": threads}
