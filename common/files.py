@@ -122,6 +122,12 @@ def load_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
     return arrays, about
 
 
+def save_array(path, array):
+    """Write one array as an .npy file, atomically."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, array)
+
+
 def save_json(path: str | os.PathLike, data: object) -> None:
     """Write plain data as indented JSON, atomically."""
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:

@@ -25,7 +25,7 @@ import numpy as np
 import metrics
 from common.checkout import commit_at_start
 from common.errors import FolderInUse, UserError
-from common.files import remove_leftovers, replacing, save_json
+from common.files import remove_leftovers, save_array, save_json
 from common.locks import locked
 from datasets import DATASETS, PROBLEMS, Dataset
 from experiments import health
@@ -268,8 +268,7 @@ def _keep(run, model, monitor, command, seconds):
     if hasattr(model, "pretrained_codes_"):
         arrays["pretrained_codes.npy"] = model.pretrained_codes_
     for name, array in arrays.items():
-        with replacing(path(name)) as temporary, open(temporary, "wb") as file:
-            np.save(file, array)
+        save_array(path(name), array)
     memberships = model.memberships(run.data.x)
     start = model.other_labels().get("kmeans") if run.config.deep and model.n_iter_ else None
     found = health.assess(

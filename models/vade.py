@@ -204,7 +204,7 @@ class VaDE(DeepClusterer):
         Its shares and variances, diagonal, become the prior's too.
         """
         self.require_range()  # where pretraining was shared
-        begin, z = time.monotonic(), self._encode(data)
+        begin, z = time.monotonic(), self.pretrained_codes_
         found, earlier = self._once("start", lambda: self.fit_mixture(z))
         self.prior_logits.assign(np.log(np.maximum(found["weights"], 1e-12)))
         self.prior_log_variances.assign(np.log(found["variances"]))

@@ -157,7 +157,7 @@ class DeepClusterer(AutoencoderEstimator):
     def start(self, data):
         """Return initial centres (k, z), labels (n,) and the seconds that took."""
         begin = time.monotonic()
-        centers, labels, earlier = self._initial(self._encode(data))
+        centers, labels, earlier = self._initial(self.pretrained_codes_)
         return centers, labels, time.monotonic() - begin + earlier
 
     def initialize(self, z, seed):

