@@ -112,7 +112,7 @@ def run(args):
     logger.info(f"{what}, {where} -> {folder}")
     job = runs.Run(
         args.method, data, args.seed, config, folder, args.cache_dir, args.pretrained_weights,
-        args.checkpoint_seconds, environment,
+        args.checkpoint_seconds, args.steps_per_execution, environment,
     )  # fmt: skip
     command = "python main.py " + shlex.join(sys.argv[1:])
     before = None if args.overwrite else runs.finished(folder)

@@ -134,6 +134,8 @@ def _add_general(p):
         help="CPU threads (default: all)")  # fmt: skip
     add("--device", choices=("cpu", "gpu"), help="default: a GPU if TensorFlow sees one")
     add("--checkpoint-seconds", type=float, default=60.0, metavar="S", help="(default 60)")
+    add("--steps-per-execution", type=int, default=1, metavar="N",
+        help="training steps in one call of TensorFlow (default 1); same result")  # fmt: skip
     add("--quiet", action="store_true", help="no progress")
     add("--strict", action="store_true",
         help="exit status 4 if a cluster is empty or the result has collapsed")  # fmt: skip
@@ -296,6 +298,8 @@ def check(spec):
         raise UserError(f"seed={spec.seed}: expected an integer from 0 to 2147483647")
     if spec.threads < 1:
         raise UserError(f"threads={spec.threads}: expected an integer >= 1")
+    if spec.steps_per_execution < 1:
+        raise UserError(f"steps_per_execution={spec.steps_per_execution}: expected an integer >= 1")
     if not spec.checkpoint_seconds >= 0:
         raise UserError(f"checkpoint_seconds={spec.checkpoint_seconds}: expected a number >= 0")
 

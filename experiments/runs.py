@@ -50,6 +50,7 @@ class Run:
     cache_dir: str | None = None
     pretrained_weights: str | None = None
     checkpoint_seconds: float = 60.0
+    steps_per_execution: int = 1
     environment: dict = field(default_factory=dict)  # device, threads: recorded, not decided here
 
     def identity(self) -> dict:
@@ -241,6 +242,7 @@ def execute(run: Run, show: bool = True, overwrite: bool = False, command: str =
             "run_dir": run.folder, "cache_dir": run.cache_dir,
             "pretrained_weights": run.pretrained_weights,
             "checkpoint_seconds": run.checkpoint_seconds,
+            "steps_per_execution": run.steps_per_execution,
             "workers": run.environment.get("threads", 1),
         }  # fmt: skip
         parameters = signature(class_of(run.method)).parameters

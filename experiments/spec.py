@@ -23,6 +23,7 @@ class RunSpec:
     device : {"cpu", "gpu"}, optional
     data_dir, save_dir, cache_dir, pretrained_weights : path, optional
     checkpoint_seconds : float
+    steps_per_execution : int
     strict, overwrite : bool
         As the options of main.py.
     """
@@ -40,6 +41,7 @@ class RunSpec:
     cache_dir: str | None = None
     pretrained_weights: str | None = None
     checkpoint_seconds: float = 60.0
+    steps_per_execution: int = 1
     strict: bool = False
     overwrite: bool = False
 

@@ -10,7 +10,8 @@ from experiments.run_log import RunMonitor, read_log
 from models import METHODS, build
 from models.core.graphs import lowest_cut
 from models.core.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder
-from models.core.training import Trainer, once
+from models.core.phases import once
+from models.core.training import Trainer
 from models.dscdan import joint as dscdan
 from models.kingdra import imsat
 from models.settings.base import Adam

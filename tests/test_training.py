@@ -344,6 +344,30 @@ def test_restored_run_continues_bit_for_bit(tmp_path, straight, stop, shuffle):
     equal(second.everything(), expected)
 
 
+@pytest.mark.parametrize("steps", [2, 3, 50])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_several_steps_in_one_call_are_the_same_steps(tmp_path, straight, shuffle, steps):
+    log, expected = straight[shuffle]
+    run = Rich(shuffle).run(11, steps_per_execution=steps)
+    assert run.log == log
+    equal(run.everything(), expected)
+
+
+def test_calls_end_at_a_refresh_at_the_end_of_a_pass_and_at_the_end(monkeypatch):
+    run, calls = Rich(True), []  # 3 steps a pass, a refresh every 4
+    several = run.trainer._train_steps
+    run.trainer._train_steps = lambda rows, step: calls.append(len(rows)) or several(rows, step)
+    single = run.trainer._train_step
+    run.trainer._train_step = lambda rows, step: calls.append(1) or single(rows, step)
+    run.run(11, steps_per_execution=3)
+    assert calls == [3, 1, 2, 2, 1, 2]
+
+
+def test_a_short_batch_ends_a_call():
+    toy, again = Toy(X), Toy(X)  # 10 samples
+    assert (np.asarray(toy.run(7)) == np.asarray(again.run(7, steps_per_execution=5))).all()
+
+
 class Killed(Exception):
     pass
 

@@ -15,8 +15,9 @@ from models.core.autoencoder import CLUSTER, INITIALIZE, AutoencoderEstimator
 from models.core.functional import soft_assignment, squared_distances
 from models.core.monitor import Monitor
 from models.core.optimizers import make as make_optimizer
+from models.core.phases import once
 from models.core.samples import hash_array
-from models.core.training import Trainer, derive_seed, once
+from models.core.training import Trainer, derive_seed
 from models.core.weights import arrays_of
 from models.settings.base import digest
 
@@ -69,6 +70,8 @@ class DeepClusterer(AutoencoderEstimator):
     monitor : Monitor, optional
     checkpoint_seconds : float
         Time between two checkpoints.
+    steps_per_execution : int
+        Training steps in one call of TensorFlow at most; any number gives the same result.
 
     Attributes
     ----------
@@ -101,7 +104,7 @@ class DeepClusterer(AutoencoderEstimator):
 
     def __init__(
         self, n_clusters, config, *, method=None, random_state=0, run_dir=None, cache_dir=None,
-        pretrained_weights=None, monitor=None, checkpoint_seconds=60.0,
+        pretrained_weights=None, monitor=None, checkpoint_seconds=60.0, steps_per_execution=1,
     ):  # fmt: skip
         self.n_clusters = n_clusters
         self.config = config
@@ -112,6 +115,7 @@ class DeepClusterer(AutoencoderEstimator):
         self.pretrained_weights = pretrained_weights
         self.monitor = monitor
         self.checkpoint_seconds = checkpoint_seconds
+        self.steps_per_execution = steps_per_execution
 
     # -- what a method defines ---------------------------------------------------------------
 

@@ -1,15 +1,18 @@
-"""The one driver of the training loop: a phase is taken up, told of, run and timed here."""
+"""The one driver of the training loop: a phase is taken up, announced, run and timed here."""
 
 import os
+import time
 
+from common.errors import UserError
+from common.files import load_arrays, save_arrays
 from models.core.estimator import Estimator
 
 
 class PhasedEstimator(Estimator):
     """An estimator whose `fit` is made of phases of gradient steps, each with a checkpoint.
 
-    Whoever derives from it has `run_dir`, `checkpoint_seconds`, `seconds_` and `step_seconds_`
-    (see `DeepClusterer`), and in `fit` its monitor as `_monitor`.
+    Whoever derives from it has `run_dir`, `checkpoint_seconds`, `steps_per_execution`, `seconds_`
+    and `step_seconds_` (see `DeepClusterer`), and in `fit` its monitor as `_monitor`.
     """
 
     def run_phase(
@@ -76,7 +79,7 @@ class PhasedEstimator(Estimator):
             unfinished = trainer.step < total
             trainer.run(
                 total, interval or trainer.steps_per_pass, refresh or (lambda step: False),
-                checkpoint, every, progress,
+                checkpoint, every, progress, self.steps_per_execution,
             )  # fmt: skip
             if refresh is report:
                 report(trainer.step)
@@ -91,3 +94,38 @@ class PhasedEstimator(Estimator):
     def _place(self, name):
         """Return the path of a file of the run; None where nothing is kept."""
         return None if self.run_dir is None else os.path.join(self.run_dir, name)
+
+
+def once(path, identity, compute, warn=None):
+    """Return what `compute` gives, {name: array}, or gave in an earlier session of the same run.
+
+    Parameters
+    ----------
+    path : path or None
+        Where it is kept; None: nowhere.
+    identity : str
+        Of the run: what another left behind is computed anew.
+    compute : callable
+    warn : callable, optional
+        Called with a line on a file that is of no use.
+
+    Returns
+    -------
+    (arrays, seconds) : dict of name -> array, float
+        And the time that computing took, if it was done in an earlier session; else 0.
+    """
+    if path is not None and os.path.exists(path):
+        try:
+            arrays, about = load_arrays(path)
+            if about.get("identity") == identity:
+                return arrays, float(about.get("seconds", 0.0))
+            raise UserError(f"{str(path)!r} is the checkpoint of another run")
+        except UserError as error:
+            if warn is not None:
+                warn(f"{error}; this part starts over")
+    begin = time.monotonic()
+    arrays = compute()
+    if path is not None:
+        seconds = time.monotonic() - begin
+        save_arrays(path, arrays, {"identity": identity, "seconds": seconds})
+    return arrays, 0.0

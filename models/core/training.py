@@ -122,15 +122,13 @@ class Trainer:
             "sums": [self._sums],
         }
         self._order = (None, None)
-        self._train_step = self._compile(loss, weights, variables, optimizer, augment)
+        self._train_step, self._train_steps = self._compile(
+            loss, weights, variables, optimizer, augment
+        )
 
     def _compile(self, loss, weights, variables, optimizer, augment):
-        """Return the compiled step: gather, augment, loss, gradient, update."""
+        """Return the compiled step (gather, augment, loss, gradient, update), and several."""
 
-        @tf.function(
-            autograph=False,
-            input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)],
-        )
         def train_step(rows, step):
             x = tf.gather(self.x, rows)  # (b, ...)
             seed = tf.stack([self.seed, step])
@@ -145,7 +143,22 @@ class Trainer:
             values = [parts[name] for name in weights] + [total, tf.ones_like(total)]
             self._sums.assign_add(tf.cast(tf.stack(values), tf.float64))
 
-        return train_step
+        def train_steps(rows, step):
+            def one(i):
+                step_function(rows[i], step + i)
+                return (i + 1,)
+
+            tf.while_loop(lambda i: i < tf.shape(rows)[0], one, (0,), parallel_iterations=1)
+
+        def compiled(steps, shape):
+            return tf.function(
+                steps, autograph=False,
+                input_signature=[tf.TensorSpec(shape, tf.int32), tf.TensorSpec([], tf.int32)],
+                experimental_attributes={"_noinline": True},  # inlined, a step may round otherwise
+            )  # fmt: skip
+
+        step_function = compiled(train_step, [None])
+        return step_function, compiled(train_steps, [None, None])
 
     def rows(self, step):
         """Return the sample numbers of a step's batch, int32 (b,); the last of a pass is short."""
@@ -159,7 +172,30 @@ class Trainer:
             order = np.arange(self.n, dtype=np.int32)
         return order[place * self.batch_size : (place + 1) * self.batch_size]
 
-    def run(self, total, interval, refresh, checkpoint=None, every=60.0, progress=None):
+    def _batches(self, count):
+        """Return the sample numbers of up to `count` steps, int32 (steps, b), of one size b."""
+        batches = [self.rows(self.step)]
+        while len(batches) < count and (self.step + len(batches)) % self.steps_per_pass:
+            rows = self.rows(self.step + len(batches))
+            if len(rows) != len(batches[0]):
+                break
+            batches.append(rows)
+        return np.stack(batches)
+
+    def _execute(self, count):
+        """Make up to `count` steps in one call of TensorFlow."""
+        if count == 1:
+            self._train_step(self.rows(self.step), self.step)
+            self.step += 1
+            return
+        batches = self._batches(count)
+        self._train_steps(batches, self.step)
+        self.step += len(batches)
+
+    def run(
+        self, total, interval, refresh, checkpoint=None, every=60.0, progress=None,
+        steps_per_execution=1,
+    ):  # fmt: skip
         """Train to step `total`, or until `refresh` says stop.
 
         Parameters
@@ -177,7 +213,10 @@ class Trainer:
             Seconds from one checkpoint to the next at most. They are farther apart than `FIRST`
             and its doubles where saving would take more than `SHARE` of the time.
         progress : callable (step), optional
-            Called after each step.
+            Called for each step made.
+        steps_per_execution : int
+            Steps in one call of TensorFlow at most: fewer where a refresh, the end of a pass or
+            the end is nearer. Any number gives the same result.
 
         Raises
         ------
@@ -191,13 +230,15 @@ class Trainer:
             if self.step % interval == 0 and refresh(self.step):
                 break
             start = time.monotonic()
-            self._train_step(self.rows(self.step), self.step)
-            self.step += 1
+            before_step = self.step
+            self._execute(min(steps_per_execution, total - self.step,
+                              interval - self.step % interval))  # fmt: skip
             now = time.monotonic()
             self.step_seconds += now - start
             self.seconds = before + now - begin
-            if progress is not None:
-                progress(self.step)
+            for step in range(before_step + 1, self.step + 1):
+                if progress is not None:
+                    progress(step)
             if checkpoint is not None and now - saved >= wait:
                 self.save(checkpoint)
                 saved = time.monotonic()
@@ -284,38 +325,3 @@ class Trainer:
             name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)
         }
         return True
-
-
-def once(path, identity, compute, warn=None):
-    """Return what `compute` gives, {name: array}, or gave in an earlier session of the same run.
-
-    Parameters
-    ----------
-    path : path or None
-        Where it is kept; None: nowhere.
-    identity : str
-        Of the run: what another left behind is computed anew.
-    compute : callable
-    warn : callable, optional
-        Called with a line on a file that is of no use.
-
-    Returns
-    -------
-    (arrays, seconds) : dict of name -> array, float
-        And the time that computing took, if it was done in an earlier session; else 0.
-    """
-    if path is not None and os.path.exists(path):
-        try:
-            arrays, about = load_arrays(path)
-            if about.get("identity") == identity:
-                return arrays, float(about.get("seconds", 0.0))
-            raise UserError(f"{str(path)!r} is the checkpoint of another run")
-        except UserError as error:
-            if warn is not None:
-                warn(f"{error}; this part starts over")
-    begin = time.monotonic()
-    arrays = compute()
-    if path is not None:
-        seconds = time.monotonic() - begin
-        save_arrays(path, arrays, {"identity": identity, "seconds": seconds})
-    return arrays, 0.0

@@ -91,7 +91,7 @@ class Ensemble(PhasedEstimator):
 
     def __init__(
         self, n_clusters, config, *, method=None, random_state=0, run_dir=None, monitor=None,
-        checkpoint_seconds=60.0, workers=1,
+        checkpoint_seconds=60.0, workers=1, steps_per_execution=1,
     ):  # fmt: skip
         self.n_clusters = n_clusters
         self.config = config
@@ -100,6 +100,7 @@ class Ensemble(PhasedEstimator):
         self.run_dir = run_dir
         self.monitor = monitor
         self.checkpoint_seconds = checkpoint_seconds
+        self.steps_per_execution = steps_per_execution
         self.workers = workers
 
     # -- what a method defines ---------------------------------------------------------------
