@@ -3,7 +3,7 @@
 Without arguments: DEC-DA's five augmented methods on its four data sets, five seeds. Settings of
 main.py given here (--maxiter 150, --pretrain-epochs 1, ...) hold for every trial. A trial that is
 done is not run again; one that was killed goes on where it stopped. JSON files may come first:
-`python run_exp.py configs/kingdra_ladder_im_mnist.json`.
+`python run_exp.py configs/kingdra/ladder_im_mnist.json`.
 """
 
 from common import early  # isort: split

@@ -611,7 +611,7 @@ def test_published_settings(dataset, expected):
 
 @pytest.mark.parametrize("dataset", ["mnist", "20news", "cifar10", "reuters", "stl10"])
 def test_the_json_files_are_the_published_settings(dataset, root):
-    arguments = json.loads((root / "configs" / f"kingdra_ladder_im_{dataset}.json").read_text())
+    arguments = json.loads((root / "configs" / "kingdra" / f"ladder_im_{dataset}.json").read_text())
     name = arguments.pop("dataset")
     config, k = translate(arguments)
     expected = preset("KINGDRA-LADDER-IM", name)

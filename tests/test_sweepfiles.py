@@ -83,7 +83,7 @@ def test_it_runs(folder, monkeypatch, capsys, eager):
 
 @pytest.mark.parametrize("name", ["mnist", "20news", "cifar10", "reuters", "stl10"])
 def test_our_files_name_data_sets_and_change_nothing(name, root, monkeypatch):
-    path = str(root / "configs" / f"kingdra_ladder_im_{name}.json")
+    path = str(root / "configs" / "kingdra" / f"ladder_im_{name}.json")
     ((args, overrides),) = planning.described(planning.parse([path])[0])
     (dataset,) = args.datasets
     assert args.methods == ["KINGDRA-LADDER-IM"]
