@@ -10,7 +10,7 @@ Letters: n samples, h rows, w columns, c channels, d inputs.
 import hashlib
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -20,7 +20,8 @@ import requests
 from urllib3.exceptions import MaxRetryError
 
 from common.errors import UserError, unknown
-from loaders.readers import count_clusters, one_line, read_path
+from loaders.own import read_own
+from loaders.readers import Reading, count_clusters, one_line
 from loaders.sources import SOURCES
 
 ENVIRONMENT = "DEEP_CLUSTERING_DATA"
@@ -43,6 +44,12 @@ class Dataset:
     named : bool
         Whether it is one of DATASETS, by `load`. A user's file is not, whatever it is called: no
         setting may depend on its name, and its scores stand beside no published number.
+    rows : tuple of str, or None
+        A user's names of the samples: of files, of an id column, or numbers from 1 of a table's
+        rows. None: samples are known by their index.
+    prepared : dict
+        How a user's file became x, for JSON: `load_file(path, like=prepared)` does the same to
+        another file. Empty for named sets.
     """
 
     x: np.ndarray
@@ -51,6 +58,8 @@ class Dataset:
     n_clusters: int
     note: str = ""
     named: bool = False
+    rows: tuple | None = None
+    prepared: dict = field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -83,16 +92,28 @@ class Dataset:
 # ---- a user's own data ------------------------------------------------------------------------
 
 
-def load_file(path: str | Path, n_clusters: int | None = None) -> Dataset:
-    """Load a user's own data: .npz, .npy, .csv, .h5, .hdf5, a folder of images or of train_X.npy.
+def load_file(
+    path: str | Path,
+    n_clusters: int | None = None,
+    *,
+    like: dict | None = None,
+    **reading,
+) -> Dataset:
+    """Load a user's own data: a table, a file of arrays or a folder of images.
 
-    data/README.md tells what each may hold and how values are scaled.
+    docs/own-data.md says what each may hold and how values are scaled.
 
     Parameters
     ----------
     path : str or Path
     n_clusters : int, optional
         From 2 to n; without it, the number of distinct labels.
+    like : dict, optional
+        `prepared` of other data: this file is read and scaled as those were, whatever its own
+        range; one sample is enough then, and no number of clusters is needed.
+    **reading
+        Fields of `loaders.readers.Reading`: label_column, ignore_columns, array, image_shape,
+        channels_first, image_size, missing.
 
     Returns
     -------
@@ -105,8 +126,9 @@ def load_file(path: str | Path, n_clusters: int | None = None) -> Dataset:
         For anything that cannot be read or is not as expected.
     """
     path = Path(path).expanduser()
-    x, y, name, note = read_path(path)
-    return Dataset(x, y, name, count_clusters(path, n_clusters, y, len(x)), note)
+    x, y, name, rows, prepared, notes = read_own(path, Reading(**reading), like)
+    k = n_clusters if like is not None else count_clusters(path, n_clusters, y, len(x))
+    return Dataset(x, y, name, k, "; ".join(notes), rows=rows, prepared=prepared)
 
 
 # ---- finding and fetching ---------------------------------------------------------------------

@@ -17,7 +17,8 @@ import numpy as np
 from common import device
 from common import paths as checkout
 from common.errors import UserError
-from loaders.readers import as_labels, check_rows, check_values, open_numpy
+from loaders.arrays import open_numpy
+from loaders.readers import as_labels, check_rows, check_values
 
 CHILD = ("-m", "loaders.features")  # Python's arguments that run this module by itself
 SIDE = 224

@@ -14,7 +14,8 @@ import tarfile
 import numpy as np
 
 from common.errors import UserError
-from loaders.readers import as_labels, check_rows, open_numpy, read_hdf5, read_numpy, reading
+from loaders.arrays import open_numpy, read_hdf5, read_numpy
+from loaders.readers import as_labels, check_rows, reading
 
 # ---- MNIST and Fashion-MNIST ------------------------------------------------------------------
 
@@ -117,7 +118,8 @@ def _read_libsvm(path, rows):
 
 def _read_usps_npz(path):
     """Return (values (n, 256), labels 0-9, (low, high)), the unit as the values' range has it."""
-    x, y = read_numpy(path)
+    found = read_numpy(path)
+    x, y = found.x, found.y
     rows = sum(_USPS_ROWS)
     check_rows(path, len(x), rows)
     numbers = y is not None and x.dtype.kind in "uif" and y.dtype.kind in "uif"
@@ -216,7 +218,8 @@ _YTF_CLASSES = 41
 def read_ytf(paths):
     """Return (x, y) of the 41 faces that JULE and DSCDAN use, from one .npz or .h5 file."""
     path = paths[0]
-    x, y = (read_numpy if path.suffix == ".npz" else read_hdf5)(path)
+    found = (read_numpy if path.suffix == ".npz" else read_hdf5)(path)
+    x, y = found.x, found.y
     if y is None or x.shape[1:] != _YTF_SHAPE or x.dtype.kind not in "uif":
         found = "no y" if y is None else f"x {x.dtype} {x.shape}"
         raise UserError(f"{path}: {found}, expected x (n, 55, 55, 3), numbers, and y (n,)")

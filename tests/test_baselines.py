@@ -17,10 +17,11 @@ from threadpoolctl import threadpool_limits
 
 import main
 from common.errors import UserError
+from common.memory import require_memory
 from experiments import run_figure as report
 from metrics import acc, ari
 from models import METHODS, build, load, preset
-from models.baselines.base import Baseline, FittedOnly, require_memory
+from models.baselines.base import Baseline, FittedOnly
 from models.baselines.gdl import merge_by_degree
 from models.baselines.ward import ward_merges
 from models.core import arrays

@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from common.errors import UserError
 from common.files import save_arrays
+from common.memory import require_memory
 from models.core.arrays import cluster_means, squared_distances, student_kernel
 from models.core.estimator import Estimator
 from models.core.monitor import Monitor
@@ -162,21 +163,6 @@ class FittedOnly(Baseline):
         labels = self._learnt["labels"]
         centers = cluster_means(z, labels, labels.max() + 1).astype(np.float32)
         return student_kernel(squared_distances(z, centers))
-
-
-def require_memory(needed: float, what: str) -> None:
-    """Refuse what takes more bytes than the system says are free."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            lines = dict(line.split(":") for line in file)
-        free = int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return
-    if needed > free:
-        raise UserError(
-            f"{what} needs about {needed / 1e9:.1f} GB of memory: expected at most the "
-            f"{free / 1e9:.1f} GB that are free"
-        )
 
 
 def mean_distances(x: np.ndarray, labels: np.ndarray) -> np.ndarray:

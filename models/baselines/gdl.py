@@ -4,7 +4,8 @@ import numpy as np
 from scipy import sparse
 
 from common.errors import UserError
-from models.baselines.base import FittedOnly, mean_distances, require_memory
+from common.memory import require_memory
+from models.baselines.base import FittedOnly, mean_distances
 from models.core.graphs import connected_parts, directed_graph, nearest_neighbors
 
 

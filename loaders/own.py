@@ -1,0 +1,196 @@
+"""A user's own file or folder in the project's units, and the record of what was done to it.
+
+Letters: n samples, h rows, w columns, c channels, d inputs.
+"""
+
+import math
+import os
+from dataclasses import asdict, replace
+
+import numpy as np
+
+from common.errors import UserError
+from loaders.arrays import read_hdf5, read_matlab, read_matrix_market, read_numpy
+from loaders.folders import read_folder
+from loaders.readers import Reading, as_labels, check_values
+from loaders.tables import read_columns, read_text, without_missing
+
+TABLES = dict.fromkeys((".csv", ".tsv", ".txt", ".data"), read_text) | dict.fromkeys(
+    (".parquet", ".feather"), read_columns
+)
+ARRAYS = {
+    ".npz": read_numpy,
+    ".npy": read_numpy,
+    ".h5": read_hdf5,
+    ".hdf5": read_hdf5,
+    ".mat": read_matlab,
+    ".mtx": read_matrix_market,
+}
+
+
+def read_own(path, how=None, like=None):
+    """Return a user's data in this project's units.
+
+    Parameters
+    ----------
+    path : Path
+    how : Reading, optional
+    like : dict, optional
+        `prepared` of the data that a model was fitted on: columns are found by their names, and
+        shape and scale are those of that data.
+
+    Returns
+    -------
+    (x, labels, name, rows, prepared, notes)
+        float32 (n, ...), int64 (n,) or None, the file's name without its ending, names of the
+        samples or None, a dict for JSON, a list of lines.
+
+    Raises
+    ------
+    UserError
+        For anything that cannot be read or is not as expected.
+    """
+    given, like = how or Reading(), like or None
+    how = _merged(given, like)
+    record, name = _read(path, given, how, like)
+    record = without_missing(path, record, how, like)
+    x = _images(path, record.x, how, record.notes)
+    x, scale = _in_units(path, x, record.notes, like)
+    y = as_labels(path, record.y, len(x))
+    if like and list(x.shape[1:]) != list(like["shape"]):
+        raise UserError(
+            f"{path}: samples of shape {x.shape[1:]}, expected {tuple(like['shape'])}, as the "
+            "model was fitted on"
+        )
+    prepared = {
+        "shape": list(x.shape[1:]),
+        "columns": record.columns,
+        "means": record.means,
+        "scale": scale,
+        "reading": asdict(replace(how, label_column=None)),
+    }
+    return x, y, name, record.rows, prepared, record.notes
+
+
+def _merged(how, like):
+    """Return how to read a file for a model: as its own data, but for what is asked for now."""
+    if not like:
+        return how
+    default, fitted = Reading(), like.get("reading", {})
+    changes = {}
+    for key in ("ignore_columns", "image_shape", "channels_first", "image_size", "missing"):
+        value = fitted.get(key)
+        if getattr(how, key) == getattr(default, key) and value is not None:
+            changes[key] = tuple(value) if isinstance(value, list) else value
+    if like.get("columns"):  # they are found by name: what is ignored may be lacking
+        changes["ignore_columns"] = how.ignore_columns
+    return replace(how, **changes)
+
+
+def _read(path, given, how, like):
+    suffix = path.suffix.lower()
+    if not os.path.exists(path):
+        raise UserError(f"{path}: no such file or folder, expected data to cluster")
+    if os.path.isdir(path):
+        if suffix in TABLES | ARRAYS:
+            raise UserError(f"{path}: is a folder, expected a {suffix} file")
+        _refuse(path, given, "a folder of images", ("label_column", "image_size"))
+        return read_folder(path, how, like), path.resolve().name
+    if suffix in TABLES:
+        _refuse(path, given, "a table", ("label_column", "ignore_columns", "missing", "image_shape",
+                                       "channels_first"))  # fmt: skip
+        return TABLES[suffix](path, how, like), path.stem
+    if suffix in ARRAYS:
+        _refuse(path, given, "a file of arrays", ("label_column", "array", "image_shape",
+                                                "channels_first", "missing"))  # fmt: skip
+        record = ARRAYS[suffix](path, how)
+        if record.x.ndim == 2 and record.x.dtype.kind == "f" and how.missing != "error":
+            record.columns = [str(i) for i in range(record.x.shape[1])]
+            record.rows = tuple(str(i) for i in range(len(record.x)))
+        return record, path.stem
+    raise UserError(
+        f"{path}: unknown ending {suffix!r}, expected {', '.join(TABLES | ARRAYS)} or a folder of "
+        "images or of train_X.npy"
+    )
+
+
+def _refuse(path, given, what, allowed):
+    """Raise UserError for an option that has no meaning for this kind of file."""
+    for name, value in asdict(Reading()).items():
+        if getattr(given, name) != value and name not in allowed:
+            flag = "--" + name.replace("_", "-")
+            raise UserError(f"{path}: {flag} has no meaning for {what}")
+
+
+def _images(path, x, how, notes):
+    """Return rows of numbers as images, or channels moved last, as asked."""
+    if how.image_shape is not None and x.ndim == 2:
+        h, w, c = how.image_shape
+        if x.shape[1] != math.prod(how.image_shape):
+            raise UserError(
+                f"{path}: {x.shape[1]} values a sample, expected {h}*{w}*{c} = {h * w * c} for "
+                f"--image-shape {h} {w} {c}"
+            )
+        notes.append(f"rows of {x.shape[1]} values taken as images of {h}x{w}x{c}")
+        if how.channels_first:
+            return x.reshape(len(x), c, h, w).transpose(0, 2, 3, 1)
+        return x.reshape(len(x), h, w, c)
+    if how.channels_first:
+        if x.ndim != 4:
+            raise UserError(
+                f"{path}: --channels-first with x of shape {x.shape}, expected (n, c, h, w), or "
+                "--image-shape H W C for rows of numbers"
+            )
+        notes.append("channels moved from the first axis of an image to the last")
+        x = x.transpose(0, 2, 3, 1)
+    if how.image_shape is not None and x.shape[1:] not in (how.image_shape, how.image_shape[:2]):
+        raise UserError(f"{path}: x has shape {x.shape}, expected {('n', *how.image_shape)}, as "
+                        "--image-shape says")  # fmt: skip
+    return x
+
+
+def _in_units(path, x, notes, like):
+    """Return (x in the project's units, scale).
+
+    Vectors stay as they are. Images of whole numbers 0 to 255 are divided by 255, unless they
+    hold only 0 and 1; other images outside [0, 1] are mapped linearly from the [min, max] of the
+    whole array to [0, 1], or from that of the data that a model was fitted on: the scale.
+    """
+    check_values(path, x, least=1 if like else 2)
+    low, high, whole = float(x.min()), float(x.max()), x.dtype.kind in "ui"
+    scale = None
+    if x.ndim == 3:
+        x = x[..., None]  # (n, h, w, 1)
+    if x.ndim == 2:
+        if whole and high > 1 and not like:
+            notes.append(f"whole numbers in [{low:g}, {high:g}] used as they are: only images are "
+                         "scaled (--image-shape H W C)")  # fmt: skip
+    elif like and like.get("scale"):
+        scale = like["scale"]
+        x = (x.astype(np.float64) - scale[0]) / ((scale[1] - scale[0]) or 1.0)
+        notes.append(f"images scaled by [{scale[0]:g}, {scale[1]:g}], as the fitted ones")
+        _refuse_other_units(path, x, low, high, scale)
+    elif low >= 0 and high <= 1:
+        if whole and high == 1:
+            notes.append("images of only 0 and 1 used as they are")
+    elif low >= 0 and high <= 255 and (whole or (like and (x == np.round(x)).all())):
+        x = np.divide(x, 255, dtype=np.float32)
+    elif like:
+        raise UserError(
+            f"{path}: x spans [{low:g}, {high:g}], expected images in [0, 1] or whole numbers from "
+            "0 to 255, as the model was fitted on"
+        )
+    else:
+        scale = [low, high]
+        x = (x.astype(np.float64) - low) / ((high - low) or 1.0)
+        notes.append(f"images rescaled from [{low:g}, {high:g}] to [0, 1]")
+    return np.ascontiguousarray(x, np.float32), scale
+
+
+def _refuse_other_units(path, x, low, high, scale):
+    """Raise UserError for images that cannot be in the units of the fitted ones."""
+    if x.max() > 2 or x.min() < -1:
+        raise UserError(
+            f"{path}: x spans [{low:g}, {high:g}], expected about [{scale[0]:g}, {scale[1]:g}], as "
+            "the model was fitted on"
+        )

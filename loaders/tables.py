@@ -1,0 +1,354 @@
+"""Tables: a row a sample, a column a feature; one column may hold the labels, one the names."""
+
+import csv
+import io
+from contextlib import suppress
+
+import numpy as np
+import pandas as pd
+
+from common.errors import UserError, unknown
+from loaders.readers import LABEL_NAMES, Record, few, reading
+
+SEPARATORS = (",", ";", "\t", "|")
+MISSING = ("", "?", "na", "n/a", "nan", "null", "none", "-nan", "<na>")
+NAMES_OF_ROWS = ("id", "index", "idx", "row", "rowid", "row_id", "row number", "name", "filename")
+
+
+def is_number(cell):
+    with suppress(ValueError):
+        float(cell)
+        return True
+    return False
+
+
+# ---- text -------------------------------------------------------------------------------------
+
+
+def _decoded(path, notes):
+    with reading(path, "a CSV table"), open(path, "rb") as file:
+        raw = file.read()
+        if b"\0" in raw[:4096] and raw[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+            raise UserError(f"{path}: cannot be read as a CSV table: it holds bytes that are no "
+                            "text")  # fmt: skip
+        if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            return raw.decode("utf-16")
+        try:
+            return raw.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            if not raw[:1].isascii() or sum(b >= 128 for b in raw[:4096]) > len(raw[:4096]) / 4:
+                raise
+            notes.append(f"read as Latin-1, as it is not UTF-8 ({error.reason})")
+            return raw.decode("latin-1")
+
+
+def _separator(text):
+    """Return what separates the cells: what gives the first lines the same number, above 1."""
+    lines = [line for line in text[:65536].splitlines()[:21] if line.strip()][:20]
+    best = (1, ",")
+    for separator in SEPARATORS:
+        counts = {len(row) for row in csv.reader(lines, delimiter=separator) if row}
+        if len(counts) == 1 and max(counts) > best[0]:
+            best = (max(counts), separator)
+    if best[0] == 1:  # ragged lines: the commonest one, that the error may tell
+        counts = {s: sum(s in line for line in lines) for s in SEPARATORS}
+        top = max(SEPARATORS, key=counts.get)
+        if counts[top]:
+            return top
+        parts = {len(line.split()) for line in lines}
+        if len(parts) == 1 and max(parts) > 1 and all(map(is_number, lines[-1].split())):
+            return r"\s+"
+    return best[1]
+
+
+def _split(text, separator):
+    """Yield (line number, cells) of the lines that are not empty."""
+    if separator == r"\s+":
+        yield from (
+            (i, line.split()) for i, line in enumerate(text.splitlines(), 1) if line.strip()
+        )
+        return
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    for cells in reader:
+        if cells:
+            yield reader.line_num, cells
+
+
+def _has_header(path, cells, notes):
+    """Return whether a table's first line names its columns."""
+    plain = [cell.strip().lower() for cell in cells]
+    words = [cell for cell in plain if cell not in MISSING and not is_number(cell)]
+    if any(cell in LABEL_NAMES or cell in NAMES_OF_ROWS for cell in plain):
+        return True
+    if words and len(words) + (plain[0] == "") == len(plain):
+        return True
+    counted = [str(i) for i in range(len(cells))]
+    if len(cells) > 2 and plain == counted:
+        notes.append("line 1 counts the columns (0, 1, 2, ...) and is taken as their names")
+        return True
+    # pandas' numbered columns beside its index:
+    return plain[0] == "" and plain[1:] == counted[: len(cells) - 1] and len(cells) > 2
+
+
+def read_text(path, how, like=None):
+    """Read .csv, .tsv, .txt and .data: the separator is found."""
+    notes = []
+    text = _decoded(path, notes)
+    separator = _separator(text)
+    with reading(path, "a CSV table"):
+        lines = _split(text, separator)
+        first = next(lines, (1, []))[1]
+        header = _has_header(path, first, notes) if first else False
+        width = len(first)
+        n = 0 if header else 1
+        for number, cells in lines:
+            n += 1
+            if len(cells) != width:
+                raise UserError(
+                    f"{path}: {len(cells)} values in line {number}, expected {width} as in line 1"
+                )
+    if not first or not n:
+        expected = f"{width} values in each" if first else "a table of numbers"
+        raise UserError(f"{path}: no rows, expected {expected}")
+    names = [cell.strip() for cell in first] if header else [str(i + 1) for i in range(width)]
+    if separator not in (",", r"\s+"):
+        shown = {"\t": "tabs"}.get(separator, repr(separator))
+        notes.append(f"columns are separated by {shown}")
+    options = {"sep": separator, "header": None, "skiprows": 1 if header else 0, "dtype": str,
+               "keep_default_na": False, "na_filter": False, "skipinitialspace": True,
+               "engine": "c"}  # fmt: skip
+    with reading(path, "a CSV table"):
+        frame = pd.read_csv(io.StringIO(text, newline=""), **options)
+    if len(frame) != n:
+        raise UserError(f"{path}: {len(frame)} rows read of {n}, expected all")
+    frame.columns = range(width)
+    cells = {i: frame[i].str.strip() for i in frame.columns}
+    comma = separator != "," and _decimal_comma(cells)
+    if comma:
+        notes.append("commas are taken as decimal points")
+        cells = {i: _points(column) for i, column in cells.items()}
+    columns = [_numbers(column) for column in cells.values()]
+    return _record(path, names, columns, how, notes, header, like)
+
+
+def _decimal_comma(cells):
+    """Whether numbers are written with a comma: some are, and none with a point."""
+    found = False
+    for column in cells.values():
+        some = column.iloc[:1000]
+        found |= bool(some.str.fullmatch(r"[+-]?\d+,\d+([eE][+-]?\d+)?").any())
+        if some.str.fullmatch(r"[+-]?\d*\.\d+([eE][+-]?\d+)?").any():
+            return False
+    return found
+
+
+def _points(column):
+    fits = column.str.fullmatch(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+    return column.where(~fits, column.str.replace(",", ".", regex=False))
+
+
+def _numbers(column):
+    """Return text as numbers, NaN where a value is missing; as it is if any is another word."""
+    lowered = column.str.lower()
+    missing = lowered.isin(MISSING)
+    with suppress(ValueError, OverflowError):
+        values = column.where(~missing, "nan").to_numpy(dtype=str)
+        if (~missing).any() and set(lowered[~missing]) <= {"true", "false"}:
+            return pd.Series(np.where(missing, np.nan, lowered == "true"))
+        if not missing.any():
+            with suppress(ValueError, OverflowError):
+                return pd.Series(values.astype(np.int64))
+        return pd.Series(values.astype(np.float64))
+    return column
+
+
+# ---- parquet and feather ----------------------------------------------------------------------
+
+
+def read_columns(path, how, like=None):
+    """Read .parquet and .feather, by pandas and pyarrow."""
+    read = pd.read_feather if path.suffix.lower() == ".feather" else pd.read_parquet
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"{path}: {path.suffix} files need the package pyarrow: pip install pyarrow, or save "
+            "the table as .csv"
+        ) from error
+    with reading(path, f"a {path.suffix[1:]} table"):
+        frame = read(path)
+    if isinstance(frame.index, pd.RangeIndex):
+        frame = frame.reset_index(drop=True)
+    else:
+        frame = frame.reset_index()
+    if frame.empty:
+        raise UserError(f"{path}: no rows or no columns, expected a table of numbers")
+    columns = []
+    for _, column in frame.items():
+        kind = getattr(column.dtype, "kind", "O")
+        if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
+            numbers = column.to_numpy(dtype=None if kind in "iu" else np.float64,
+                                      na_value=np.nan) if column.hasnans or kind == "f" \
+                else column.to_numpy()  # fmt: skip
+            columns.append(pd.Series(np.asarray(numbers, np.float64 if column.hasnans else None)))
+        else:
+            columns.append(column.astype("str").where(column.notna(), ""))
+    return _record(path, [str(name) for name in frame.columns], columns, how, [], True, like)
+
+
+# ---- the same for all tables ------------------------------------------------------------------
+
+
+def _find(path, names, wanted, what):
+    """Return the index of a column given by its name, or by its number from 1."""
+    lowered = [name.lower() for name in names]
+    for some, key in ((names, wanted), (lowered, wanted.lower())):
+        if key in some:
+            return some.index(key)
+    if wanted.isdecimal() and 1 <= int(wanted) <= len(names):
+        return int(wanted) - 1
+    raise UserError(f"{path}: {unknown(what, wanted, names)}, or a number from 1 to {len(names)}")
+
+
+def _label_index(path, names, how, like):
+    if how.label_column == "none":
+        return None
+    if how.label_column is not None:
+        return _find(path, names, how.label_column, "label column")
+    found = [i for i, name in enumerate(names) if name.lower() in LABEL_NAMES]
+    if like and like.get("columns"):
+        found = [i for i in found if names[i] not in like["columns"]]
+    if len(found) > 1:
+        raise UserError(
+            f"{path}: {len(found)} label columns ({few([names[i] for i in found])}), expected at "
+            "most one: --label-column NAME chooses, --ignore-columns leaves others out"
+        )
+    return found[0] if found else None
+
+
+def _as_written(column):
+    """Return labels as an array: numbers if all of them are, so that 10 follows 9."""
+    if column.dtype.kind in "iufb":
+        return column.to_numpy()
+    return column.to_numpy(dtype=str)
+
+
+def _record(path, names, columns, how, notes, header, like):
+    """Return the record of a table's columns, each numbers or text."""
+    ignored = {_find(path, names, one, "column to ignore") for one in how.ignore_columns}
+    twice = sorted({name for name in names if names.count(name) > 1 and name})
+    if twice:
+        notes.append(f"several columns are named {few(twice)}")
+    label = _label_index(path, names, how, like)
+    if label in ignored:
+        label = None
+    n, rows = len(columns[0]), None
+    features = [i for i in range(len(names)) if i != label and i not in ignored]
+    if ignored:
+        notes.append(f"columns left out as asked: {few([names[i] for i in sorted(ignored)])}")
+    for i in list(features):
+        column, name = columns[i], names[i].lower()
+        if header and name == "" and column.dtype.kind == "f" and column.isna().all():
+            features.remove(i)
+            notes.append(f"column {i + 1}, empty and without a name, left out")
+        elif header and (name in NAMES_OF_ROWS or name == "" or name.startswith("unnamed:")):
+            shown = repr(names[i]) if names[i] else f"{i + 1}, without a name,"
+            if column.is_unique or name != "name":
+                features.remove(i)
+                rows = tuple(map(str, column)) if rows is None and column.is_unique else rows
+                notes.append(f"column {shown} taken as names of the rows, not as a feature")
+        elif column.dtype.kind in "iu" and n > 2 and _counts(column):
+            notes.append(f"column {names[i]!r} counts the rows and is used as a feature: "
+                         f"--ignore-columns {names[i]!r} leaves it out")  # fmt: skip
+    if label is not None:
+        notes.append(f"labels: column {names[label]!r}") if names[label].lower() not in (
+            "label",
+            "y",
+            "class",
+        ) else None
+    if like and like.get("columns"):
+        features = _same_columns(path, names, features, like["columns"], header, notes)
+    for i in features:
+        if columns[i].dtype.kind not in "iufb":
+            words = [w for w in columns[i] if w.lower() not in MISSING and not is_number(w)]
+            raise UserError(
+                f"{path}: column {names[i]!r} holds {words[0] if words else ''!r}, expected "
+                f"numbers; --label-column {names[i]!r} takes it as labels, --ignore-columns "
+                f"{names[i]!r} leaves it out"
+            )
+    if not features:
+        raise UserError(f"{path}: no column of numbers besides labels and names of rows, expected "
+                        "at least one")  # fmt: skip
+    kept = [names[i] for i in features]
+    x = np.stack([columns[i].to_numpy(dtype=_common(columns, features)) for i in features], axis=1)
+    y = None if label is None else _as_written(columns[label])
+    constant = [name for name, c in zip(kept, x.T, strict=True) if n > 1 and (c == c[0]).all()]
+    if constant and not like:
+        notes.append(f"columns of one value only: {few(constant)}")
+    rows = rows or tuple(str(i + 1) for i in range(n))
+    return Record(x, y, rows, kept, {}, notes)
+
+
+def _common(columns, features):
+    kinds = {columns[i].dtype.kind for i in features}
+    return np.int64 if kinds <= set("iub") and kinds & set("iu") else np.float64
+
+
+def _counts(column):
+    first = int(column.iloc[0])
+    return first in (0, 1) and bool((np.diff(column.to_numpy()) == 1).all())
+
+
+def _same_columns(path, names, features, fitted, header, notes):
+    """Return the columns that a model was fitted on, in that order."""
+    if not header or not any(names[i] in fitted for i in features):
+        if len(features) != len(fitted):
+            raise UserError(f"{path}: {len(features)} columns of features, expected "
+                            f"{len(fitted)}: {few(fitted)}")  # fmt: skip
+        return features
+    lacking = [name for name in fitted if name not in [names[i] for i in features]]
+    if lacking:
+        raise UserError(f"{path}: lacks the columns {few(lacking)} that the model was fitted on")
+    others = [names[i] for i in features if names[i] not in fitted]
+    if others:
+        notes.append(f"columns that the model does not know left out: {few(others)}")
+    by_name = {names[i]: i for i in reversed(features)}
+    return [by_name[name] for name in fitted]
+
+
+def without_missing(path, record, how, like=None):
+    """Return the record with its missing values replaced or left out, as `how` says."""
+    x = record.x
+    if record.columns is None or x.dtype.kind != "f":
+        return record
+    holes = np.isnan(x)
+    if not holes.any():
+        return record
+    names = record.columns
+    counts = {names[i]: int(k) for i, k in enumerate(holes.sum(axis=0)) if k}
+    text = ", ".join(f"{k} of {len(x)} in column {name!r}" for name, k in list(counts.items())[:3])
+    more = f" and {len(counts) - 3} more columns" if len(counts) > 3 else ""
+    means = dict(like.get("means", {})) if like else {}
+    if how.missing == "error" and not (means and set(counts) <= set(means)):
+        row = record.rows[int(np.argmax(holes.any(axis=1)))]
+        raise UserError(
+            f"{path}: missing values: {text}{more}, the first in row {row}; expected a number in "
+            "each cell: --missing mean puts the column's mean in their place, --missing drop "
+            "leaves the rows out"
+        )
+    if how.missing == "drop":
+        keep = ~holes.any(axis=1)
+        record.x, record.rows = x[keep], tuple(np.array(record.rows)[keep])
+        record.y = record.y if record.y is None else record.y[keep]
+        record.notes.append(f"{(~keep).sum()} of {len(x)} rows left out for missing values")
+        return record
+    for i, name in enumerate(names):
+        if name not in means:
+            if holes[:, i].all():
+                raise UserError(f"{path}: column {name!r} has no value at all, expected some: "
+                                f"--ignore-columns {name!r} leaves it out")  # fmt: skip
+            means[name] = float(np.nanmean(x[:, i]))
+        x[holes[:, i], i] = means[name]
+    record.means = means
+    record.notes.append(f"missing values ({text}{more}) replaced by the mean of the column")
+    return record
