@@ -17,13 +17,11 @@ from common.errors import (
 )
 from common.logs import logger
 from experiments.estimate import estimate
+from experiments.inputs import check_shapes, default_method, load_data
 from experiments.options import (
-    METHOD,
     check,
-    check_shapes,
     check_trials,
     folder_of,
-    load_data,
     parse,
     resolve,
 )
@@ -75,10 +73,10 @@ def run(args):
     check_trials(args)
     if args.test:
         ask_model(args)
-    args.method = args.method or METHOD
     data = load_data(args)
+    args.method = args.method or default_method(data)
     config = resolve(args, data)
-    check_shapes(config, data)
+    check_shapes(args.method, config, data)
     if args.pretrained_weights is not None and not config.pretrains:
         raise UserError(f"--pretrained-weights: {args.method} has no auto-encoder to start from")
     folder = folder_of(args, data, config)

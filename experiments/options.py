@@ -12,13 +12,13 @@ import textwrap
 import datasets
 from common import paths
 from common.errors import UserError, unknown
-from common.shapes import image_shape
 from models import METHODS, preset
 from models.settings.base import digest
 from models.settings.fields import STAGES
 from models.settings.presets import method_of, refuse_without_effect
 
 METHOD = "ASPC-DA"  # without --method
+VECTOR_METHOD = "FcIDEC"  # the same for a user's vectors
 
 
 class Parser(argparse.ArgumentParser):
@@ -112,12 +112,14 @@ def _shown(row, changes):
 
 def _add_general(p):
     add = p.add_argument
-    add("--method", metavar="NAME", help=f"(default {METHOD}; with -t, the model's)")
+    add("--method", metavar="NAME",
+        help=f"(default {METHOD}; for your own vectors {VECTOR_METHOD})")  # fmt: skip
     add("--dataset", metavar="NAME",
         help=f"{', '.join(datasets.DATASETS)} (default digits)")  # fmt: skip
-    add("--data", metavar="FILE", help="your own .npz, .npy, .csv, .h5 or folder of images")
+    add("--data", metavar="FILE", help="your own table, arrays or folder of images")
     add("--n-clusters", type=int, metavar="K", help="default: the number of distinct labels")
     add("--data-dir", metavar="DIR", help="where data files lie; see data/README.md")
+    _add_reading(add)
     add("--seed", type=int, default=0, metavar="S", help="decides every random number (default 0)")
     add("--trials", type=int, metavar="N",
         help="train N seeds; choose one without labels, find their consensus")  # fmt: skip
@@ -139,6 +141,18 @@ def _add_general(p):
     add("--quiet", action="store_true", help="no progress")
     add("--strict", action="store_true",
         help="exit status 4 if a cluster is empty or the result has collapsed")  # fmt: skip
+
+
+def _add_reading(add):
+    add("--label-column", metavar="NAME", help="of --data: column or array of labels, or none")
+    add("--ignore-columns", nargs="+", default=(), metavar="NAME", help="that are no features")
+    add("--array", metavar="NAME", help="the array that holds the samples")
+    add("--image-shape", nargs=3, type=int, metavar=("H", "W", "C"),
+        help="rows of numbers are images of this shape")  # fmt: skip
+    add("--channels-first", action="store_true", help="colours before rows and columns")
+    add("--image-size", nargs=2, type=int, metavar=("H", "W"), help="resize a folder's images")
+    add("--missing", choices=("error", "mean", "drop"), default="error",
+        help="what becomes of missing values (default error)")  # fmt: skip
 
 
 def add_settings(p, options):
@@ -190,11 +204,14 @@ def parse(argv):
     first = Parser(add_help=False)
     first.add_argument("--method")
     first.add_argument("--dataset")
+    first.add_argument("--data")
     first.add_argument("-h", "--help", action="store_true")
     given, _ = first.parse_known_args(argv)
     if given.help and given.method is None:
         parser().print_help()
         sys.exit(0)
+    if given.method is None and given.data is not None:  # the file decides
+        return parse_shared(argv, [METHOD, VECTOR_METHOD])
     method = given.method or METHOD
     method_of(method)  # or refuse
     p = parser(method, given.dataset)
@@ -256,26 +273,6 @@ def resolve(spec, data):
     config = preset(spec.method, data.preset_name, data.n).changed(spec.overrides)
     refuse_without_effect(spec.method, config, spec.overrides)
     return config
-
-
-def load_data(args):
-    """Return the data set that the command line names, and check K."""
-    if args.data is not None:
-        if args.dataset is not None:
-            raise UserError(f"--dataset {args.dataset} and --data {args.data}: expected only one")
-        return datasets.load_file(args.data, args.n_clusters)
-    data = datasets.load(args.dataset or "digits", args.data_dir)
-    if args.n_clusters is None:
-        return data
-    if not 2 <= args.n_clusters <= data.n:
-        raise UserError(f"n_clusters={args.n_clusters}: expected 2 to n={data.n}")
-    return dataclasses.replace(data, n_clusters=args.n_clusters)
-
-
-def check_shapes(config, data):
-    """Refuse, before anything is trained, data that the method cannot take."""
-    if config.needs_images:
-        image_shape(data.x.shape[1:])
 
 
 def folder_of(args, data, config):

@@ -10,7 +10,7 @@ import datasets
 from common import paths
 from common.errors import UserError, unknown
 from common.shapes import image_shape
-from experiments import options, published
+from experiments import inputs, options, published
 from experiments.estimate import estimate
 from experiments.runs import finished, identity
 from experiments.spec import RunSpec
@@ -150,7 +150,7 @@ def plan(args, rest):
             kind = "dataset" if name in datasets.DATASETS else "data"
             here = replace(shared, **{kind: name})
             try:
-                data = options.load_data(here)
+                data = inputs.load_data(here)
             except UserError as error:
                 complaints[str(error)] = None
                 continue
@@ -199,7 +199,7 @@ def trial_of(spec, data, hashes):
     """Return the trial of a RunSpec on loaded data; `hashes` keeps those of its samples."""
     options.check(spec)
     config = options.resolve(spec, data)
-    options.check_shapes(config, data)
+    inputs.check_shapes(spec.method, config, data)
     weights, size, width = None, 0.0, data.n_clusters
     if config.pretrains:
         shape, width = data.x.shape[1:], config.latent_dim
@@ -228,7 +228,7 @@ def trial_of(spec, data, hashes):
 
 def data_of(trial):
     """Return the data set of a trial."""
-    return options.load_data(trial.spec)
+    return inputs.load_data(trial.spec)
 
 
 def show(trials, jobs):

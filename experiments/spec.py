@@ -19,6 +19,8 @@ class RunSpec:
     overrides : dict
         Option of the method -> value in place of the published one: {"tol": 0.1, "lr": 0.5}.
     n_clusters : int, optional
+    label_column, ignore_columns, array, image_shape, channels_first, image_size, missing
+        How a user's file is read: see `loaders.readers.Reading`.
     threads : int, optional
     device : {"cpu", "gpu"}, optional
     data_dir, save_dir, cache_dir, pretrained_weights : path, optional
@@ -34,6 +36,13 @@ class RunSpec:
     seed: int = 0
     overrides: dict = field(default_factory=dict)
     n_clusters: int | None = None
+    label_column: str | None = None
+    ignore_columns: tuple = ()
+    array: str | None = None
+    image_shape: tuple | None = None
+    channels_first: bool = False
+    image_size: tuple | None = None
+    missing: str = "error"
     threads: int | None = None
     device: str | None = None
     data_dir: str | None = None
@@ -63,6 +72,8 @@ class RunSpec:
                 continue
             if value is True:
                 argv.append(_flag(f.name))
+            elif isinstance(value, list | tuple):
+                argv += _words(f.name, value) if value else []
             elif f.name == "seed" or value != f.default:
                 argv += [_flag(f.name), str(value)]
         for name, value in self.overrides.items():

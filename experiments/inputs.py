@@ -1,0 +1,76 @@
+"""The data of a run: a data set by its name, or a user's file, read as the command line says."""
+
+import dataclasses
+
+import datasets
+from common.errors import UserError
+from common.shapes import image_shape
+from experiments.options import METHOD, VECTOR_METHOD
+from experiments.spec import RunSpec
+from models import METHODS
+
+READING = ("label_column", "ignore_columns", "array", "image_shape", "channels_first",
+           "image_size", "missing")  # fmt: skip
+
+
+def default_method(data):
+    """Return the method of a run without --method."""
+    return METHOD if data.named or data.is_image else VECTOR_METHOD
+
+
+def reading_of(spec):
+    """Return how a user's file is to be read, as keywords of `datasets.load_file`.
+
+    Raises
+    ------
+    UserError
+        For shapes and sizes that no image has.
+    """
+    found = {name: getattr(spec, name) for name in READING}
+    for name in ("ignore_columns", "image_shape", "image_size"):
+        found[name] = tuple(found[name]) if found[name] is not None else None
+    for name in ("image_shape", "image_size"):
+        value = found[name]
+        if value is not None and (min(value) < 1 or value[2:] not in ((), (1,), (3,))):
+            flag = "--" + name.replace("_", "-")
+            what = "H W C >= 1 with C = 1 or 3" if name == "image_shape" else "H W >= 1"
+            raise UserError(f"{flag} {' '.join(map(str, value))}: expected {what}")
+    return found
+
+
+def load_data(args, like=None):
+    """Return the data set that the command line names, and check K."""
+    if args.data is not None:
+        if args.dataset is not None:
+            raise UserError(f"--dataset {args.dataset} and --data {args.data}: expected only one")
+        return datasets.load_file(args.data, args.n_clusters, like=like, **reading_of(args))
+    for name in READING:
+        if getattr(args, name) != RunSpec.__dataclass_fields__[name].default:
+            raise UserError(
+                f"--{name.replace('_', '-')} without --data: it says how to read a file"
+            )
+    data = datasets.load(args.dataset or "digits", args.data_dir)
+    if args.n_clusters is None:
+        return data
+    if not 2 <= args.n_clusters <= data.n:
+        raise UserError(f"n_clusters={args.n_clusters}: expected 2 to n={data.n}")
+    return dataclasses.replace(data, n_clusters=args.n_clusters)
+
+
+def check_shapes(method, config, data):
+    """Refuse, before anything is trained, data that the method cannot take.
+
+    A user's rows of numbers are vectors, unless --image-shape says that they are images.
+    """
+    if not config.needs_images:
+        return
+    if data.named or data.is_image:
+        image_shape(data.x.shape[1:])
+        return
+    plain = method.removesuffix("-DA").replace("Conv", "Fc")
+    if plain not in METHODS or METHODS[plain].settings.needs_images:
+        plain = VECTOR_METHOD
+    raise UserError(
+        f"{method} takes images, and {data.name} has vectors of {data.x.shape[1]} numbers: "
+        f"expected a method for vectors such as {plain}, or --image-shape H W C"
+    )
