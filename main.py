@@ -25,37 +25,37 @@ from experiments.options import (
     parse,
     resolve,
 )
+from models import preset
 
 
-def ask_model(args):
-    """Take the method from the file of the model that is to be scored; it has its own K as well."""
-    from common.files import load_arrays
-
-    if args.weights is None:
-        raise UserError("-t without --weights: expected --weights FILE (a model_final.h5)")
-    _, about = load_arrays(args.weights)
-    method = about.get("method") if about.get("kind") == "model" else None
-    if method is not None and args.method not in (None, method):
-        raise UserError(f"{args.weights!r} holds a {method} model: expected {args.method}")
-    args.method = args.method or method
-    if args.n_clusters is None:
-        args.n_clusters = 2  # of the data set, that it can be read without labels; of no other use
-
-
-def test(args, data):
+def test(args, path, like):
     """Score a saved model on a data set, and print the scores."""
     import numpy as np
 
     import metrics
+    from experiments.predict import new_samples
     from models import load
 
-    model = load(args.weights)
+    data = new_samples(args, like)
+    model = load(path)
     labels = model.predict(data.x)
     print(f"{args.method} on {data.name}: n={data.n}, {model.n_clusters} clusters")
     if data.y is not None:
         print_scores(metrics.scores(data.y, labels))
     sizes = map(str, np.bincount(labels, minlength=model.n_clusters))
     print("samples a cluster: " + " ".join(sizes))
+
+
+def use(args):
+    """Score a saved model, or label new samples by it."""
+    from experiments import predict
+
+    if args.predict is not None:
+        predict.name_samples(args)
+    model = predict.open_model(args)
+    device.environment_of(preset(args.method), args)
+    test(args, *model) if args.test else predict.predict(args, *model)
+    return 0
 
 
 def print_scores(row, prefix="", label="scores"):
@@ -71,8 +71,8 @@ def run(args):
     logs.to_stderr(args.quiet)
     check(args)
     check_trials(args)
-    if args.test:
-        ask_model(args)
+    if args.test or args.predict is not None:
+        return use(args)
     data = load_data(args)
     args.method = args.method or default_method(data)
     config = resolve(args, data)
@@ -87,10 +87,6 @@ def run(args):
                 "seed": args.seed, "save_dir": folder, "config": config.to_dict()}  # fmt: skip
         print(json.dumps(told, indent=1))
         print(f"about {pretrain:.1f} min of pretraining, at most {cluster:.1f} min of clustering")
-        return 0
-    if args.test:
-        device.environment_of(config, args)
-        test(args, data)
         return 0
     from experiments import health, runs
 

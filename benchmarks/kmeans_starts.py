@@ -19,10 +19,10 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import main as single  # noqa: E402
 import metrics  # noqa: E402
 from common import device  # noqa: E402
 from common.errors import UserError  # noqa: E402
+from experiments import inputs, options  # noqa: E402
 
 
 def compare(z, y, k, seeds):
@@ -53,14 +53,14 @@ def compare(z, y, k, seeds):
 
 
 def main():
-    p = single.parser()
-    p.set_defaults(method=single.METHOD)
+    p = options.parser(options.METHOD)
+    p.set_defaults(method=options.METHOD, overrides={})
     p.add_argument("--starts", type=int, default=24, metavar="N")
     p.add_argument("--inits", action="store_true", help="compare the ways to start")
     args = p.parse_args()
     if args.pretrained_weights is None:
         raise UserError("expected --pretrained-weights FILE (an ae_weights.h5)")
-    data = single.load_data(args)
+    data = inputs.load_data(args)
     device.set_up(args.threads, "cpu")
     from sklearn.cluster import KMeans
 
@@ -68,7 +68,7 @@ def main():
 
     # No clustering step, one start: only the codes of the pretrained network are wanted.
     z = build(
-        args.method, data.n_clusters, config=single.resolve(args, data), maxiter=0, n_init=1,
+        args.method, data.n_clusters, config=options.resolve(args, data), maxiter=0, n_init=1,
         pretrained_weights=args.pretrained_weights,
     ).fit(data.x).transform(data.x)  # fmt: skip
     if args.inits:

@@ -129,7 +129,10 @@ def _add_general(p):
         help="pretrained auto-encoders (default results/pretrained)")  # fmt: skip
     add("--pretrained-weights", metavar="FILE", help="start from this ae_weights.h5")
     add("-t", "--test", action="store_true", help="do not train: score the model of --weights")
-    add("--weights", metavar="FILE", help="a model_final.h5, for -t")
+    add("--predict", metavar="FILE",
+        help="do not train: label these samples by the model of --weights")  # fmt: skip
+    add("--weights", metavar="FILE", help="a model_final.h5 or a run folder, for -t and --predict")
+    add("--out", metavar="FILE", help="labels of --predict (default labels.csv; - prints them)")
     add("--overwrite", action="store_true", help="start over in a folder that holds a run")
     add("--dry-run", action="store_true", help="print the settings and a time estimate, and stop")
     add("--threads", type=int, default=len(os.sched_getaffinity(0)), metavar="N",
@@ -309,5 +312,14 @@ def check_trials(args):
             raise UserError(f"{name}={value}: expected an integer >= 1")
     if args.jobs is not None and args.trials is None:
         raise UserError(f"--jobs {args.jobs} without --trials N: there is one run")
-    if args.trials is not None and args.test:
-        raise UserError(f"--trials {args.trials} and -t: expected only one")
+    if args.trials is not None and (args.test or args.predict is not None):
+        flag = "-t" if args.test else "--predict"
+        raise UserError(f"--trials {args.trials} and {flag}: expected only one")
+    if args.predict is not None:
+        for flag, value in (("-t", args.test), ("--data", args.data), ("--dataset", args.dataset)):
+            if value:
+                raise UserError(f"--predict {args.predict} and {flag}: expected only one")
+    if args.out is not None and args.predict is None:
+        raise UserError(f"--out {args.out} without --predict FILE: a run writes to --save-dir")
+    if args.weights is not None and not (args.test or args.predict is not None):
+        raise UserError(f"--weights {args.weights} without -t or --predict FILE")

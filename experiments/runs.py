@@ -29,8 +29,10 @@ from common.files import remove_leftovers, save_array, save_json
 from common.locks import locked
 from datasets import DATASETS, PROBLEMS, Dataset
 from experiments import health
+from experiments.predict import label_table, write_table
 from experiments.run_log import RunMonitor, read_log
 from models import build, class_of
+from models.core import novelty
 from models.settings.base import Settings, digest
 from models.settings.presets import preset
 
@@ -172,8 +174,9 @@ def _claim(run, overwrite):
 
 
 RUN_FILES = (
-    "config.json", "log.csv", "labels.npy", "embedding.npy", "pretrained_codes.npy", "clusters.png",
-    "ae_weights.h5", "model_final.h5", "result.json", "checkpoint*.h5.damaged", "stderr.txt",
+    "config.json", "log.csv", "labels.npy", "labels.csv", "embedding.npy",
+    "pretrained_codes.npy", "clusters.png", "ae_weights.h5", "model_final.h5", "result.json",
+    "checkpoint*.h5.damaged", "stderr.txt",
 )  # fmt: skip
 CHECKPOINTS = ("checkpoint*.h5",)
 
@@ -264,6 +267,8 @@ def _keep(run, model, monitor, command, seconds):
     def path(name):
         return os.path.join(run.folder, name)
 
+    model.prepared_ = run.data.prepared or {"shape": list(run.data.x.shape[1:])}
+    model.kept_ = novelty.references(run.data.x)
     model.save(path("model_final.h5"))
     z = model.transform(run.data.x)
     arrays = {"labels.npy": model.labels_, "embedding.npy": z}
@@ -271,6 +276,7 @@ def _keep(run, model, monitor, command, seconds):
         arrays["pretrained_codes.npy"] = model.pretrained_codes_
     for name, array in arrays.items():
         save_array(path(name), array)
+    write_table(path("labels.csv"), label_table(model, run.data.x, run.data.rows))
     memberships = model.memberships(run.data.x)
     start = model.other_labels().get("kmeans") if run.config.deep and model.n_iter_ else None
     found = health.assess(

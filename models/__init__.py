@@ -102,7 +102,7 @@ def load(path):
             about["n_clusters"], type(preset(about["method"])).from_dict(about["config"]),
             method=about["method"], random_state=about["random_state"],
         )  # fmt: skip
-        return model.restore(path, arrays, about)
+        return model.take_up(path, arrays, about)
     except KeyError as error:
         raise UserError(f"{str(path)!r} holds no {error}: another version's model") from error
 

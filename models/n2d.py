@@ -69,7 +69,7 @@ class N2D(DeepClusterer):
 
     def learn(self, codes):
         """Return {name: array}: the codes (n, z), their map (n, m), and the mixture on it."""
-        seed = derive_seed(self.random_state, INITIALIZE)
+        seed = derive_seed(self.seed_, INITIALIZE)
         with threadpool_limits(1):  # OpenMP threads add up in any order: not repeatable
             self._mapper = self.fit_map(codes)
             places = self._mapper.embedding_
@@ -97,7 +97,7 @@ class N2D(DeepClusterer):
             raise UserError(f"N2D of {n} samples: expected more than {size + 1}")
         return umap.UMAP(
             n_neighbors=min(c.n_neighbors, n - 1), min_dist=c.min_dist, n_components=size,
-            random_state=derive_seed(self.random_state, INITIALIZE), n_jobs=1,
+            random_state=derive_seed(self.seed_, INITIALIZE), n_jobs=1,
         ).fit(codes)  # fmt: skip
 
     def embed(self, z):

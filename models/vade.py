@@ -215,7 +215,7 @@ class VaDE(DeepClusterer):
         """Return {name: array} of a mixture of Gaussians, diagonal, fitted to codes z (n, z)."""
         mixture = GaussianMixture(
             self.n_clusters, covariance_type="diag", n_init=self.config.n_init,
-            random_state=derive_seed(self.random_state, INITIALIZE),
+            random_state=derive_seed(self.seed_, INITIALIZE),
         )  # fmt: skip
         with threadpool_limits(1):  # OpenMP threads add up in any order: not repeatable
             try:

@@ -111,7 +111,8 @@ def test_the_seed_decides(x, method):
 @pytest.mark.parametrize("method", CLASSICAL)
 def test_parameters_and_clone(x, method, tmp_path):
     model = make(method)
-    assert set(model.get_params()) == {"n_clusters", "config", "method", "random_state", "monitor"}
+    own = {"n_clusters", "method", "random_state", "monitor"}
+    assert set(model.get_params()) == own | set(model.config.options())
     copy = clone(model)
     assert copy.get_params() == model.get_params() and method in repr(copy)
     for use in (copy.predict, copy.transform, copy.memberships):
@@ -159,11 +160,11 @@ def test_no_rule_for_new_samples(fitted, x, method):
     [
         (np.zeros(20), {}, r"shape \(20,\)"),
         (np.full((20, 4), np.nan), {}, "80 values"),
-        (np.ones((20, 4)), {"k": 21}, "n_clusters=21: expected 2 to n_samples=20"),
-        (np.ones((20, 4)), {"k": 1}, "n_clusters=1"),
+        (np.ones((20, 4)), {"k": 21}, "n_clusters=21: expected 1 to n_samples=20"),
+        (np.ones((20, 4)), {"k": 0}, "n_clusters=0"),
         (np.ones((20, 4)), {"random_state": -1}, "random_state=-1"),
     ],
-    ids=["one dimension", "nan", "many clusters", "one cluster", "seed"],
+    ids=["one dimension", "nan", "many clusters", "no cluster", "seed"],
 )
 def test_mistakes(method, data, changes, told):
     with pytest.raises(UserError, match=told):

@@ -27,6 +27,7 @@ import tensorflow as tf  # noqa: E402
 
 from common.files import load_arrays  # noqa: E402
 from models import build  # noqa: E402
+from models.core.estimator import KEPT  # noqa: E402
 from models.core.monitor import Monitor  # noqa: E402
 from models.core.networks import (  # noqa: E402
     AUTOENCODERS,
@@ -105,7 +106,8 @@ def arrays(model):
     """Return what the fitted model's file holds, {name: array}."""
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder) / "model.h5")
-        return load_arrays(Path(folder) / "model.h5")[0]
+        held = load_arrays(Path(folder) / "model.h5")[0]
+    return {name: array for name, array in held.items() if not name.startswith(KEPT)}
 
 
 def state_hash(model, x):

@@ -354,8 +354,9 @@ def test_bad_data_files(early, small, tmp_path, kind):
 )
 def test_flat_data_that_is_no_square_image(early, put, method):
     line = early("--data", put(np.eye(20)[:, :13]), "--n-clusters", 2, "--method", method)
-    assert "13 values" in line
-    assert "square" in line
+    assert "vectors of 13 numbers" in line
+    assert method.removesuffix("-DA").replace("Conv", "Fc") in line.partition("such as")[2]
+    assert "--image-shape" in line
 
 
 def test_flat_data_suits_what_neither_augments_nor_convolves(command, put):

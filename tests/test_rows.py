@@ -12,7 +12,7 @@ import pytest
 from conftest import user_error
 
 import datasets
-from experiments import ledger, options, published, rendering, runs
+from experiments import inputs, ledger, options, published, rendering, runs
 from models import build
 from models.settings.base import pretrain_key
 from models.settings.dec_da import Config
@@ -168,7 +168,7 @@ def test_the_known_problems_are_those_of_the_real_data(name, real_data):
 def resolved(path, method, *words):
     """(settings, data, overrides) of main.py's words on a user's file."""
     args = options.parse(["--method", method, "--data", str(path), "--n-clusters", "3", *words])
-    data = options.load_data(args)
+    data = inputs.load_data(args)
     config = options.resolve(args, data)
     return config, data, runs.Run(method, data, 0, config, "").overrides()
 

@@ -26,7 +26,7 @@ from common.errors import FolderInUse, UserError
 from common.files import save_json
 from common.locks import locked, try_lock
 from datasets import DATASETS, PROBLEMS, Dataset
-from experiments import ledger, options, plan, published, rendering
+from experiments import inputs, ledger, options, plan, published, rendering
 from experiments import sweep as engine
 from experiments.runs import finished
 from models import METHODS
@@ -393,7 +393,7 @@ def test_a_trials_folder_is_that_of_main(home):
     (trial,) = trials_of("--methods FcDEC --datasets usps --seeds 3")
     words = ["--method", "FcDEC", "--dataset", "usps", "--seed", "3"]
     args = options.parse(words)
-    data = options.load_data(args)
+    data = inputs.load_data(args)
     assert trial.folder == options.folder_of(args, data, options.resolve(args, data))
     assert Path(trial.folder).parent == home / "results" / "runs"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from experiments import options
+from experiments import inputs, options
 from experiments import plan as planning
 from experiments.spec import RunSpec
 from models import preset
@@ -66,7 +66,7 @@ def test_it_runs(folder, monkeypatch, capsys, eager):
     args = options.parse([*trial.argv, "--save-dir", str(folder / "run"), "--quiet"])
     from experiments.runs import Run, execute
 
-    data = options.load_data(args)
+    data = inputs.load_data(args)
     config = options.resolve(args, data)
     monkeypatch.setattr("experiments.run_figure.cluster_figure", lambda *_, **__: None)
     result = execute(Run(args.method, data, 0, config, str(folder / "run")), show=False)

@@ -8,12 +8,11 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from common.errors import UserError
-from common.files import save_arrays
 from common.memory import require_memory
 from models.core.arrays import cluster_means, squared_distances, student_kernel
 from models.core.estimator import Estimator
 from models.core.monitor import Monitor
-from models.core.samples import as_samples, check_estimator, hash_array
+from models.core.samples import hash_array
 
 
 class Baseline(Estimator):
@@ -79,8 +78,7 @@ class Baseline(Estimator):
         UserError
             If the data or K does not suit, or would not fit into memory.
         """
-        x = as_samples(x)
-        check_estimator(self.n_clusters, self.random_state, len(x))
+        x = self._training_samples(x)
         self._shape = x.shape[1:]
         x = x.reshape(len(x), -1)
         self.n_features_in_ = x.shape[1]
@@ -90,7 +88,7 @@ class Baseline(Estimator):
         begin = time.monotonic()
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # `converged_` says so
-            self._learnt, steps, ended = self.learn(x, int(self.random_state) % 2**32)
+            self._learnt, steps, ended = self.learn(x, int(self.seed_) % 2**32)
         self.n_iter_, self.converged_ = int(steps), bool(ended)
         self.labels_ = self.predict(x)
         self.seconds_ = {"cluster": time.monotonic() - begin}
@@ -100,7 +98,8 @@ class Baseline(Estimator):
 
     def _samples(self, x):
         """Return samples of the fitted shape, flat."""
-        return super()._samples(x).reshape(len(x), -1)
+        x = super()._samples(x)
+        return x.reshape(len(x), -1)
 
     def transform(self, x: np.ndarray) -> np.ndarray:
         """Return the method's representation of samples, float32 (n, z)."""
@@ -118,13 +117,17 @@ class Baseline(Estimator):
         with threadpool_limits(1):
             return self.belong(x, self.embed(x))
 
-    def save(self, path):
-        """Write the fitted model, for `models.load`."""
-        about = self._about()
-        save_arrays(path, dict(sorted(self._learnt.items())), about)
+    def width(self) -> int:
+        """Return the number of columns of `transform`."""
+        return self.embed(np.zeros((1, self.n_features_in_), np.float32)).shape[1]
+
+    def model_arrays(self):
+        """Return {name: array} of what was learnt."""
+        self._require_fit()
+        return dict(sorted(self._learnt.items()))
 
     def restore(self, path, arrays, about):
-        """Take up what `save` wrote."""
+        """Take up what `model_arrays` gave."""
         self._learnt, self._shape = arrays, tuple(about["shape"])
         self.n_features_in_ = int(np.prod(self._shape))
         return self
@@ -154,6 +157,10 @@ class FittedOnly(Baseline):
 
     def embed(self, x: np.ndarray) -> np.ndarray:
         return self._learnt["embedding"]
+
+    def width(self) -> int:
+        """Return the number of columns of `transform`."""
+        return self._learnt["embedding"].shape[1]
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         self._samples(x)

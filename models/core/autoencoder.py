@@ -13,7 +13,6 @@ from models.core.functional import mean_squared_error
 from models.core.networks import AUTOENCODERS
 from models.core.optimizers import make as make_optimizer
 from models.core.phases import PhasedEstimator
-from models.core.samples import as_samples, check_estimator
 from models.core.training import Trainer, derive_seed
 from models.core.weights import arrays_of, assign_arrays, share
 from models.settings.base import pretrain_key
@@ -57,8 +56,7 @@ class AutoencoderEstimator(PhasedEstimator):
 
     def _checked(self, x):
         """Return samples as float32, in the shape that the network takes."""
-        x = as_samples(x)
-        check_estimator(self.n_clusters, self.random_state, len(x))
+        x = self._training_samples(x)
         if x.ndim == 2 and self.config.network != "fc":
             x = x.reshape(len(x), *image_shape(x.shape[1:]))
         if self.config.needs_images:
@@ -76,9 +74,7 @@ class AutoencoderEstimator(PhasedEstimator):
 
     def pretrain_key(self):
         """Return the name under which this run's pretraining is shared, and what it stands for."""
-        return pretrain_key(
-            self.config, self._shape, self._data_hash, self.random_state, self.n_clusters
-        )
+        return pretrain_key(self.config, self._shape, self._data_hash, self.seed_, self.n_clusters)
 
     def _pretrain(self, data):
         """Load pretrained weights, or train the auto-encoder and keep it for others."""
@@ -102,7 +98,7 @@ class AutoencoderEstimator(PhasedEstimator):
         trainer = Trainer(
             data, self.pretrain_loss, self.pretrain_weights(), self.pretrain_variables(),
             make_optimizer(c.pretrain_optimizer), batch_size=c.batch_size, shuffle=True,
-            seed=derive_seed(self.random_state, PRETRAIN),
+            seed=derive_seed(self.seed_, PRETRAIN),
             augment=self._augmentation(c.aug_pretrain),
         )  # fmt: skip
         total = c.pretrain_epochs * trainer.steps_per_pass
@@ -115,7 +111,7 @@ class AutoencoderEstimator(PhasedEstimator):
         """Make the networks for samples of a shape, and compile the encoder."""
         self._shape = tuple(shape)
         self.n_features_in_ = int(np.prod(shape))
-        self.make_networks(shape, derive_seed(self.random_state, NETWORK))
+        self.make_networks(shape, derive_seed(self.seed_, NETWORK))
         self._encode_batch = tf.function(
             self.encoder, input_signature=[tf.TensorSpec((None, *shape), tf.float32)]
         )
@@ -137,7 +133,7 @@ class AutoencoderEstimator(PhasedEstimator):
         augment = self._augmentation(self.config.aug_cluster)
         if augment is None:
             return self._encode(self._data)
-        seed = derive_seed(self.random_state, SELECT, step)
+        seed = derive_seed(self.seed_, SELECT, step)
         parts = [
             self._encode_batch(augment(self._data[i : i + CHUNK], tf.constant([seed, i])))
             for i in range(0, len(self._data), CHUNK)

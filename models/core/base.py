@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 from threadpoolctl import threadpool_limits
 
-from common.files import save_arrays
 from common.matching import matched_share
 from models.core import initialization
 from models.core.autoencoder import CLUSTER, INITIALIZE, AutoencoderEstimator
@@ -233,7 +232,7 @@ class DeepClusterer(AutoencoderEstimator):
         """Return a digest of what decides the clustering phase, pretrained weights included."""
         start = [hash_array(a) for a in arrays_of(self.shared_networks()).values()]
         return digest([
-            self.method, self.config.identity_dict(), int(self.n_clusters), int(self.random_state),
+            self.method, self.config.identity_dict(), int(self.n_clusters), int(self.seed_),
             self._data_hash, start,
         ])  # fmt: skip
 
@@ -241,7 +240,7 @@ class DeepClusterer(AutoencoderEstimator):
         """Return centres (k, z) and labels (n,) of codes, and the seconds of an earlier session."""
 
         def compute():
-            seed = derive_seed(self.random_state, INITIALIZE)
+            seed = derive_seed(self.seed_, INITIALIZE)
             with threadpool_limits(1):  # OpenMP threads add up in any order: not repeatable
                 centers, labels = self.initialize(z, seed)
             labels, restarts = labels.astype(np.int64), np.int64(self.n_init_)
@@ -269,7 +268,7 @@ class DeepClusterer(AutoencoderEstimator):
             data, self.loss, self.loss_weights(), self.cluster_variables(),
             self.cluster_optimizer(data.shape[0]), batch_size=c.cluster_batch_size,
             shuffle=self.shuffle,
-            seed=derive_seed(self.random_state, CLUSTER), targets=targets,
+            seed=derive_seed(self.seed_, CLUSTER), targets=targets,
             augment=self._augmentation(c.aug_cluster), identity=self._identity(),
             state=[*variables, *self._state().values()], whole_batches=self.whole_batches,
         )  # fmt: skip
@@ -335,7 +334,11 @@ class DeepClusterer(AutoencoderEstimator):
 
     def memberships(self, x):
         """Return q (n, k), the soft assignment of samples to the centres; rows sum to 1."""
-        return np.asarray(soft_assignment(self.transform(x), self.centers))
+        return np.asarray(soft_assignment(self.embed(self.encode(x)), self.centers))
+
+    def width(self):
+        """Return the number of columns of `transform`."""
+        return int(self.centers.shape[1])
 
     @property
     def cluster_centers_(self):
@@ -345,14 +348,14 @@ class DeepClusterer(AutoencoderEstimator):
 
     # -- files -------------------------------------------------------------------------------
 
-    def save(self, path):
-        """Write the fitted model, for `models.load`."""
-        about = self._about()
+    def model_arrays(self):
+        """Return {name: array} of weights, centres and what else the model holds."""
+        self._require_fit()
         state = {name: np.asarray(v) for name, v in self._state().items()}
-        save_arrays(path, arrays_of(self._networks()) | state, about)
+        return arrays_of(self._networks()) | state
 
     def restore(self, path, arrays, about):
-        """Take up what `save` wrote."""
+        """Take up what `model_arrays` gave."""
         self._build(tuple(about["shape"]))
         self._assign(path, arrays, self._networks())
         for name, variable in self._state().items():

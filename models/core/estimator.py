@@ -1,38 +1,187 @@
-"""What every method is to scikit-learn: checks of use after fit, and what a saved model says."""
+"""What every method is to scikit-learn: parameters, checks of data, copies, and model files."""
+
+import copy
+import numbers
+from inspect import signature
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import _check_feature_names, _get_feature_names
 
-from common.errors import UserError
-from models.core.samples import as_samples
+from common.errors import UserError, unknown
+from common.files import save_arrays
+from models.core.samples import as_samples, check_estimator
+from models.settings.base import Settings
+
+KEPT = "kept/"  # prefix of a model file's arrays that are no weights
 
 
 class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
-    """A clustering with n_clusters, config, method and random_state."""
+    """A clustering with n_clusters, config, method and random_state.
+
+    Parameters of scikit-learn (`get_params`, `set_params`, `clone`, `GridSearchCV`) are those of
+    the constructor but for `config`, and in its place the method's settings by the names of its
+    options: `tol`, `maxiter`, `lr`, ...
+
+    A method defines `model_arrays()`, {name: array} of all that it has learnt, and
+    `restore(path, arrays, about)`, which takes that up; `save`, pickle and copy go by these.
+    """
 
     fitted = "labels_"  # the attribute whose presence means fitted
+
+    # -- parameters ----------------------------------------------------------------------------
+
+    def _own_params(self):
+        return [name for name in signature(type(self)).parameters if name != "config"]
+
+    def get_params(self, deep=True):
+        """Return {name: value} of the constructor's parameters and the settings."""
+        own = {name: getattr(self, name) for name in self._own_params()}
+        options = self.config.options() if isinstance(self.config, Settings) else {}
+        return own | {name: o.default for name, o in options.items() if name not in own}
+
+    def set_params(self, **params):
+        """Change parameters and settings; UserError, a ValueError, if one does not exist or fit."""
+        known, own, values = self.get_params(), self._own_params(), {}
+        for name, value in params.items():
+            if name == "config":
+                self.config = value
+            elif name not in known:
+                raise UserError(f"Invalid parameter: {unknown('parameter', name, known)}")
+            elif name in own:
+                setattr(self, name, value)
+            else:
+                values[name] = value
+        self.config = self.config.changed(values) if values else self.config
+        return self
+
+    def __sklearn_clone__(self):
+        own = {name: copy.deepcopy(getattr(self, name)) for name in self._own_params()
+               if name != "monitor"}  # fmt: skip
+        return type(self)(config=self.config, **own)
+
+    @property
+    def seed_(self):
+        """The seed of the fit: `random_state`, or what was drawn where that is no number."""
+        return self.__dict__.get("_drawn", self.random_state)
+
+    # -- data ----------------------------------------------------------------------------------
+
+    def _training_samples(self, x):
+        """Return samples to fit as float32 (n, ...); K, the seed and the columns are settled."""
+        state = self.random_state
+        self.__dict__.pop("_drawn", None)
+        if state is None or isinstance(state, np.random.RandomState):
+            draw = np.random.default_rng().integers if state is None else state.randint
+            self._drawn = int(draw(2**31 - 1))
+        names, x = x, as_samples(x)
+        check_estimator(self.n_clusters, self.seed_, len(x))
+        _check_feature_names(self, names, reset=True)
+        return x
 
     def _require_fit(self):
         if not hasattr(self, self.fitted):
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
 
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, self.fitted)
+
     def _samples(self, x):
         """Return samples of the fitted shape; flat ones are reshaped."""
         self._require_fit()
+        if _get_feature_names(x) is not None or hasattr(self, "feature_names_in_"):
+            _check_feature_names(self, x, reset=False)
         x = as_samples(x)
         if x.shape[1:] not in (self._shape, (int(np.prod(self._shape)),)):
             raise UserError(
                 f"data of shape {x.shape}: expected (n, {', '.join(map(str, self._shape))}), "
-                "as the model was trained on"
+                f"as the model was trained on (X has {int(np.prod(x.shape[1:]))} features, but "
+                f"{type(self).__name__} is expecting {self.n_features_in_} features as input)"
             )
         return x.reshape(len(x), *self._shape)
+
+    # -- use -----------------------------------------------------------------------------------
+
+    def predict_proba(self, x):
+        """Return memberships (n, k) of samples, rows summing to 1: see `memberships`."""
+        return self.memberships(x)
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the columns of `transform`: the class's name and a number."""
+        self._require_fit()
+        prefix = type(self).__name__.lower()
+        return np.array([f"{prefix}{i}" for i in range(self.width())], dtype=object)
+
+    def width(self):
+        """Return the number of columns of `transform`; each kind of method has its own."""
+        raise NotImplementedError
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    # -- files and copies ----------------------------------------------------------------------
 
     def _about(self):
         """Return what a model file says of the model, for `models.load`."""
         self._require_fit()
-        return {
+        about = {
             "kind": "model", "method": self.method, "config": self.config.to_dict(),
-            "n_clusters": int(self.n_clusters), "random_state": int(self.random_state),
+            "n_clusters": int(self.n_clusters), "random_state": int(self.seed_),
             "shape": list(self._shape),
         }  # fmt: skip
+        if hasattr(self, "n_iter_"):
+            about["fit"] = {"n_iter_": self.n_iter_, "converged_": self.converged_}
+        if hasattr(self, "feature_names_in_"):
+            about["columns"] = [str(name) for name in self.feature_names_in_]
+        return about | ({"prepared": self.prepared_} if hasattr(self, "prepared_") else {})
+
+    def save(self, path):
+        """Write the fitted model, for `models.load`."""
+        about = self._about()
+        kept = {f"{KEPT}{name}": array for name, array in getattr(self, "kept_", {}).items()}
+        if hasattr(self, "labels_"):
+            kept[f"{KEPT}labels"] = np.asarray(self.labels_, np.int32)
+        save_arrays(path, self.model_arrays() | kept, about)
+
+    def take_up(self, path, arrays, about):
+        """Become the model that a file holds; an older one says less. Return self."""
+        kept = {name.removeprefix(KEPT): a for name, a in arrays.items() if name.startswith(KEPT)}
+        self.restore(path, {n: a for n, a in arrays.items() if not n.startswith(KEPT)}, about)
+        if "labels" in kept:
+            self.labels_ = kept.pop("labels").astype(np.int64)
+        self.kept_ = kept
+        if "prepared" in about:
+            self.prepared_ = about["prepared"]
+        for name, value in about.get("fit", {}).items():
+            setattr(self, name, value)
+        if "columns" in about:
+            self.feature_names_in_ = np.array(about["columns"], dtype=object)
+        return self
+
+    def __getstate__(self):
+        """Return plain data: no network, tensor or monitor; weights as arrays."""
+        state = {name: value for name, value in self.__dict__.items() if _plain(value)}
+        state["config"] = self.config
+        if self.__sklearn_is_fitted__():
+            state["_packed"] = (self.model_arrays(), self._about())
+        return state
+
+    def __setstate__(self, state):
+        packed = state.pop("_packed", None)
+        self.__dict__.update({name: None for name in self._own_params()} | state)
+        if packed is not None:
+            self.restore("a copied model", *packed)
+            self.__dict__.update(state)
+
+
+def _plain(value):
+    """Whether a value is made of numbers, text and arrays alone."""
+    if isinstance(value, dict):
+        return all(_plain(key) and _plain(one) for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_plain, value))
+    allowed = (str, bytes, numbers.Number, np.ndarray, np.generic, np.random.RandomState)
+    return value is None or isinstance(value, allowed) or hasattr(value, "__fspath__")

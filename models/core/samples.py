@@ -3,23 +3,83 @@
 import hashlib
 
 import numpy as np
+from scipy import sparse
 
 from common.errors import UserError
+from common.memory import require_memory
 
 
 def as_samples(x: object) -> np.ndarray:
-    """Return data as float32 (n, ...), n > 0; UserError unless it is finite numbers."""
-    try:
-        x = np.asarray(x)
-    except ValueError as error:
-        raise UserError("data of rows of different lengths: expected an array (n, ...)") from error
-    if x.ndim < 2 or x.dtype.kind not in "fiub" or x.size == 0:
+    """Return data as float32 (n, ...), n > 0: arrays, lists, pandas' frames, sparse matrices.
+
+    Raises
+    ------
+    UserError
+        Unless it is finite numbers, with scikit-learn's words in it where it has a check of that
+        kind; a TypeError for complex numbers is scikit-learn's too.
+    """
+    if sparse.issparse(x):
+        n, d = x.shape
+        require_memory(8.0 * n * d, f"a sparse matrix of {n} rows and {d} columns, made dense,")
+        x = x.toarray()
+    x = _numbers(x)
+    if np.iscomplexobj(x):
+        raise UserError(f"Complex data not supported: {x.dtype}, expected real numbers")
+    if x.ndim < 2:
+        raise UserError(
+            f"data of shape {x.shape}: expected numbers (n, ...), n > 0. Expected 2D array, got "
+            f"{x.ndim}D array instead; Reshape your data"
+        )
+    if x.size == 0:
+        raise UserError(
+            f"data of shape {x.shape}: Found array with {x.shape[0]} sample(s) and "
+            f"{int(np.prod(x.shape[1:]))} feature(s) (shape={x.shape}) while a minimum of 1 is "
+            "required: expected numbers (n, ...), n > 0"
+        )
+    if x.dtype.kind not in "fiub":
         raise UserError(f"data of shape {x.shape}, {x.dtype}: expected numbers (n, ...), n > 0")
     with np.errstate(over="ignore"):
         x = np.ascontiguousarray(x, dtype=np.float32)
     bad = x.size - np.count_nonzero(np.isfinite(x))
     if bad:
-        raise UserError(f"{bad} values of the data are NaN or infinite: expected numbers")
+        raise UserError(
+            f"{bad} values of the data are NaN or infinite, or beyond float32: expected numbers "
+            "(Input X contains NaN or infinity)"
+        )
+    return x
+
+
+def _numbers(x):
+    """Return data as an array of numbers if it can be one."""
+    if hasattr(x, "iloc") and hasattr(x, "columns"):  # pandas: a column each, for its name
+        columns = []
+        for i, name in enumerate(x.columns):
+            column = x.iloc[:, i]
+            lacking = int(column.isna().sum())
+            if lacking:
+                raise UserError(
+                    f"column {str(name)!r}: {lacking} of {len(x)} values are missing, expected "
+                    "finite numbers (Input X contains NaN)"
+                )
+            values = np.asarray(column.to_numpy())
+            if values.dtype.kind not in "fiubc":
+                try:
+                    values = values.astype(np.float64)
+                except (TypeError, ValueError) as error:
+                    raise UserError(f"column {str(name)!r}: {error}: expected numbers") from error
+            columns.append(values)
+        return np.stack(columns, axis=1) if columns else np.empty((len(x), 0))
+    try:
+        x = np.asarray(x)
+    except ValueError as error:
+        raise UserError("data of rows of different lengths: expected an array (n, ...)") from error
+    if x.dtype.kind == "O":
+        try:
+            return x.astype(np.float64)
+        except ValueError as error:
+            raise UserError(f"data of {x.dtype}: {error}: expected numbers") from error
+        except TypeError as error:
+            raise TypeError(f"{error}: argument must be a string or a number") from error
     return x
 
 
@@ -35,6 +95,6 @@ def check_estimator(n_clusters: int, random_state: int, n: int) -> None:
     if not isinstance(random_state, (int, np.integer)) or random_state < 0:
         raise UserError(f"random_state={random_state!r}: expected an integer >= 0")
     if isinstance(n_clusters, bool) or not isinstance(n_clusters, (int, np.integer)):
-        raise UserError(f"n_clusters={n_clusters!r}: expected an integer >= 2")
-    if not 2 <= n_clusters <= n:
-        raise UserError(f"n_clusters={n_clusters}: expected 2 to n_samples={n}")
+        raise UserError(f"n_clusters={n_clusters!r}: expected an integer >= 1")
+    if not 1 <= n_clusters <= n:
+        raise UserError(f"n_clusters={n_clusters}: expected 1 to n_samples={n}")

@@ -107,7 +107,7 @@ class DSCDAN(DualAutoencoder):
         return self._labels(self.head.outputs(z))
 
     def _fit_partition(self, z):
-        return self.head.fit_partition(z, derive_seed(self.random_state, INITIALIZE))
+        return self.head.fit_partition(z, derive_seed(self.seed_, INITIALIZE))
 
     def _labels(self, out):
         """Return labels (n,) of the head's outputs (n, k), by the setting `final`."""
@@ -132,7 +132,7 @@ class DSCDAN(DualAutoencoder):
         begin = time.monotonic()
         z = self.pretrained_codes_
         _, labels, earlier = self._initial(z)
-        earlier += self.start_head(z, derive_seed(self.random_state, INITIALIZE))
+        earlier += self.start_head(z, derive_seed(self.seed_, INITIALIZE))
         if self.config.class_means == "fitted":
             p = self.head.outputs(z).astype(np.float64)
             means = p.T @ z / np.maximum(p.sum(axis=0), 1e-12)[:, None]
@@ -167,7 +167,7 @@ class DSCDAN(DualAutoencoder):
         best = None
         for start in range(c.head_starts if c.spectral_steps else 1):
             if start:
-                self.head.reset(derive_seed(self.random_state, NETWORK, 2, start))
+                self.head.reset(derive_seed(self.seed_, NETWORK, 2, start))
             if labels is not None:
                 _, seconds = self.train_head(z, "labels", LABEL_STEPS, start, labels)
                 earlier += seconds
@@ -207,7 +207,7 @@ class DSCDAN(DualAutoencoder):
         trainer = Trainer(
             tf.constant(z), loss, {name: 1.0}, self.head.variables, make_optimizer(c.optimizer),
             batch_size=c.cluster_batch_size, shuffle=True, targets=targets, whole_batches=True,
-            seed=derive_seed(self.random_state, NETWORK, int(name == "spectral"), start),
+            seed=derive_seed(self.seed_, NETWORK, int(name == "spectral"), start),
             identity="" if path is None else f"{self._identity()} head {start} {name}",
         )  # fmt: skip
         self.run_phase(

@@ -80,7 +80,7 @@ class SpectralNet(DeepClusterer):
         return self.head.labels(self.head.outputs(z))
 
     def finish(self, z):
-        self.head.fit_partition(z, derive_seed(self.random_state, INITIALIZE))
+        self.head.fit_partition(z, derive_seed(self.seed_, INITIALIZE))
 
     def cluster(self, data):
         """Train the siamese network on pairs, the head on its graph; then k-means."""
@@ -91,7 +91,7 @@ class SpectralNet(DeepClusterer):
         self.seconds_["initialize"] = time.monotonic() - begin + earlier
         offset, ended_before = 0, True
         if c.siamese_epochs:
-            seed = derive_seed(self.random_state, INITIALIZE)
+            seed = derive_seed(self.seed_, INITIALIZE)
             some = tf.constant(pairs(codes, c.siamese_neighbors, seed))
 
             def contrast(x, targets, seed):
@@ -136,7 +136,7 @@ class SpectralNet(DeepClusterer):
         optimizer = make_optimizer(c.optimizer)
         trainer = Trainer(
             x, loss, {"contrastive" if siamese else "spectral": 1.0}, network.trainable_variables,
-            optimizer, batch_size=batch, seed=derive_seed(self.random_state, CLUSTER, offset > 0),
+            optimizer, batch_size=batch, seed=derive_seed(self.seed_, CLUSTER, offset > 0),
             shuffle=True, identity=f"{self._identity()} {name}", state=self.siamese.variables,
             whole_batches=True,
         )  # fmt: skip

@@ -9,12 +9,11 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 import numpy as np
 import tensorflow as tf
 
-from common.errors import TrainingFailed, UserError
-from common.files import save_arrays
+from common.errors import TrainingFailed
 from common.matching import match_clusters
 from models.core.monitor import Monitor
 from models.core.phases import PhasedEstimator
-from models.core.samples import as_samples, check_estimator, hash_array
+from models.core.samples import hash_array
 from models.core.training import derive_seed
 from models.kingdra.ladder import Ladder
 from models.settings.base import digest
@@ -107,7 +106,7 @@ class Ensemble(PhasedEstimator):
 
     def make_networks(self, sizes):
         """Return a list of networks of layers of these sizes: inputs, hidden ones, k."""
-        return [Ladder(sizes, 0.0, False, derive_seed(self.random_state, NETWORK, 0))]
+        return [Ladder(sizes, 0.0, False, derive_seed(self.seed_, NETWORK, 0))]
 
     def train(self, data):
         """Train the networks on the samples, a tensor (n, d)."""
@@ -132,20 +131,14 @@ class Ensemble(PhasedEstimator):
         TrainingFailed
             If the loss becomes NaN or infinite.
         """
-        x = as_samples(x)
-        check_estimator(self.n_clusters, self.random_state, len(x))
-        if len(x) % self.config.batch_size == 1:  # it could not be normalised
-            raise UserError(
-                f"batch_size={self.config.batch_size} leaves a last batch of one of {len(x)} "
-                "samples: expected another"
-            )
+        x = self._training_samples(x)
         self._monitor = self.monitor or Monitor()
         if self.run_dir is not None:
             os.makedirs(self.run_dir, exist_ok=True)
         self._build(x.shape[1:])
         data = tf.constant(x.reshape(len(x), -1))
         self._identity = digest(
-            [self.method, self.config.identity_dict(), int(self.n_clusters), int(self.random_state),
+            [self.method, self.config.identity_dict(), int(self.n_clusters), int(self.seed_),
              hash_array(x)]
         )  # fmt: skip
         self.seconds_, self.step_seconds_ = {}, {}
@@ -156,6 +149,10 @@ class Ensemble(PhasedEstimator):
             "final", self._steps_made, {"seconds": self.seconds_["cluster"]}, self.labels_
         )
         return self
+
+    def _leave_out_last(self, n):
+        """Whether the last batch of a pass holds one sample, which cannot be normalised."""
+        return n % self.config.batch_size == 1
 
     def _build(self, shape):
         """Make the networks for samples of a shape."""
@@ -210,23 +207,27 @@ class Ensemble(PhasedEstimator):
 
     def predict(self, x):
         """Return the labels of samples, int64 (n,) in [0, k): new ones or those fitted."""
-        return self.transform(x).argmax(axis=1)
+        return self.memberships(x).argmax(axis=1)
+
+    def width(self):
+        """Return the number of columns of `transform`."""
+        return int(self.n_clusters)
 
     # -- files -------------------------------------------------------------------------------
 
-    def save(self, path):
-        """Write the fitted model, for `models.load`."""
-        about = self._about()
+    def model_arrays(self):
+        """Return {name: array} of weights, statistics and how members' clusters correspond."""
+        self._require_fit()
         arrays = {"mappings": self.mappings_}
         for m, (network, statistics) in enumerate(
             zip(self.networks, self.statistics_, strict=True)
         ):
             arrays |= {f"member{m}/{i:02d}": np.asarray(v) for i, v in enumerate(network.variables)}
             arrays |= {f"statistics{m}/{i}": np.array(pair) for i, pair in enumerate(statistics)}
-        save_arrays(path, arrays, about)
+        return arrays
 
     def restore(self, path, arrays, about):
-        """Take up what `save` wrote."""
+        """Take up what `model_arrays` gave."""
         self._build(tuple(about["shape"]))
         for m, network in enumerate(self.networks):
             for i, v in enumerate(network.variables):

@@ -62,9 +62,10 @@ class Member:
         self.supervised = supervised
         return Trainer(
             self.data, self.loss, weights, self.network.variables, self.optimizer,
-            batch_size=c.batch_size, seed=derive_seed(model.random_state, STEPS, self.number),
+            batch_size=c.batch_size, seed=derive_seed(model.seed_, STEPS, self.number),
             shuffle=supervised, targets=self.targets,
             identity=f"{model._identity} member {self.number}",
+            whole_batches=model._leave_out_last(self.data.shape[0]),
         )  # fmt: skip
 
     def loss(self, x, targets, seed):
@@ -101,9 +102,7 @@ class Member:
         if not self.supervised:
             before, self.trainer = self.trainer, self._trainer(True)
             self.trainer.go_on_from(before)
-        rng = np.random.default_rng(
-            [derive_seed(model.random_state, STREAM, self.number), state.round]
-        )
+        rng = np.random.default_rng([derive_seed(model.seed_, STREAM, self.number), state.round])
         clusters = state.clusters[self.number]
         rows, labels = supervised_stream(state.groups, clusters, self.data.shape[0], rng)
         self.targets["partner"].assign(rows)
@@ -116,7 +115,7 @@ class Kingdra(Ensemble):
     def make_networks(self, sizes):
         c = self.config
         return [
-            Ladder(sizes, c.noise_std, c.last_bn, derive_seed(self.random_state, NETWORK, m))
+            Ladder(sizes, c.noise_std, c.last_bn, derive_seed(self.seed_, NETWORK, m))
             for m in range(c.members)
         ]
 

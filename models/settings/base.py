@@ -96,15 +96,17 @@ class Settings:
     def _optimizer(self, name, values):
         """Return the record's optimizer with some of its options changed."""
         prefix = name.removesuffix("optimizer")
-        optimizer, kind = getattr(self, name), values.get(name)
-        if kind is not None and kind not in OPTIMIZERS:
+        optimizer = getattr(self, name)
+        kind = values.get(name, optimizer.name)
+        if kind not in OPTIMIZERS:
             raise UserError(unknown(name, kind, OPTIMIZERS))
-        if kind is not None and kind != optimizer.name:
+        if kind != optimizer.name:
             optimizer = OPTIMIZERS[kind]()
         changes = {part: values[prefix + part] for part in ("lr", "momentum")
                    if prefix + part in values}  # fmt: skip
-        if "momentum" in changes and isinstance(optimizer, Adam):
-            raise UserError(f"{prefix}momentum={changes['momentum']}: adam has none; expected sgd")
+        if isinstance(optimizer, Adam) and changes.pop("momentum", None) is not None:
+            value = values[prefix + "momentum"]
+            raise UserError(f"{prefix}momentum={value}: adam has none; expected sgd")
         changes = {part: float(v) if type(v) is int else v for part, v in changes.items()}
         return dataclasses.replace(optimizer, **changes)
 

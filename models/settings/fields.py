@@ -140,7 +140,8 @@ class Setting:
     def converted(self, value):
         """Return a value of JSON as the command line would have it: 1 as 1.0 where that fits."""
         if isinstance(value, list | tuple) and self.several:
-            return tuple(map(dataclasses.replace(self, several=False).converted, value))
+            some = tuple(map(dataclasses.replace(self, several=False).converted, value))
+            return value if some == value else some
         return float(value) if self.kind is float and type(value) is int else value
 
     # -- checks: each raises UserError with the setting, its value and what was expected
