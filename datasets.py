@@ -72,6 +72,11 @@ class Dataset:
         return self.name if self.named else None
 
     @property
+    def own_vectors(self) -> bool:
+        """Whether it is a user's own data, rows of numbers: some settings are ours for these."""
+        return not self.named and not self.is_image
+
+    @property
     def n(self) -> int:
         """Number of samples."""
         return len(self.x)

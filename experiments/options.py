@@ -18,7 +18,7 @@ from models.settings.fields import STAGES
 from models.settings.presets import method_of, refuse_without_effect
 
 METHOD = "ASPC-DA"  # without --method
-VECTOR_METHOD = "FcIDEC"  # the same for a user's vectors
+VECTOR_METHOD = "GMM-BIC"  # the same for a user's vectors
 
 
 class Parser(argparse.ArgumentParser):
@@ -273,7 +273,7 @@ def resolve(spec, data):
     data : datasets.Dataset
     """
     refuse_others(spec.overrides, [spec.method])
-    config = preset(spec.method, data.preset_name, data.n).changed(spec.overrides)
+    config = preset(spec.method, data.preset_name, data.n, data.own_vectors).changed(spec.overrides)
     refuse_without_effect(spec.method, config, spec.overrides)
     return config
 

@@ -62,7 +62,9 @@ class Run:
     def overrides(self) -> str:
         """Return the settings that are not the paper's, as "name=value" separated by spaces."""
         own = self.config.to_dict()
-        paper = preset(self.method, self.data.preset_name, self.data.n).to_dict()
+        paper = preset(
+            self.method, self.data.preset_name, self.data.n, self.data.own_vectors
+        ).to_dict()
         changes = [f"{name}={_short(own[name])}" for name in own if own[name] != paper.get(name)]
         if self.data.named and self.data.n_clusters != PROBLEMS[self.data.name][0]:
             changes.append(f"n_clusters={self.data.n_clusters}")

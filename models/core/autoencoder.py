@@ -19,6 +19,8 @@ from models.settings.base import pretrain_key
 
 NETWORK, PRETRAIN, INITIALIZE, CLUSTER, SELECT = range(5)  # uses of the run's seed
 CHUNK = 2048  # samples encoded at a time
+RETRIES = 3  # of a phase whose loss diverges, each with a tenth of the learning rate
+SCALING = ("input shift", "input scale")  # what a model file holds under `scale_inputs`
 
 
 class AutoencoderEstimator(PhasedEstimator):
@@ -65,6 +67,23 @@ class AutoencoderEstimator(PhasedEstimator):
             image_shape(x.shape[1:])
         return x
 
+    def _scaled(self, x, fresh=False):
+        """Return samples as `scale_inputs` says, by the mean and deviation of the fitted ones.
+
+        `fresh`: these are the samples to fit.
+        """
+        if fresh:
+            self._scaling = {}
+            if self.config.scale_inputs:
+                shift = x.mean(axis=0, dtype=np.float64)
+                deviation = float(np.sqrt(np.mean((x - shift) ** 2)))
+                self._scaling = dict(zip(SCALING, (shift, np.float64(deviation or 1.0)),
+                                         strict=True))  # fmt: skip
+        if not self._scaling:
+            return x
+        shift, deviation = (self._scaling[name] for name in SCALING)
+        return ((x - shift) / deviation).astype(np.float32)
+
     def _augmentation(self, wanted):
         """Return the augmentation, or None where it is not wanted."""
         c = self.config
@@ -102,8 +121,10 @@ class AutoencoderEstimator(PhasedEstimator):
             augment=self._augmentation(c.aug_pretrain),
         )  # fmt: skip
         total = c.pretrain_epochs * trainer.steps_per_pass
-        self.run_phase(trainer, total, "pretrain", checkpoint=checkpoint)
-        self._encode(data)  # raises if the last step spoilt the weights
+        self.run_phase(
+            trainer, total, "pretrain", checkpoint=checkpoint, retries=RETRIES,
+            at_end=lambda: self._encode(data),  # raises if the last step spoilt the weights
+        )  # fmt: skip
 
     # -- use ---------------------------------------------------------------------------------
 
@@ -125,7 +146,7 @@ class AutoencoderEstimator(PhasedEstimator):
         parts = [self._encode_batch(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)]
         z = np.concatenate([np.asarray(part) for part in parts])
         if not np.isfinite(z).all():
-            raise TrainingFailed("the embedding is not finite: try a smaller learning rate")
+            raise TrainingFailed("the embedding is not finite")
         return z
 
     def _encode_augmented(self, step):
@@ -142,7 +163,7 @@ class AutoencoderEstimator(PhasedEstimator):
 
     def encode(self, x):
         """Return the codes of samples, float32 (n, z)."""
-        return self._encode(self._samples(x))
+        return self._encode(self._scaled(self._samples(x)))
 
     def save_autoencoder(self, path, about=None):
         """Write the auto-encoder's weights."""

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from common.matching import matched_share
 from models.core import initialization
-from models.core.autoencoder import CLUSTER, INITIALIZE, AutoencoderEstimator
+from models.core.autoencoder import CLUSTER, INITIALIZE, RETRIES, SCALING, AutoencoderEstimator
 from models.core.functional import soft_assignment, squared_distances
 from models.core.monitor import Monitor
 from models.core.optimizers import make as make_optimizer
@@ -204,7 +204,7 @@ class DeepClusterer(AutoencoderEstimator):
         TrainingFailed
             If the loss becomes NaN or infinite.
         """
-        x = self._checked(x)
+        x = self._scaled(self._checked(x), fresh=True)
         self._monitor = self.monitor or Monitor()
         if self.run_dir is not None:
             os.makedirs(self.run_dir, exist_ok=True)
@@ -216,7 +216,7 @@ class DeepClusterer(AutoencoderEstimator):
         self.pretrained_codes_ = self._encode(data)
         self.cluster(data)
         del self._data
-        self.labels_ = self.predict(x)
+        self.labels_ = self.assign(self._encode(x)).astype(np.int64)
         return self
 
     def _build(self, shape):
@@ -307,7 +307,7 @@ class DeepClusterer(AutoencoderEstimator):
             trainer, c.total_steps(trainer.steps_per_pass), "cluster",
             interval=c.update_interval, refresh=refresh, start=start,
             checkpoint=self._place("checkpoint.h5"),
-            carry=("initial_labels", "initialize_seconds", "converged"),
+            carry=("initial_labels", "initialize_seconds", "converged"), retries=RETRIES,
         )  # fmt: skip
         carry = trainer.carry
         self.refresh_labels_ = carry.get("labels", self.initial_labels_)
@@ -352,11 +352,12 @@ class DeepClusterer(AutoencoderEstimator):
         """Return {name: array} of weights, centres and what else the model holds."""
         self._require_fit()
         state = {name: np.asarray(v) for name, v in self._state().items()}
-        return arrays_of(self._networks()) | state
+        return arrays_of(self._networks()) | state | getattr(self, "_scaling", {})
 
     def restore(self, path, arrays, about):
         """Take up what `model_arrays` gave."""
         self._build(tuple(about["shape"]))
+        self._scaling = {name: arrays[name] for name in SCALING if name in arrays}
         self._assign(path, arrays, self._networks())
         for name, variable in self._state().items():
             variable.assign(arrays[name])

@@ -3,9 +3,17 @@
 import os
 import time
 
-from common.errors import UserError
+from common.errors import TrainingFailed, UserError
 from common.files import load_arrays, save_arrays
 from models.core.estimator import Estimator
+
+DIVERGED = 100.0
+WAY_OUT = {
+    "pretrain": "expected a smaller --pretrain-lr, or --pretrain-optimizer adam, or data of "
+    "another scale",
+    "cluster": "expected a smaller --lr, or --optimizer adam, or data of another scale",
+    None: "expected a smaller learning rate, or data of another scale",
+}
 
 
 class PhasedEstimator(Estimator):
@@ -18,6 +26,7 @@ class PhasedEstimator(Estimator):
     def run_phase(
         self, trainer, total, name=None, *, interval=None, refresh=None, checkpoint=None,
         carry=(), start=None, resume=True, offset=0, progress=None, save_at_end=False,
+        retries=0, at_end=None,
     ):  # fmt: skip
         """Take a phase up from its checkpoint, train to its end, log it and count its seconds.
 
@@ -49,6 +58,12 @@ class PhasedEstimator(Estimator):
             Called after each step of a phase without a name.
         save_at_end : bool
             Write the checkpoint once more at the end, for phases that others follow.
+        retries : int
+            How often the phase starts over with a tenth of the learning rate where the loss is not
+            finite, or grows `DIVERGED` times above its first mean. Whatever runs without that is
+            left as it is.
+        at_end : callable (), optional
+            Called after the last step; a failure there counts as one of the steps.
 
         Returns
         -------
@@ -61,13 +76,20 @@ class PhasedEstimator(Estimator):
             If the loss is not finite.
         """
         monitor, every = self._monitor, self.checkpoint_seconds
+        beginning = trainer.snapshot() if retries else None
         restored = checkpoint is not None and resume
         restored = restored and trainer.restore(checkpoint, monitor.warn, carry)
         left = not (start is not None and start(restored))
 
+        first = {}
+
         def report(step):
             losses = trainer.mean_losses()
             if losses:
+                first.setdefault("loss", losses["loss"])
+                if retries and losses["loss"] > DIVERGED * first["loss"] > 0:
+                    raise TrainingFailed(f"the loss has grown from {first['loss']:g} to "
+                                         f"{losses['loss']:g} at step {step}")  # fmt: skip
                 monitor.row(name, offset + step, losses | {"seconds": trainer.seconds})
 
         if left:
@@ -77,12 +99,26 @@ class PhasedEstimator(Estimator):
                 refresh = refresh or report
                 progress = lambda step: monitor.progress(name, offset + step)  # noqa: E731
             unfinished = trainer.step < total
-            trainer.run(
-                total, interval or trainer.steps_per_pass, refresh or (lambda step: False),
-                checkpoint, every, progress, self.steps_per_execution,
-            )  # fmt: skip
-            if refresh is report:
-                report(trainer.step)
+            for left_over in reversed(range(retries + 1)):
+                try:
+                    trainer.run(
+                        total, interval or trainer.steps_per_pass, refresh or (lambda step: False),
+                        checkpoint, every, progress, self.steps_per_execution,
+                    )  # fmt: skip
+                    if refresh is report:
+                        report(trainer.step)
+                    if at_end is not None:
+                        at_end()
+                    break
+                except TrainingFailed as error:
+                    rate = trainer.start_over(beginning) if left_over else None
+                    if rate is None:
+                        raise TrainingFailed(f"{error}: {WAY_OUT[name]}") from error
+                    monitor.warn(f"{error}: {name} starts over with a learning rate of {rate:g}")
+                    first.clear()
+                    monitor.begin(name, offset + total, offset + min(offset, 1))
+                    if start is not None:
+                        start(False)
             if save_at_end and unfinished and checkpoint is not None:
                 trainer.save(checkpoint)
         if name is not None:

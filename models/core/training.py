@@ -121,7 +121,7 @@ class Trainer:
             "target": list(self.targets.values()),
             "sums": [self._sums],
         }
-        self._order = (None, None)
+        self._order, self._optimizer = (None, None), optimizer
         self._train_step, self._train_steps = self._compile(
             loss, weights, variables, optimizer, augment
         )
@@ -246,6 +246,26 @@ class Trainer:
                 wait = min(every, max(growing, (saved - now) / SHARE))
         self.seconds = before + time.monotonic() - begin
 
+    def snapshot(self):
+        """Return the values of all that steps change."""
+        return {kind: [np.array(v) for v in kept] for kind, kept in self._kept.items()}
+
+    def start_over(self, snapshot):
+        """Go back to a snapshot of the start, with a tenth of the learning rate; return that.
+
+        None where a schedule decides the rate.
+        """
+        rate = self._optimizer._learning_rate
+        if not hasattr(rate, "assign"):
+            return None
+        slower = 0.1 * float(rate)
+        for kind, kept in self._kept.items():
+            for v, array in zip(kept, snapshot[kind], strict=True):
+                v.assign(array)
+        rate.assign(slower)
+        self.step, self.carry = 0, {}
+        return float(rate)
+
     def go_on_from(self, other):
         """Count on from the steps and seconds of another trainer of the same variables."""
         self.step, self.seconds, self.step_seconds = other.step, other.seconds, other.step_seconds
@@ -265,10 +285,7 @@ class Trainer:
     def _finite_sums(self):
         sums = self._sums.numpy()
         if not np.isfinite(sums).all():
-            raise TrainingFailed(
-                f"the loss is not finite at step {self.step}: try a smaller learning rate, and "
-                "scale the data to about [0, 1]"
-            )
+            raise TrainingFailed(f"the loss is not finite at step {self.step}")
         return sums
 
     def save(self, path):

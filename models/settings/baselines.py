@@ -3,7 +3,7 @@
 Departures: docs/methods/baselines.md
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.settings.base import Method, Settings
 from models.settings.fields import setting
@@ -70,8 +70,10 @@ class GMMConfig(Settings):
     """A mixture of Gaussians, started from k-means; the papers do not give their covariances."""
 
     cost = "gmm"
-    covariance: str = setting("full", "form of the covariances", choices=("full", "diag"))
-    # of the diagonal, squared units of the input [scikit-learn]
+    covariance: str = setting("full", "form of the covariances; bic: the form of the lowest "
+                              "Bayesian information criterion",
+                              choices=("full", "tied", "diag", "spherical", "bic"))  # fmt: skip
+    # of the diagonal, squared units of the input, under bic of the scaled input [scikit-learn]
     reg_covar: float = setting(1e-6, "added to the variances", ge=0)
     n_init: int = setting(1, "restarts", ge=1)
     # [scikit-learn]
@@ -102,5 +104,9 @@ METHODS = {
     "AC": _baseline("ward:Ward", WardConfig()),
     "AC-GDL": _baseline("gdl:GraphDegreeLinkage", GDLConfig()),
     "GMM": _baseline("simple:Gaussians", GMMConfig()),
+    # The form of the covariances by BIC (Fraley, Raftery 2002); the number of restarts is ours.
+    "GMM-BIC": replace(
+        _baseline("simple:Gaussians", GMMConfig(covariance="bic", n_init=5)), ours=True
+    ),  # fmt: skip
     "UMAP+HDBSCAN": _baseline("umap_hdbscan:UMAPHDBSCAN", UMAPConfig()),
 }

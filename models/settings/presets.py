@@ -36,7 +36,7 @@ def method_of(name):
     return METHODS[name]
 
 
-def preset(method, dataset=None, n=None):
+def preset(method, dataset=None, n=None, vectors=False):
     """Return the published settings of a method on a data set.
 
     Parameters
@@ -47,13 +47,15 @@ def preset(method, dataset=None, n=None):
         A data set's name, for settings that differ between sets.
     n : int, optional
         Number of samples, which decides the update interval of DEC and IDEC.
+    vectors : bool
+        Whether these are rows of numbers that are no published set: see `Method.settings_for`.
 
     Raises
     ------
     UserError
         If the method is unknown.
     """
-    return method_of(method).settings_for(dataset, n)
+    return method_of(method).settings_for(dataset, n, vectors)
 
 
 def refuse_without_effect(method, config, names):

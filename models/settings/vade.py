@@ -18,6 +18,7 @@ class VaDEConfig(PretrainConfig):
     a sample's values and dimensions, a mean over the batch.
     """
 
+    scalable = False  # its inputs are means of Bernoulli variables, in [0, 1]
     starts_from_clusters = False  # a mixture of Gaussians is fitted in any case
     logged = ("gaussian_kl", "cluster_kl")
 
