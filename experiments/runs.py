@@ -178,7 +178,7 @@ def _claim(run, overwrite):
 RUN_FILES = (
     "config.json", "log.csv", "labels.npy", "labels.csv", "embedding.npy",
     "pretrained_codes.npy", "clusters.png", "ae_weights.h5", "model_final.h5", "result.json",
-    "checkpoint*.h5.damaged", "stderr.txt",
+    "encoder.keras", "autoencoder.keras", "checkpoint*.h5.damaged", "stderr.txt",
 )  # fmt: skip
 CHECKPOINTS = ("checkpoint*.h5",)
 
@@ -272,6 +272,8 @@ def _keep(run, model, monitor, command, seconds):
     model.prepared_ = run.data.prepared or {"shape": list(run.data.x.shape[1:])}
     model.kept_ = novelty.references(run.data.x)
     model.save(path("model_final.h5"))
+    if hasattr(model, "save_keras"):
+        model.save_keras(run.folder)
     z = model.transform(run.data.x)
     arrays = {"labels.npy": model.labels_, "embedding.npy": z}
     if hasattr(model, "pretrained_codes_"):
