@@ -110,7 +110,7 @@ def publish():
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     rendering.write_tables(paths.RESULTS)
-    rendering.update_readme(
+    rendering.update_page(
         os.path.join(paths.ROOT, "docs", "results.md"), rows, published.read_paper()
     )
     if own:
