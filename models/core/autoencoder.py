@@ -97,7 +97,12 @@ class AutoencoderEstimator(PhasedEstimator):
             self.save_autoencoder(os.path.join(self.run_dir, "ae_weights.h5"))
 
     def _train_autoencoder(self, data, checkpoint):
-        """Run the pretraining phase."""
+        """Pretrain."""
+        self.pretrain(data, checkpoint)
+        self._encode(data)  # raises if the last step spoilt the weights
+
+    def pretrain(self, data, checkpoint):
+        """Run the pretraining phase, with a checkpoint, a path or None."""
         c = self.config
         trainer = Trainer(
             data, self.pretrain_loss, self.pretrain_weights(), self.pretrain_variables(),
@@ -107,7 +112,6 @@ class AutoencoderEstimator(PhasedEstimator):
         )  # fmt: skip
         total = c.pretrain_epochs * trainer.steps_per_pass
         self.run_phase(trainer, total, "pretrain", checkpoint=checkpoint)
-        self._encode(data)  # raises if the last step spoilt the weights
 
     # -- use ---------------------------------------------------------------------------------
 
