@@ -34,7 +34,7 @@ class BurnInSGD(SGD):
 
     def update_step(self, gradient, variable, learning_rate):
         momentum = self.momentum * tf.cast(self.iterations.value >= self.burn_in, variable.dtype)
-        rate = tf.cast(learning_rate, variable.dtype) * (2 if variable.name == "bias" else 1)
+        rate = tf.cast(learning_rate, variable.dtype) * (2 if len(variable.shape) == 1 else 1)
         index = self._get_variable_index(variable)
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle, accum=self.momentums[index].value.handle, lr=rate, grad=gradient,

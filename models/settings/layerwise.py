@@ -79,18 +79,21 @@ class LayerwiseDCNConfig(Config, LayerwiseConfig):
 # Inputs times 0.02 of 255, 5.1 of 1; rows of length 1 times sqrt(2000) [C dec.py].
 WORDS = {"scale": 44.72}
 SHORT = {"pretrain_steps": 3000, "layer_steps": 1000}  # ours: digits are in no paper
+FEW = {"update_interval": 30}
 DEC = {  # 50,000 and 100,000 steps, batch 256, rate .1, a tenth of it each 20,000 [P dec 4, C]
     "pretrain_optimizer": SGD(0.1, 0.9), "pretrain_epochs": 250, "batch_size": 256,
 }  # fmt: skip
-# Steps between refreshes: 160, 40, 20 [C]; where DEC says nothing, IDEC's for USPS.
-DEC_SETS = {"stl10": {"update_interval": 40}, "reuters10k": WORDS | {"update_interval": 20},
-            "digits": SHORT, "20news": WORDS}  # fmt: skip
-DEC_SIZES = {0: {"update_interval": 30}, 20000: {"update_interval": 160}}
+# Steps between refreshes: 160, 40, 20 [C]; on small sets, where DEC says nothing, IDEC's for USPS.
+DEC_SETS = {
+    "usps": FEW, "mnist-test": FEW, "digits": FEW | SHORT, "stl10": {"update_interval": 40},
+    "reuters10k": WORDS | {"update_interval": 20}, "20news": WORDS,
+}  # fmt: skip
 # 140, 30, 3; Adam on MNIST, else SGD [P idec 4.3, C].
 IDEC_SGD = {"optimizer": SGD(0.1, 0.99)}
-IDEC_SETS = {"usps": IDEC_SGD, "reuters10k": WORDS | IDEC_SGD | {"update_interval": 3},
-             "digits": SHORT, "20news": WORDS | IDEC_SGD}  # fmt: skip
-IDEC_SIZES = {0: {"update_interval": 30}, 20000: {"update_interval": 140}}
+IDEC_SETS = {
+    "usps": FEW | IDEC_SGD, "mnist-test": FEW, "digits": FEW | SHORT,
+    "reuters10k": WORDS | IDEC_SGD | {"update_interval": 3}, "20news": WORDS | IDEC_SGD,
+}  # fmt: skip
 IDEC = LayerwiseDECConfig(**DEC, alpha=1.0, beta=0.1, optimizer=Adam(1e-3))
 # 250 and 250 epochs, rate 1e-4, inputs times 5.1, no noise, 10 restarts, 50 epochs [C].
 DCN = LayerwiseDCNConfig(
@@ -101,16 +104,15 @@ DCN_SETS = {"digits": {"pretrain_epochs": 100, "layer_epochs": 100}, "reuters10k
             "20news": WORDS}  # fmt: skip
 
 
-def _row(cls, settings, by_dataset, by_size=None):
-    return Method(f"models.layerwise:{cls}", settings, "layerwise", by_dataset=by_dataset,
-                  by_size=by_size or {})  # fmt: skip
+def _row(cls, settings, by_dataset):
+    return Method(f"models.layerwise:{cls}", settings, "layerwise", by_dataset=by_dataset)
 
 
 METHODS = {
     "SAE+k-means": _row("LayerwiseKMeans", LayerwiseConfig(**DEC),
                         {"digits": SHORT, "reuters10k": WORDS, "20news": WORDS}),
-    "DEC": _row("LayerwiseDEC", replace(IDEC, alpha=0.0, beta=1.0, optimizer=SGD(0.01, 0.9)),
-                DEC_SETS, DEC_SIZES),
-    "IDEC": _row("LayerwiseDEC", IDEC, IDEC_SETS, IDEC_SIZES),
+    "DEC": _row("LayerwiseDEC", replace(IDEC, alpha=0.0, beta=1.0, optimizer=SGD(0.01, 0.9),
+                                        update_interval=160), DEC_SETS),
+    "IDEC": _row("LayerwiseDEC", IDEC, IDEC_SETS),
     "DCN": _row("LayerwiseDCN", DCN, DCN_SETS),
 }  # fmt: skip
