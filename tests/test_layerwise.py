@@ -89,16 +89,16 @@ def test_the_optimizer_is_that_of_the_release():
     layer = keras.layers.Dense(2)
     layer.build((None, 3))
     values = [v.numpy().astype(np.float64) for v in layer.trainable_variables]
-    optimizer = BurnInSGD(0.1, momentum=0.9)
+    optimizer = BurnInSGD(0.01, momentum=0.9)
     optimizer.burn_in = 5
-    optimizer.learning_rate = Steps(0.1, 8, 0.1, 0.0)
+    optimizer.learning_rate = Steps(0.01, 8, 0.1, 0.0)
     optimizer.build(layer.trainable_variables)
     speeds = [np.zeros_like(v) for v in values]
     for step in range(20):
         gradients = [rng.normal(size=v.shape) for v in values]
         tensors = [tf.constant(g, tf.float32) for g in gradients]
         optimizer.apply(tensors, layer.trainable_variables)
-        rate = 0.1 * 0.1 ** (step // 8)
+        rate = 0.01 * 0.1 ** (step // 8)
         for i, gradient in enumerate(gradients):
             speeds[i] *= 0.9 * (step >= 5)
             speeds[i] -= rate * (1 + i) * gradient  # the second is the bias
