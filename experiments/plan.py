@@ -43,6 +43,8 @@ def parser():
         "with --table as many as its paper averages, ten in DSCDAN's)")  # fmt: skip
     seeds.add_argument("--seeds", type=int, nargs="+", metavar="S")
     add("--table", metavar="ID", help="the runs that a published table needs, e.g. decda-3")
+    add("--figure", metavar="ID", help="draw a published figure from the rows that there are, e.g. "
+        "decda-3; with --dry-run print the runs that it needs")  # fmt: skip
     add("--file", nargs="+", metavar="FILE", help="sweeps in JSON files, see docs/running.md")
     add("--jobs", type=int, metavar="N", help="trials side by side, each on its share of the cores "
         "(default 1; with --ray as many as the cluster holds)")  # fmt: skip

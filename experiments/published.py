@@ -31,10 +31,6 @@ TRIALS = {"decda": 5, "aspc": 5, "dscdan": 10, "kingdra": 5, "dec-keras": 10}  #
 ON_FC_CODES = ("FcDEC", "FcIDEC", "FcDCN", "BasicDC", "ASPC")
 # Data sets whose published features are not described: on ours scores are another matter.
 OTHER_INPUTS = ("20news",)
-# Tables of the papers' own methods, 190 cells (method x data set), and what names their rows.
-OWN = {"decda-2": "", "decda-5": "", "aspc-5": "", "aspc-6": "", "kingdra-main": "LADDER",
-       "dscdan-4": ""}  # fmt: skip
-WORDS = ("met", "short", "above", "other inputs", "open")  # what can be said of a cell
 LEGEND = (
     "ACC and NMI (arithmetic) are fractions, std is over seeds (n - 1); only runs at the papers' "
     "settings, on the papers' samples and with their number of clusters count, those of the newest "
@@ -118,8 +114,8 @@ def scores(rows, settings=()):
         base, *stages = identity_of_run(row)
         run = {metric: float(row[name]) for metric, name in SOURCE.items() if row.get(name)}
         about = {"seed": int(row["seed"]), "device": row["device"], "protocol": sum(protocol(row))}
-        place = (base, *stages, row["dataset"], changed)[: 5 if changed else 4]
-        runs.append((place, run | about))
+        there = (base, *stages, row["dataset"], *[changed][: bool(changed)])
+        runs.append((there, run | about))
         if base in ON_FC_CODES and not changed:
             run = {m: float(row[f"kmeans_{m}"]) for m in ("acc", "nmi") if row[f"kmeans_{m}"]}
             about["protocol"] = 1 + protocol(row)[1]  # the clustering's own has no part in it
@@ -145,14 +141,18 @@ def counts(cell, runs):
     return bool(runs) or (cell.method in METHODS and cell.dataset in DATASETS)
 
 
+def place_of(method, dataset, changed="", variant=""):
+    """Return the place in `scores` of a method on a data set, with some settings changed."""
+    return (*identity(method, variant), dataset, *[changed][: bool(changed)])
+
+
 def runs_of(cell, found, method=None):
     """Return the runs, of those of `scores`, that have a published cell's number, one a seed.
 
     method: in place of the cell's.
     """
-    place = (*identity(method or cell.method, cell.variant), cell.dataset)
-    place += (changes(cell.settings),) if cell.settings else ()
-    return [run for run in found.get(place, {}).values() if cell.metric in run]
+    there = place_of(method or cell.method, cell.dataset, changes(cell.settings), cell.variant)
+    return [run for run in found.get(there, {}).values() if cell.metric in run]
 
 
 def settings_of(cell):
@@ -309,30 +309,3 @@ def compare(runs, cell, kin=False):
         "difference": f"{round(mean - cell.value, 9):+.{digits}f}",
         "verdict": "other inputs" if word and cell.dataset in OTHER_INPUTS else word,
     }
-
-
-# ---- Cells: a method on a data set -------------------------------------------------------------
-
-
-def cells(found, paper, table_id):
-    """Return the cells of a table, (line's name, data set) -> metric -> (cell, our runs, kin)."""
-    table = {}
-    for name, cell, runs, kin in entries(found, paper[paper.table == table_id]):
-        table.setdefault((name, cell.dataset), {})[cell.metric] = (cell, runs, kin)
-    return table
-
-
-def word_of(cell):
-    """Return which of WORDS is said of a cell of `cells`: by ACC, or NMI where there is no ACC."""
-    published, runs, kin = cell.get("acc") or cell["nmi"]
-    return compare(runs, published, kin)["verdict"] if runs else "open"
-
-
-def tally(found, paper):
-    """Return {table: {word: how many cells}} of the papers' own methods, words of WORDS."""
-    counted = {}
-    for table_id, names in OWN.items():
-        some = cells(found, paper, table_id)
-        words = [word_of(cell) for (name, _), cell in some.items() if names in name]
-        counted[table_id] = {word: words.count(word) for word in WORDS}
-    return counted

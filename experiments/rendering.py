@@ -9,6 +9,9 @@ from experiments import published
 from experiments.ledger import read_rows, write_text
 from experiments.published import LEGEND, every_table, mean_std, read_paper, spread_text
 
+METRICS = {"acc": "ACC", "nmi": "NMI", "test_acc": "test ACC", "test_nmi": "test NMI",
+           "seconds": "seconds", "seconds_cluster": "seconds of clustering"}  # fmt: skip
+
 HEAD = f"""# The papers' tables beside our runs
 
 Written by `ledger.py` from results.csv and paper.csv; do not edit.
@@ -43,15 +46,15 @@ def _lines(table):
     return lines
 
 
-def _markdown(head, *lines):
+def markdown(head, *lines):
     rule = ["---"] * len(head)
     return "".join(f"| {' | '.join(line)} |\n" for line in (head, rule, *lines))
 
 
-def to_markdown(table):
+def tomarkdown(table):
     """Return a table of `tables` as Markdown: ours, paper and difference on a line each."""
     covered, ours, command = notes(table)
-    return f"{_markdown(*_lines(table))}\n{covered} {ours} Made by `{command}`.\n"
+    return f"{markdown(*_lines(table))}\n{covered} {ours} Made by `{command}`.\n"
 
 
 _TEX = str.maketrans(
@@ -93,92 +96,12 @@ def write_tables(results_dir, paper=None):
                 write_text(path, render(filled[name]))
             else:
                 path.unlink(missing_ok=True)
-    parts = [HEAD, *(f"## {name}\n\n{to_markdown(table)}" for name, table in filled.items())]
+    parts = [HEAD, *(f"## {name}\n\n{tomarkdown(table)}" for name, table in filled.items())]
     write_text(folder / "tables.md", "\n".join(parts))
     return list(filled)
 
 
 # ---- docs/results.md ---------------------------------------------------------------------------
-
-TITLES = {
-    "decda-2": "DEC-DA, Table 2: augmentation in each stage", "decda-3": "DEC-DA, Table 3: rivals",
-    "decda-4": "DEC-DA, Table 4: run time", "decda-5": "DEC-DA, Table 5: k-means on codes",
-    "decda-6": "DEC-DA, Table 6: fitted on 60,000 images, scored on 10,000 others",
-    "aspc-3": "ASPC-DA, Table 3: rivals", "aspc-4": "ASPC-DA, Table 4: run time",
-    "aspc-5": "ASPC-DA, Table 5: ablation", "aspc-6": "ASPC-DA, Table 6: other starts",
-    "aspc-text": "ASPC-DA, two variants in its text", "kingdra-main": "Kingdra, main table",
-    "dscdan-3": "DSCDAN, Table 3: rivals", "dscdan-4": "DSCDAN, Table 4: ablation",
-    "dec-2": "DEC, Table 2", "idec-2": "IDEC, Table 2", "dcec-1": "DCEC, Table 1",
-    "dec-keras-readme": "DEC-keras, README", "gdl-readme": "GDL toolbox, README",
-    "hcis-4": "HCIS 2018, Table 4",
-}  # fmt: skip
-METRICS = {"acc": "ACC", "nmi": "NMI", "test_acc": "test ACC", "test_nmi": "test NMI",
-           "seconds": "seconds", "seconds_cluster": "seconds of clustering"}  # fmt: skip
-
-
-def results_page(rows, paper):
-    """Return what stands in docs/results.md: counts, every published table, every cell we ran."""
-    found = published.scores(rows, published.wanted(paper))
-    parts = [count_block(found, paper), "## Table by table\n"]
-    for name in paper.table.unique():
-        title = f"{TITLES[name]} (`{name}`)" if name in TITLES else name
-        parts.append(f"### {title}\n\n{table_block(found, paper, name)}")
-    return "\n".join([*parts, f"## Every cell that was run\n\n{readme_block(rows, paper)}"])
-
-
-def count_block(found, paper):
-    """Return how many cells of the papers' own methods are met, short, above and open."""
-    counted = published.tally(found, paper)
-    total = {word: sum(some[word] for some in counted.values()) for word in published.WORDS}
-    lines = [[name, *map(str, (sum(some.values()), *some.values()))]
-             for name, some in {**counted, "all": total}.items()]  # fmt: skip
-    cells = sum(total.values())
-    return (
-        f"{cells - total['open']} of the {cells} cells (method x data set) of the papers' own "
-        f"methods have a row:\n\n{_markdown(['table', 'cells', *published.WORDS], *lines)}\n"
-        "A cell's word is that of its ACC, of its NMI where the paper has no ACC.\n\n"
-        f"{_filled(published.LEGEND)}"
-    )
-
-
-def table_block(found, paper, table_id):
-    """Return a published table, a line a (row, data set) that we have runs of, and what is open."""
-    some = published.cells(found, paper, table_id)
-    metrics = list(dict.fromkeys(metric for cell in some.values() for metric in cell))
-    head = ["row", "data set"]
-    for metric in metrics:
-        head += [METRICS.get(metric, metric), "paper", "verdict"]
-    lines, left = [], {}
-    for (name, dataset), cell in some.items():
-        if not any(runs for _, runs, _ in cell.values()):
-            one = next(iter(cell.values()))[0]
-            if published.runs_for(one) and (f"{name}, as {one.also}", dataset) not in some:
-                left.setdefault(name, []).append(dataset)
-            continue
-        line, used = [name, dataset], {}
-        for metric in metrics:
-            one, runs, kin = cell.get(metric, (None, [], False))
-            told = published.compare(runs, one, kin) if runs else {}
-            printed = one.printed if one else ""
-            line += [told.get("ours", ""), printed, told.get("verdict", "")]
-            used |= {run["seed"]: run for run in runs}
-        seconds = [run["seconds"] for run in used.values() if "seconds" in run]
-        time = f"{statistics.fmean(seconds) / 60:.1f}" if seconds else ""
-        lines.append([*(text or "–" for text in line), ", ".join(map(str, sorted(used))), time])
-    head += ["seeds", "minutes"]
-    text = f"{_markdown(head, *lines)}\n" if lines else ""
-    text += f"`python run_exp.py --table {table_id}`\n"
-    if left:
-        names = "; ".join(f"{name} on {', '.join(sets)}" for name, sets in left.items())
-        text += "\n" + _filled(f"Open: {names}.")
-    if told := published.only(paper[paper.table == table_id]):
-        text += "\n" + _filled(f"Published only, no method here: {', '.join(told)}.")
-    return text
-
-
-def _filled(text):
-    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False) + "\n"
-
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
@@ -218,7 +141,7 @@ def readme_block(rows, paper):
     head = ["method", "data set", "ACC", "paper", "NMI", "paper", "seeds", "minutes a run"]
     covered = [f"{name} {sum(c)}/{len(c)}" for name, c in counts.items() if any(c)]
     return (
-        f"{_markdown(head, *lines)}\nMean ± std over seeds, the papers' settings only. Cells "
+        f"{markdown(head, *lines)}\nMean ± std over seeds, the papers' settings only. Cells "
         f"covered of those this repo implements: {', '.join(covered) or 'none'}.\n"
     )
 
@@ -228,16 +151,3 @@ def with_block(text, block):
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise UserError(f"expected one line {BEGIN} and, below it, one line {END}")
     return f"{text[: text.index(BEGIN)]}{BEGIN}\n{block}{text[text.index(END) :]}"
-
-
-def update_page(path, rows, paper):
-    """Put `results_page` between a page's markers; return whether that changed the file."""
-    try:
-        text = Path(path).read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
-    try:
-        text = with_block(text, results_page(rows, paper))
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    return write_text(path, text)

@@ -14,7 +14,7 @@ import pytest
 
 from common.errors import UserError
 from datasets import DATASETS, PROBLEMS
-from experiments import ledger, published, rendering
+from experiments import ledger, published, rendering, results_page
 from experiments.ledger import COLUMNS, merge, read_rows, update
 from experiments.published import read_paper, tables, verdict
 from models import METHODS
@@ -605,14 +605,14 @@ def test_readme_block(tmp_path, paper):
     assert block == rendering.readme_block(rows[::-1], paper)
     assert rendering.readme_block([], paper).startswith("No runs yet")
 
-    page = rendering.results_page(rows, paper)
+    page = results_page.results_page(rows, paper)
     assert page.endswith(block)
     path = tmp_path / "README.md"
     path.write_bytes(b"# A\r\n<!-- results:begin -->\nold\n<!-- results:end -->\nrest\n")
-    assert rendering.update_page(path, rows, paper) is True
+    assert results_page.update_page(path, rows, paper) is True
     text = path.read_bytes().decode()
     assert text == f"# A\r\n<!-- results:begin -->\n{page}<!-- results:end -->\nrest\n"
-    assert rendering.update_page(path, rows, paper) is False
+    assert results_page.update_page(path, rows, paper) is False
 
 
 @pytest.mark.parametrize(
@@ -626,5 +626,5 @@ def test_readme_without_markers_is_left_alone(tmp_path, paper, text):
     path = tmp_path / "README.md"
     path.write_text(text)
     with pytest.raises(UserError, match="README.md: expected one line"):
-        rendering.update_page(path, [], paper)
+        results_page.update_page(path, [], paper)
     assert path.read_text() == text
