@@ -119,6 +119,10 @@ def wanted(args):
         pair = (method, cell.dataset, _stages(cell.variant) | published.settings_of(cell))
         if here and chosen and pair not in pairs:
             pairs.append(pair)
+    if not pairs:
+        raise UserError(
+            f"table {args.table!r}: no cell of it, of these methods and data sets, can be run here"
+        )
     return pairs
 
 

@@ -5,6 +5,7 @@ import textwrap
 from pathlib import Path
 
 from common.errors import UserError
+from datasets import DATASETS
 from experiments import figures, published
 from experiments.ledger import write_text
 from experiments.rendering import METRICS, markdown, readme_block, with_block
@@ -95,7 +96,7 @@ def count_block(found, paper):
 
 def table_block(found, paper, table_id):
     """Return a published table, a line a (row, data set) that we have runs of, and what is open."""
-    some = cells(found, paper, table_id)
+    some, published_cells = cells(found, paper, table_id), paper[paper.table == table_id]
     metrics = list(dict.fromkeys(metric for cell in some.values() for metric in cell))
     head = ["row", "data set"]
     for metric in metrics:
@@ -119,13 +120,21 @@ def table_block(found, paper, table_id):
         lines.append([*(text or "–" for text in line), ", ".join(map(str, sorted(used))), time])
     head += ["seeds", "minutes"]
     text = f"{markdown(head, *lines)}\n" if lines else ""
-    text += f"`python run_exp.py --table {table_id}`\n"
+    text += f"{_command(published_cells, table_id)}\n"
     if left:
         names = "; ".join(f"{name} on {', '.join(sets)}" for name, sets in left.items())
         text += "\n" + _filled(f"Open: {names}.")
-    if told := published.only(paper[paper.table == table_id]):
+    if told := published.only(published_cells):
         text += "\n" + _filled(f"Published only, no method here: {', '.join(told)}.")
     return text
+
+
+def _command(published_cells, table_id):
+    """Return the command that makes a table's runs, or what it needs that is not here."""
+    sets = {cell.dataset for cell in published_cells.itertuples() if published.runs_for(cell)}
+    if sets & set(DATASETS):
+        return f"`python run_exp.py --table {table_id}`"
+    return f"No cell can be run here: no data set {' or '.join(sorted(sets))}."
 
 
 def _filled(text):
