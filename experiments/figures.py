@@ -14,6 +14,7 @@ from experiments.sweepfiles import KEYS, read_sweep
 from models import preset
 
 FOLDER = os.path.join("configs", "figures")
+HERE = os.path.join(paths.ROOT, FOLDER)
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def cells(name, rows):
     nothing = argparse.Namespace(**dict.fromkeys(KEYS))
     wanted = [
         (method, dataset, seed, overrides)
-        for one, overrides in read_sweep(os.path.join(paths.ROOT, path_of(name)), nothing)
+        for one, overrides in read_sweep(os.path.join(HERE, f"{name}.json"), nothing)
         for dataset in one.datasets
         for seed in one.seeds
         for method in one.methods

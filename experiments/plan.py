@@ -110,19 +110,18 @@ def wanted(args):
     cells = paper[paper.table == args.table]
     if cells.empty:
         raise UserError(unknown("table", args.table, paper.table.unique()))
-    pairs = []
+    pairs, some = [], False
     for cell in cells.itertuples():
         method = published.runs_for(cell)
         here = method and cell.dataset in datasets.DATASETS
+        some = some or here
         chosen = args.datasets is None or cell.dataset in args.datasets
         chosen = chosen and (args.methods is None or method in args.methods)
         pair = (method, cell.dataset, _stages(cell.variant) | published.settings_of(cell))
         if here and chosen and pair not in pairs:
             pairs.append(pair)
-    if not pairs:
-        raise UserError(
-            f"table {args.table!r}: no cell of it, of these methods and data sets, can be run here"
-        )
+    if not some:
+        raise UserError(f"table {args.table!r}: no data set of it is here that a method is for")
     return pairs
 
 

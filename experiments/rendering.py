@@ -51,7 +51,7 @@ def markdown(head, *lines):
     return "".join(f"| {' | '.join(line)} |\n" for line in (head, rule, *lines))
 
 
-def tomarkdown(table):
+def to_markdown(table):
     """Return a table of `tables` as Markdown: ours, paper and difference on a line each."""
     covered, ours, command = notes(table)
     return f"{markdown(*_lines(table))}\n{covered} {ours} Made by `{command}`.\n"
@@ -96,7 +96,7 @@ def write_tables(results_dir, paper=None):
                 write_text(path, render(filled[name]))
             else:
                 path.unlink(missing_ok=True)
-    parts = [HEAD, *(f"## {name}\n\n{tomarkdown(table)}" for name, table in filled.items())]
+    parts = [HEAD, *(f"## {name}\n\n{to_markdown(table)}" for name, table in filled.items())]
     write_text(folder / "tables.md", "\n".join(parts))
     return list(filled)
 
