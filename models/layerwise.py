@@ -110,6 +110,7 @@ class Layerwise(DeepClusterer):
             )
             offset += steps
             files.append(file)
+        self._encode(data)  # raises if the last step spoilt the weights
         for file in files:
             if file is not None and os.path.exists(file):
                 os.remove(file)
