@@ -102,19 +102,19 @@ class AutoencoderEstimator(PhasedEstimator):
         if self.pretrained_weights is not None:
             self._load_autoencoder(self.pretrained_weights)
         elif (self.cache_dir or self.run_dir) is None:
-            self._train_autoencoder(data, None)
+            self.pretrain(data, None)
         else:
             key, about = self.pretrain_key()
             share(
                 os.path.join(self.cache_dir or self.run_dir, key), self._load_autoencoder,
-                lambda checkpoint: self._train_autoencoder(data, checkpoint),
+                lambda checkpoint: self.pretrain(data, checkpoint),
                 lambda path: self.save_autoencoder(path, about), self._monitor,
             )  # fmt: skip
         if self.run_dir is not None:
             self.save_autoencoder(os.path.join(self.run_dir, "ae_weights.h5"))
 
-    def _train_autoencoder(self, data, checkpoint):
-        """Run the pretraining phase."""
+    def pretrain(self, data, checkpoint):
+        """Run the pretraining phase, with a checkpoint, a path or None."""
         c = self.config
         trainer = Trainer(
             data, self.pretrain_loss, self.pretrain_weights(), self.pretrain_variables(),

@@ -34,6 +34,7 @@ class DeepClusterer(AutoencoderEstimator):
     loss(x, targets, seed)         {name: scalar} of a batch and the step's seed pair
     pretrain_variables(), pretrain_weights(), pretrain_loss(x, targets, seed)
                                    the same of pretraining; default: reconstruction
+    pretrain(data, checkpoint)     the whole first phase, where it is more than one
     make_networks(shape, seed)     encoder, decoder and what else there is; default: `network`'s
     shared_networks()              {name: network} of what pretraining gives and runs share
     own_networks()                 {name: network} of what only the clustering phase has
