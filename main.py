@@ -2,6 +2,7 @@
 
 from common import early  # isort: split
 
+import dataclasses
 import json
 import shlex
 import sys
@@ -79,6 +80,9 @@ def run(args):
     check_shapes(args.method, config, data)
     if args.pretrained_weights is not None and not config.pretrains:
         raise UserError(f"--pretrained-weights: {args.method} has no auto-encoder to start from")
+    choice = None
+    if isinstance(args.n_clusters, tuple) and not args.dry_run:
+        choice, data = choose_k(args, data, config)
     folder = folder_of(args, data, config)
     if args.dry_run:
         pretrain, cluster = estimate(config, data, args.threads)
@@ -113,6 +117,10 @@ def run(args):
     result = runs.execute(job, not args.quiet, args.overwrite, command)
     if before is not None:
         print(f"already done on {result.get('finished', 'a day unknown')}; --overwrite starts over")
+    if choice is not None:
+        from experiments import n_clusters
+
+        n_clusters.keep(choice, folder)
     print_scores(result, "kmeans_", f"{getattr(config, 'init', '')} on the auto-encoder")
     print_scores(result)
     for line in health.lines(result):
@@ -121,6 +129,17 @@ def run(args):
     print(f"{result['iterations']} {steps}, {result['seconds_total']:.0f} s in all; "
           f"labels, weights, log and figure (clusters.png) in {folder}")  # fmt: skip
     return alarm(args, result)
+
+
+def choose_k(args, data, config):
+    """Choose the number of clusters in a range; return the choice, and the data set with it."""
+    from experiments import n_clusters, runs
+
+    runs.make_folder(args.cache_dir)
+    device.environment_of(config, args)
+    choice = n_clusters.settle(args, data, config)
+    args.n_clusters = choice.k
+    return choice, dataclasses.replace(data, n_clusters=choice.k)
 
 
 def alarm(args, result):

@@ -39,11 +39,17 @@ def reading_of(spec):
 
 
 def load_data(args, like=None):
-    """Return the data set that the command line names, and check K."""
+    """Return the data set that the command line names, and check K.
+
+    Of a range of K, the lowest, until `n_clusters.settle` chooses.
+    """
+    k = args.n_clusters[0] if isinstance(args.n_clusters, tuple) else args.n_clusters
+    if k is None and args.method is not None and METHODS[args.method].settings.finds_k:
+        k = 2  # of no effect
     if args.data is not None:
         if args.dataset is not None:
             raise UserError(f"--dataset {args.dataset} and --data {args.data}: expected only one")
-        return datasets.load_file(args.data, args.n_clusters, like=like, **reading_of(args))
+        return datasets.load_file(args.data, k, like=like, **reading_of(args))
     for name in READING:
         if getattr(args, name) != RunSpec.__dataclass_fields__[name].default:
             raise UserError(
@@ -52,9 +58,9 @@ def load_data(args, like=None):
     data = datasets.load(args.dataset or "digits", args.data_dir)
     if args.n_clusters is None:
         return data
-    if not 2 <= args.n_clusters <= data.n:
-        raise UserError(f"n_clusters={args.n_clusters}: expected 2 to n={data.n}")
-    return dataclasses.replace(data, n_clusters=args.n_clusters)
+    if not 2 <= k <= data.n:
+        raise UserError(f"n_clusters={k}: expected 2 to n={data.n}")
+    return dataclasses.replace(data, n_clusters=k)
 
 
 def check_shapes(method, config, data):

@@ -21,6 +21,22 @@ METHOD = "ASPC-DA"  # without --method
 VECTOR_METHOD = "GMM-BIC"  # the same for a user's vectors
 
 
+AUTO = (2, 20)  # the range of --n-clusters auto
+
+
+def k_range(text):
+    """Return the value of --n-clusters: K, or (lowest, highest) of "2-15" or "auto"."""
+    if text == "auto":
+        return AUTO
+    low, dash, high = text.partition("-")
+    try:
+        return (int(low), int(high)) if dash and low else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: expected a whole number, a range such as 2-15, or auto"
+        ) from None
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
@@ -117,7 +133,8 @@ def _add_general(p):
     add("--dataset", metavar="NAME",
         help=f"{', '.join(datasets.DATASETS)} (default digits)")  # fmt: skip
     add("--data", metavar="FILE", help="your own table, arrays or folder of images")
-    add("--n-clusters", type=int, metavar="K", help="default: the number of distinct labels")
+    add("--n-clusters", type=k_range, metavar="K",
+        help="default: the number of distinct labels; 2-15 or auto: chosen")  # fmt: skip
     add("--data-dir", metavar="DIR", help="where data files lie; see data/README.md")
     _add_reading(add)
     add("--seed", type=int, default=0, metavar="S", help="decides every random number (default 0)")
@@ -310,6 +327,12 @@ def check_trials(args):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise UserError(f"{name}={value}: expected an integer >= 1")
+    if isinstance(args.n_clusters, tuple):
+        low, high = args.n_clusters
+        if not 2 <= low < high:
+            raise UserError(f"n_clusters={low}-{high}: expected a range of numbers >= 2, as 2-15")
+        if args.trials is not None:
+            raise UserError(f"--trials {args.trials} and --n-clusters {low}-{high}: expected one K")
     if args.jobs is not None and args.trials is None:
         raise UserError(f"--jobs {args.jobs} without --trials N: there is one run")
     if args.trials is not None and (args.test or args.predict is not None):

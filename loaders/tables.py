@@ -80,7 +80,7 @@ def _has_header(path, cells, notes):
     words = [cell for cell in plain if cell not in MISSING and not is_number(cell)]
     if any(cell in LABEL_NAMES or cell in NAMES_OF_ROWS for cell in plain):
         return True
-    if words and len(words) + (plain[0] == "") == len(plain):
+    if words and len(words) + plain.count("") == len(plain):
         return True
     counted = [str(i) for i in range(len(cells))]
     if len(cells) > 2 and plain == counted:

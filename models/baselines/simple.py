@@ -100,8 +100,8 @@ class Gaussians(Baseline):
                 if c.covariance == "bic" and form != "spherical":
                     continue
                 raise UserError(
-                    f"GMM with {form} covariances and reg_covar={c.reg_covar}: a cluster "
-                    "collapsed; expected a larger reg_covar or fewer clusters"
+                    f"GMM with {form} covariances and reg_covar={c.reg_covar}: a cluster of "
+                    f"n_samples={len(x)} collapsed; expected a larger reg_covar or fewer clusters"
                 ) from error
             models.append(model)
         model = models[0] if len(models) == 1 else min(models, key=lambda model: model.bic(x))

@@ -69,7 +69,7 @@ class DeepClusterer(AutoencoderEstimator):
     checkpoint_seconds : float
         Time between two checkpoints.
     steps_per_execution : int
-        Training steps in one call of TensorFlow at most; any number gives the same result.
+        Steps in one call of TensorFlow; any number gives the same result.
 
     Attributes
     ----------
@@ -203,20 +203,25 @@ class DeepClusterer(AutoencoderEstimator):
         TrainingFailed
             If the loss becomes NaN or infinite.
         """
+        self.fit_autoencoder(x)
+        self.cluster(self._data)
+        self.labels_ = self.assign(self._encode(self._data)).astype(np.int64)
+        del self._data
+        return self
+
+    def fit_autoencoder(self, x):
+        """Pretrain the auto-encoder on samples, or take it up; return their codes (n, z)."""
         x = self._scaled(self._checked(x), fresh=True)
         self._monitor = self.monitor or Monitor()
         if self.run_dir is not None:
             os.makedirs(self.run_dir, exist_ok=True)
         self._build(x.shape[1:])
-        data = self._data = tf.constant(x)
+        self._data = tf.constant(x)
         self._data_hash = hash_array(x)
         self.seconds_, self.step_seconds_ = {}, {}
-        self._pretrain(data)
-        self.pretrained_codes_ = self._encode(data)
-        self.cluster(data)
-        del self._data
-        self.labels_ = self.assign(self._encode(x)).astype(np.int64)
-        return self
+        self._pretrain(self._data)
+        self.pretrained_codes_ = self._encode(self._data)
+        return self.pretrained_codes_
 
     def _build(self, shape):
         """Make networks and centres for samples of a shape."""

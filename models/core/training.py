@@ -36,6 +36,7 @@ class SeedUse(enum.IntEnum):
     """
 
     EXAMPLE = 0  # of the tests
+    N_CLUSTERS = 1  # what scores numbers of clusters
     LAYERS = 16  # of layer-wise pretraining: first weights, then each stage
     RIM = 17  # steps of Deep RIM
 
@@ -250,7 +251,7 @@ class Trainer:
 
     def snapshot(self):
         """Return the values of all that steps change."""
-        return {kind: [np.array(v) for v in kept] for kind, kept in self._kept.items()}
+        return {kind: [np.asarray(v).copy() for v in kept] for kind, kept in self._kept.items()}
 
     def start_over(self, snapshot):
         """Go back to a snapshot of the start, with a tenth of the learning rate; return that.

@@ -25,6 +25,7 @@ class Settings:
 
     needs_images = False  # whether samples must have, or be given, the shape of images
     deep = False  # whether the method is a network, with checkpoints in its run folder
+    finds_k = False  # whether it finds the number of clusters itself
     pretrains = False  # whether it starts from an auto-encoder that runs can share
     parallel = False  # whether its threads train members side by side, a thread each
     logged = ()  # what it logs besides runs.LOG_COLUMNS

@@ -85,6 +85,7 @@ class UMAPConfig(Settings):
     """UMAP, then HDBSCAN: the numbers of UMAP's documentation on clustering MNIST."""
 
     cost = "umap"
+    finds_k = True
     n_neighbors: int = setting(30, "neighbours in UMAP's graph", ge=2)
     min_dist: float = setting(0.0, "smallest distance in the map", ge=0, lt=1)
     components: int = setting(2, "dimensions of the map", ge=1)

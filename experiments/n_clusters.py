@@ -1,0 +1,192 @@
+"""--n-clusters 2-15: how many clusters there are, judged without labels.
+
+Every K is scored in one common space: a user's vectors by the Bayesian information criterion of
+mixtures of Gaussians on the columns, all else by the mean silhouette of k-means on the codes of the
+pretrained auto-encoder, which all K share, or on the input where a method has none. Beside it
+stands the stability: the agreement, adjusted for chance, of two clusterings fitted on two halves.
+"""
+
+import math
+import os
+import tempfile
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.metrics import adjusted_rand_score, silhouette_score
+from sklearn.mixture import GaussianMixture
+from threadpoolctl import threadpool_limits
+
+from common.errors import UserError
+from common.files import replacing
+
+SAMPLE = 3000  # samples that are scored at most, spread evenly
+HALVES = 5  # pairs of halves
+WIDEST = 100  # columns up to which mixtures have covariances between columns
+PARTS = 50  # principal components of inputs that have no codes
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The K that is chosen, the table of all, and one line that says so."""
+
+    k: int
+    table: pd.DataFrame
+    line: str
+
+
+def _silhouette(z, k, seed):
+    labels = KMeans(k, n_init=10, random_state=seed).fit_predict(z)
+    if len(np.unique(labels)) < 2:
+        return -1.0
+    return float(silhouette_score(z, labels))
+
+
+def _bic(z, k, seed):
+    """Return minus the lowest BIC of mixtures of k Gaussians, a sample."""
+    n, d = z.shape
+    forms = ["spherical", "diag"]
+    if d <= WIDEST:
+        forms += ["tied"] * (n > 2 * d) + ["full"] * (n > 2 * d * k)
+    found = []
+    for form in forms:
+        model = GaussianMixture(k, covariance_type=form, n_init=2, random_state=seed)
+        try:
+            found.append(model.fit(z).bic(z))
+        except ValueError:  # a component collapsed
+            continue
+    return -min(found) / n if found else -math.inf
+
+
+def _stability(z, k, seed):
+    """Return the mean ARI of pairs of clusterings fitted on halves, on all samples (n, d)."""
+    found = []
+    for pair in range(HALVES):
+        order = np.random.default_rng([seed, pair]).permutation(len(z))
+        half = len(z) // 2
+        if half < k:
+            return math.nan
+        models = [KMeans(k, n_init=5, random_state=seed).fit(z[rows])
+                  for rows in (order[:half], order[half:])]  # fmt: skip
+        found.append(adjusted_rand_score(*(model.predict(z) for model in models)))
+    return float(np.mean(found))
+
+
+def choose(z, low, high, seed, vectors=False) -> Choice:
+    """Score K from low to high on samples or codes z (n, d), and choose.
+
+    Parameters
+    ----------
+    z : array (n, d)
+    low, high : int
+    seed : int
+        Of the run.
+    vectors : bool
+        Score by the information criterion rather than the silhouette.
+
+    Raises
+    ------
+    UserError
+        If the range does not suit the number of samples.
+    """
+    if not 2 <= low < high <= max(2, len(z) // 2):
+        raise UserError(
+            f"n_clusters={low}-{high}: expected a range within 2-{max(2, len(z) // 2)}, half the "
+            "number of samples"
+        )
+    z = np.asarray(z, np.float64).reshape(len(z), -1)
+    z = z[np.unique(np.linspace(0, len(z) - 1, SAMPLE).astype(int))]
+    z = z - z.mean(axis=0)
+    z = z / (np.sqrt(np.mean(z**2)) or 1.0)
+    from models.core.training import SeedUse, new_stream  # imports TensorFlow
+
+    seed = new_stream(seed, SeedUse.N_CLUSTERS)
+    if not vectors and z.shape[1] > PARTS:
+        z = PCA(min(PARTS, *z.shape), random_state=seed).fit_transform(z)
+    score, rows = (_bic if vectors else _silhouette), []
+    name = "bic" if vectors else "silhouette"
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of k-means with fewer distinct points than clusters
+        for k in range(low, high + 1):
+            rows.append({"n_clusters": k, name: score(z, k, seed),
+                         "stability": _stability(z, k, seed)})  # fmt: skip
+    table = pd.DataFrame(rows)
+    order = table[name].to_numpy().argsort(kind="stable")[::-1]
+    best, second = (rows[i] for i in order[:2])
+    margin, span = best[name] - second[name], np.ptp(table[name])
+    line = (
+        f"K = {best['n_clusters']} has the best {name} ({best[name]:.3f}), ahead of "
+        f"{second['n_clusters']} by {margin:.3f}; stability {best['stability']:.2f}"
+    )
+    if not span > 0 or margin < 0.02 * span:
+        line += "; the two are nearly equal: undecided"
+    if best["n_clusters"] == high and len(rows) > 2:
+        line += f"; at the end of the range {low}-{high}: try a wider one"
+    return Choice(int(best["n_clusters"]), table, line)
+
+
+def draw(path, choice):
+    """Write a picture of the scores of all K."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    name = choice.table.columns[1]
+    axes = figure.add_subplot()
+    axes.plot(choice.table["n_clusters"], choice.table[name], "o-", color="C0")
+    axes.set(xlabel="number of clusters K", ylabel=f"{name} (higher is better)",
+             title=f"K = {choice.k} chosen without labels")  # fmt: skip
+    axes.axvline(choice.k, color="0.7", zorder=0)
+    other = axes.twinx()
+    other.plot(choice.table["n_clusters"], choice.table["stability"], "s--", color="C1")
+    other.set(ylabel="stability of halves (adjusted Rand index)", ylim=(0, 1.05))
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+
+
+def codes(args, data, config):
+    """Return what all K are scored on: codes of the shared auto-encoder, or the samples."""
+    if not config.pretrains or data.own_vectors:
+        return data.x
+    from experiments.run_log import RunMonitor
+    from models import build
+
+    with tempfile.TemporaryDirectory() as folder:
+        monitor = RunMonitor(os.path.join(folder, "log.csv"), None, not args.quiet, config.logged)
+        model = build(
+            args.method, 2, config=config, random_state=args.seed, cache_dir=args.cache_dir,
+            pretrained_weights=args.pretrained_weights, monitor=monitor,
+            checkpoint_seconds=args.checkpoint_seconds,
+        )  # fmt: skip
+        try:
+            return model.fit_autoencoder(data.x)
+        finally:
+            monitor.close()
+
+
+def settle(args, data, config) -> Choice:
+    """Choose K for a run, and print the table and the choice.
+
+    Raises
+    ------
+    UserError
+        If the method finds K itself, or the range does not suit the number of samples.
+    """
+    low, high = args.n_clusters
+    if config.finds_k:
+        raise UserError(f"--n-clusters {low}-{high}: {args.method} finds the number of clusters")
+    choice = choose(codes(args, data, config), low, high, args.seed, data.own_vectors)
+    print(choice.table.round(4).to_string(index=False))
+    print(choice.line)
+    return choice
+
+
+def keep(choice, folder):
+    """Write n_clusters.csv and n_clusters.png into a run's folder."""
+    with replacing(os.path.join(folder, "n_clusters.csv")) as temporary:
+        choice.table.to_csv(temporary, index=False)
+    draw(os.path.join(folder, "n_clusters.png"), choice)

@@ -1,0 +1,195 @@
+"""What scikit-learn and Keras ask of estimators."""
+
+import copy
+import io
+import pickle
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+from conftest import ROOT
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+from common.errors import UserError
+from models import build, load
+from tests.test_bits import DUAL, JOINT, RUNS, STEPS, small_networks
+
+X = np.random.default_rng(0).random((70, 8, 8, 1), dtype=np.float32)
+# scikit-learn's checks that fail, and why: docs/estimators.md
+EXPECTED = {
+    "check_parameters_default_constructible": "build() makes estimators: a class has no method",
+    "check_dont_overwrite_parameters": "encoder, decoder, centers, networks are Keras's names",
+    "check_estimator_sparse_array": "asks for a classifier's tags; sparse data are accepted",
+    "check_estimator_sparse_matrix": "asks for a classifier's tags; sparse data are accepted",
+}
+TINY = {"FcDEC": STEPS, "LADDER-IM": RUNS["LADDER-IM"], "k-means": {}, "GMM-BIC": {}}
+KINDS = {
+    "FcDEC-DA": STEPS, "ConvDEC": STEPS, "DSCDAN": JOINT, "ConvAE+RS": DUAL,
+    "SpectralNet": RUNS["SpectralNet"], "KINGDRA-LADDER-IM": RUNS["KINGDRA-LADDER-IM"],
+    "IMSAT-VAT": RUNS["IMSAT-VAT"], "k-means": {}, "GMM-BIC": {}, "SC-LS": {"landmarks": 20},
+    "SC-Ncut": {}, "AC": {},
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    from models.core import networks
+
+    monkeypatch.setattr(networks, "AUTOENCODERS", dict(networks.AUTOENCODERS))
+    from models.core import autoencoder
+
+    monkeypatch.setattr(autoencoder, "AUTOENCODERS", networks.AUTOENCODERS)
+    before = dict(networks.AUTOENCODERS)
+    from tests import test_bits
+
+    monkeypatch.setattr(test_bits, "AUTOENCODERS", networks.AUTOENCODERS)
+    small_networks()
+    yield
+    networks.AUTOENCODERS.update(before)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("method", TINY)
+def test_scikit_learn_has_nothing_to_say(method):
+    found = check_estimator(build(method, 3, **TINY[method]), on_fail=None, on_skip=None)
+    failed = {one["check_name"] for one in found if one["status"] == "failed"}
+    assert failed <= set(EXPECTED)
+    assert len([one for one in found if one["status"] == "passed"]) > 40
+
+
+def test_the_exceptions_are_in_the_docs():
+    page = (ROOT / "docs" / "estimators.md").read_text()
+    assert all(f"`{name}`" in page for name in EXPECTED)
+
+
+@pytest.mark.parametrize("method", KINDS)
+def test_copies_of_all_kinds(method, tmp_path):
+    model = build(method, 3, **KINDS[method])
+    assert clone(model).config == model.config
+    assert pickle.loads(pickle.dumps(model)).get_params() == model.get_params()
+    model.fit(X)
+    data = pickle.dumps(model)
+    assert b"tensorflow" not in data
+    stream = io.BytesIO()
+    joblib.dump(model, stream)
+    stream.seek(0)
+    model.save(tmp_path / "model.h5")
+    others = [pickle.loads(data), copy.deepcopy(model), joblib.load(stream)]
+    for other in [*others, load(tmp_path / "model.h5")]:
+        assert (other.predict(X) == model.labels_).all()
+        assert (other.labels_ == model.labels_).all() and other.n_iter_ == model.n_iter_
+        assert np.array_equal(other.predict_proba(X), model.predict_proba(X))
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1, atol=1e-5)
+    assert len(model.get_feature_names_out()) == model.transform(X).shape[1]
+
+
+def test_settings_are_parameters():
+    model = build("FcDEC", 3, **STEPS)
+    assert {"tol", "lr", "pretrain_epochs", "n_clusters"} <= set(model.get_params())
+    model.set_params(maxiter=3, lr=0.5, pretrain_optimizer="adam")
+    assert model.config.maxiter == 3 and model.config.optimizer.lr == 0.5
+    assert model.get_params()["pretrain_optimizer"] == "adam"
+    for wrong in ({"maxitr": 3}, {"maxiter": -1}, {"optimizer": None}):
+        with pytest.raises(ValueError) as caught:
+            model.set_params(**wrong)
+        assert "\n" not in str(caught.value)
+
+
+def test_grid_search_and_pipeline():
+    x = X.reshape(70, 64)
+    search = GridSearchCV(
+        build("GMM-BIC", 2), {"n_init": [1, 2], "n_clusters": [2, 3]}, cv=2,
+        scoring=lambda model, x: model.predict_proba(x).max(axis=1).mean(),
+    ).fit(x)  # fmt: skip
+    assert set(search.best_params_) == {"n_init", "n_clusters"}
+    pipeline = make_pipeline(StandardScaler(), build("k-means", 3)).fit(x)
+    again = pickle.loads(pickle.dumps(pipeline))
+    assert (again.predict(x) == pipeline.predict(x)).all()
+
+
+def test_frames_nullable_numbers_and_sparse_data():
+    frame = pd.DataFrame({"a": [1, 2, 8, 9], "b": [0.5, 1, 7, 8]}).convert_dtypes()
+    model = build("k-means", 2).set_output(transform="pandas").fit(frame)
+    assert list(model.feature_names_in_) == ["a", "b"]
+    assert isinstance(model.transform(frame), pd.DataFrame)
+    assert (model.predict(frame) == model.labels_).all()
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame[["b", "a"]])
+    frame.loc[1, "b"] = pd.NA
+    with pytest.raises(UserError, match="column 'b': 1 of 4 values are missing"):
+        model.fit(frame)
+    x = scipy.sparse.csr_matrix(np.eye(6))
+    assert len(build("k-means", 2).fit(x).predict(x)) == 6
+
+
+def test_seeds_that_are_drawn():
+    x = X.reshape(70, 64)
+    model = build("k-means", 3, random_state=None).fit(x)
+    again = build("k-means", 3, random_state=model.seed_).fit(x)
+    assert (model.labels_ == again.labels_).all()
+    states = [np.random.RandomState(5) for _ in range(2)]
+    one, two = (build("k-means", 3, random_state=state).fit(x) for state in states)
+    assert one.seed_ == two.seed_ and (one.labels_ == two.labels_).all()
+
+
+PLAIN = """
+import os, sys
+os.environ["KERAS_BACKEND"] = "tensorflow"
+import keras, numpy as np
+for folder in sys.argv[1:]:
+    x = np.load(f"{folder}/x.npy")
+    encoder = keras.models.load_model(f"{folder}/encoder.keras")
+    both = keras.models.load_model(f"{folder}/autoencoder.keras")
+    assert both(x).shape == x.shape
+    np.save(f"{folder}/z.npy", encoder(x))
+    encoder.save_weights(f"{folder}/encoder.weights.h5")
+encoder.export(f"{folder}/saved")
+classifier = keras.Sequential([encoder, keras.layers.Dense(10, activation="softmax")])
+classifier.compile("adam", "sparse_categorical_crossentropy")
+classifier.fit(x, np.arange(len(x)) % 10, epochs=1, verbose=0)
+assert not any("deep_clustering" in name or name == "models" for name in sys.modules)
+"""
+
+
+def test_plain_keras_reads_the_networks(tmp_path):
+    folders, models = [], []
+    for method, scale in (("FcDEC", True), ("ConvDEC-DA", False), ("ConvAE+RS", False)):
+        kind = DUAL if method == "ConvAE+RS" else STEPS
+        x = X.reshape(70, -1) * 50 + 7 if scale else X
+        model = build(method, 3, scale_inputs=scale, **kind).fit(x)
+        folder = tmp_path / method
+        folder.mkdir()
+        np.save(folder / "x.npy", x)
+        model.save_keras(folder)
+        folders.append(folder)
+        models.append(model)
+    subprocess.run([sys.executable, "-c", PLAIN, *folders], check=True, cwd=tmp_path)
+    for folder, model in zip(folders, models, strict=True):
+        codes = model.encode(np.load(folder / "x.npy"))
+        np.testing.assert_allclose(np.load(folder / "z.npy"), codes, rtol=1e-4, atol=1e-5)
+
+
+def test_a_phase_that_diverges_starts_over():
+    lines = []
+
+    class Monitor:
+        def __getattr__(self, name):
+            return lambda *args, **others: lines.append(args[0]) if name == "warn" else None
+
+    x = StandardScaler().fit_transform(np.random.default_rng(0).normal(size=(60, 4)) ** 3)
+    settings = {"pretrain_epochs": 30, "maxiter": 40, "n_init": 2, "pretrain_lr": 1000.0}
+    model = build("FcIDEC", 3, monitor=Monitor())
+    settings["lr"] = 1.0
+    model.set_params(**settings).fit(x)
+    assert len(np.unique(model.labels_)) > 1
+    assert any("starts over with a learning rate of 100" in line for line in lines)
+    again = build("FcIDEC", 3).set_params(**settings).fit(x)
+    assert (again.labels_ == model.labels_).all()

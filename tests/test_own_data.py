@@ -1,0 +1,331 @@
+"""The page on a user's own data, as a new user follows it, and readers on made-up files."""
+
+import csv
+import os
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.io
+from conftest import ROOT, user_error
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import datasets
+import main
+from common.errors import UserError
+from models import METHODS
+
+DOCS = ROOT / "docs"
+
+
+def blocks(page):
+    """Return (Python code, words of the command) of a page's examples."""
+    text = (DOCS / page).read_text()
+    return re.findall(r"```python\n(.*?)```\n```\npython main.py (.*?)\n```", text, re.DOTALL)
+
+
+EXAMPLES = [(page, *one) for page in ("own-data.md", "time-series.md", "text.md")
+            for one in blocks(page)]  # fmt: skip
+
+
+def run(*words):
+    """Carry out main.py's words in this process; return its exit status."""
+    from experiments.options import parse
+
+    try:
+        return main.run(parse(list(map(str, words))))
+    except UserError as error:
+        assert "\n" not in str(error)
+        return error.status
+
+
+@pytest.mark.parametrize(("page", "code", "words"), EXAMPLES)
+def test_examples_of_the_docs(page, code, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert run(*words.split(), "--save-dir", "run", "--cache-dir", "cache", "--quiet") == 0
+    rows = pd.read_csv("run/labels.csv")
+    assert list(rows) == ["sample", "label", "certainty", "distance", "far"]
+    assert len(rows) == len(np.load("run/labels.npy"))
+
+
+def test_there_is_an_example_of_each_kind():
+    assert len(EXAMPLES) >= 8
+
+
+# -- tables ----
+
+
+def load(tmp_path, text, k=2, name="a.csv", **options):
+    (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return datasets.load_file(tmp_path / name, k, **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("a;b\n1,5;2\n3,5;4\n", "commas are taken as decimal points"),
+        ("a\tb\n1.5\t2\n3.5\t4\n", "separated by tabs"),
+        ("a|b\n1.5|2\n3.5|4\n", "'|'"),
+        ("id,a,b\nx7,1.5,2\nx9,3.5,4\n", "'id' taken as names of the rows"),
+        (",a,b\n0,1.5,2\n1,3.5,4\n", "without a name, taken as names"),
+        ("a,b,Species\n1.5,2,u\n3.5,4,v\n", "labels: column 'Species'"),
+        ("a,b,\n1.5,2,\n3.5,4,\n", "empty and without a name"),
+        ("a,b,c\n1.5,2,7\n3.5,4,7\n", "of one value only: 'c'"),
+    ],
+)
+def test_what_is_done_is_said(tmp_path, text, note):
+    data = load(tmp_path, text)
+    assert data.x[:, 0].tolist() == [1.5, 3.5] and data.x[:, 1].tolist() == [2, 4]
+    assert note in data.note
+
+
+def test_labels_and_ignored_columns_by_name_and_number(tmp_path):
+    text = "a,kind,b,extra\n1,u,2,9\n3,v,4,9\n"
+    for label, ignored in (("kind", ["extra"]), ("2", ["4"])):
+        data = load(tmp_path, text, label_column=label, ignore_columns=ignored)
+        assert data.x.tolist() == [[1, 2], [3, 4]] and data.y.tolist() == [0, 1]
+    data = load(tmp_path, "a,y\n1,5\n2,6\n", label_column="none")
+    assert data.x.tolist() == [[1, 5], [2, 6]] and data.y is None
+    with user_error("'kind' holds 'u'", "--label-column 'kind'", "--ignore-columns"):
+        load(tmp_path, text)
+    with user_error("unknown label column 'Knd'"):
+        load(tmp_path, text, label_column="Knd")
+
+
+def test_missing_values(tmp_path):
+    text = "id,a,b\nu,1,2\nv,,4\nw,3,NA\nz,5,6\n"
+    with user_error("1 of 4 in column 'a'", "1 of 4 in column 'b'", "row v", "--missing mean"):
+        load(tmp_path, text)
+    data = load(tmp_path, text, missing="mean")
+    assert data.x.tolist() == [[1, 2], [3, 4], [3, 4], [5, 6]]
+    assert "replaced by the mean" in data.note
+    data = load(tmp_path, text, missing="drop")
+    assert data.rows == ("u", "z") and "2 of 4 rows left out" in data.note
+
+
+def test_a_table_becomes_images_only_if_asked(tmp_path):
+    text = "\n".join(",".join(map(str, row)) for row in np.arange(24).reshape(2, 12) * 10)
+    assert load(tmp_path, text).x.shape == (2, 12)
+    data = load(tmp_path, text, image_shape=(2, 2, 3), channels_first=True)
+    planes = (np.arange(12) * 10 / 255).reshape(3, 2, 2).transpose(1, 2, 0)
+    np.testing.assert_allclose(data.x[0], planes, rtol=1e-6)
+    with user_error("12 values a sample, expected 3*3*1 = 9"):
+        load(tmp_path, text, image_shape=(3, 3, 1))
+
+
+def test_latin_1_is_read_and_said(tmp_path):
+    data = load(tmp_path, "größe,b\n1,2\n3,4\n".encode("latin-1"))
+    assert data.x.shape == (2, 2) and "Latin-1" in data.note
+
+
+# -- arrays and images ----
+
+
+def test_matlab(tmp_path):
+    x, y = np.random.default_rng(0).random((5, 3)), np.array([1, 2, 1, 2, 1])
+    scipy.io.savemat(tmp_path / "a.mat", {"X": x.T, "Y": y[None], "notes": np.zeros((1, 1))})
+    data = datasets.load_file(tmp_path / "a.mat")
+    np.testing.assert_allclose(data.x, x, rtol=1e-6)
+    assert data.y.tolist() == [0, 1, 0, 1, 0]
+    assert "last axis of 'X'" in data.note and "left out: 'notes'" in data.note
+
+
+def test_two_candidates_are_told_and_chosen(tmp_path):
+    np.savez(tmp_path / "a.npz", data=np.zeros((4, 2)), features=np.ones((4, 3)))
+    with user_error("'data' (4, 2) float64", "'features' (4, 3)", "--array NAME"):
+        datasets.load_file(tmp_path / "a.npz", 2)
+    assert datasets.load_file(tmp_path / "a.npz", 2, array="features").x.shape == (4, 3)
+
+
+def test_deep_folders_and_what_is_no_image(tmp_path):
+    for i, name in enumerate(("train/cat/a/1", "train/dog/2", "test/dog/3")):
+        path = tmp_path / "set" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 3), i).save(path)
+    (tmp_path / "set" / "readme.txt").touch()
+    data = datasets.load_file(tmp_path / "set")
+    assert data.y.tolist() == [1, 0, 1] and data.rows[0] == "test/dog/3.png"
+    assert "1 files that are no images left out: 'readme.txt'" in data.note
+
+
+# -- new samples ----
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """A run of k-means on a table, in its folder."""
+    folder = tmp_path_factory.mktemp("own")
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(size=(30, 3)), rng.normal(size=(30, 3)) + 8])
+    pd.DataFrame(x, columns=["a", "b", "c"]).to_csv(folder / "fit.csv", index=False)
+    assert run("--data", folder / "fit.csv", "--n-clusters", 2, "--method", "k-means",
+               "--save-dir", folder / "run", "--quiet") == 0  # fmt: skip
+    return folder
+
+
+def test_new_samples_by_columns(fitted, tmp_path):
+    new = "c,id,a,b,more\n8,u,8,8,1\n0,v,0,0,2\n500,w,0,0,3\n"
+    (tmp_path / "new.csv").write_text(new)
+    words = ("--predict", tmp_path / "new.csv", "--weights", fitted / "run")
+    assert run(*words, "--out", tmp_path / "out.csv") == 0
+    table = pd.read_csv(tmp_path / "out.csv")
+    assert table["sample"].tolist() == ["u", "v", "w"]
+    assert table["label"][0] != table["label"][1]
+    assert table["far"].tolist() == ["no", "no", "yes"]
+    assert run(*words, "--out", tmp_path / "out.csv") == 2  # it is there
+    assert run(*words, "--out", tmp_path / "nowhere" / "out.csv") == 2
+    (tmp_path / "new.csv").write_text("a,b\n1,2\n")
+    assert (
+        run(*words, "--out", tmp_path / "other.csv") == 2 and not (tmp_path / "other.csv").exists()
+    )
+
+
+def test_images_are_scaled_as_the_fitted_ones(tmp_path):
+    x = np.random.default_rng(0).random((20, 4, 4)) * 100 + 50
+    np.save(tmp_path / "fit.npy", x)
+    like = datasets.load_file(tmp_path / "fit.npy", 2).prepared
+    np.save(tmp_path / "dark.npy", x[:1] * 0.5)
+    low, high = x.min(), x.max()
+    found = datasets.load_file(tmp_path / "dark.npy", like=like).x
+    np.testing.assert_allclose(found[0, :, :, 0], (x[0] * 0.5 - low) / (high - low), rtol=1e-5)
+    np.save(tmp_path / "wrong.npy", x * 255)
+    with user_error("spans", "as the model was fitted on"):
+        datasets.load_file(tmp_path / "wrong.npy", like=like)
+
+
+# -- K unknown ----
+
+
+@pytest.mark.parametrize(("d", "k"), [(2, 5), (10, 3), (10, 8)])
+def test_the_number_of_blobs_is_found(d, k):
+    from sklearn.datasets import make_blobs
+
+    from experiments.n_clusters import choose
+
+    x, _ = make_blobs(300, d, centers=k, random_state=k + d)
+    choice = choose(x, 2, 10, 0, vectors=True)
+    assert abs(choice.k - k) <= 1 and f"K = {choice.k}" in choice.line
+    assert choice.table["n_clusters"].tolist() == list(range(2, 11))
+    assert choose(x, 2, 10, 0, vectors=True).table.equals(choice.table)
+
+
+def test_a_range_of_clusters_is_a_run(fitted, tmp_path, capsys):
+    words = ("--data", fitted / "fit.csv", "--n-clusters", "2-4", "--save-dir", tmp_path / "run")
+    assert run(*words, "--quiet") == 0
+    assert "K = 2 has the best bic" in capsys.readouterr().out
+    assert (tmp_path / "run" / "n_clusters.png").stat().st_size > 1000
+    assert len(pd.read_csv(tmp_path / "run" / "n_clusters.csv")) == 3
+    for wrong in ("2-90", "4-2", "0-3"):
+        assert run(*words[:3], wrong) == 2
+    assert run(*words, "--method", "UMAP+HDBSCAN") == 2
+
+
+# -- made-up tables ----
+
+CELLS = st.one_of(
+    st.floats(-1e6, 1e6).map(lambda v: f"{v:.6g}"), st.integers(-300, 300).map(str),
+    st.sampled_from(["", "NA", "x", "inf", "1e400", "0", " 7 ", "true", "1,5", '"q"', "é"]),
+)  # fmt: skip
+NAMES = st.sampled_from(["a", "b", "a", "id", "y", "Label", "target", "", "0", "1", "name", "v w"])
+
+
+@st.composite
+def written_tables(draw):
+    """Return (text, cells with their names, whether there is a header)."""
+    width, n = draw(st.integers(1, 5)), draw(st.integers(0, 6))
+    numbers = draw(st.booleans())
+    cells = st.integers(0, 9).map(str) if numbers else CELLS
+    rows = [draw(st.lists(cells, min_size=width, max_size=width)) for _ in range(n)]
+    if draw(st.booleans()):
+        rows.insert(0, draw(st.lists(NAMES, min_size=width, max_size=width)))
+    separator = draw(st.sampled_from([",", ";", "\t"]))
+    return separator, rows
+
+
+@settings(max_examples=300, deadline=None, derandomize=True,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@given(table=written_tables(), missing=st.sampled_from(["error", "mean", "drop"]))
+def test_any_table_is_read_or_refused_in_one_line(table, missing, tmp_path):
+    separator, rows = table
+    path = tmp_path / "a.csv"
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=separator).writerows(rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            data = datasets.load_file(path, 2, missing=missing)
+        except UserError as error:
+            assert "\n" not in str(error)
+            return
+    written = len(rows)
+    assert len(data.rows) == data.n and np.isfinite(data.x).all()
+    dropped = re.search(r"(\d+) of (\d+) rows left out", data.note)
+    read = int(dropped[2]) if dropped else data.n
+    assert read in (written, written - 1)  # a header
+    used = data.x.shape[1] + (data.y is not None)
+    named = len(re.findall("taken as names of the rows|empty and without a name", data.note))
+    assert used + named == max(map(len, rows))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@given(
+    shape=st.lists(st.integers(0, 4), min_size=0, max_size=5),
+    kind=st.sampled_from(["f4", "f8", "u1", "i8", "?", "c8", "U2", "f2"]),
+    value=st.sampled_from([0, 1, 255, -3]),
+    name=st.sampled_from(["x", "X", "data", "other", "y"]),
+)
+def test_any_array_is_read_or_refused_in_one_line(shape, kind, value, name, tmp_path):
+    x = np.full(shape, value).astype(kind)
+    np.savez(tmp_path / "a.npz", **{name: x})
+    try:
+        data = datasets.load_file(tmp_path / "a.npz", 2)
+    except UserError as error:
+        assert "\n" not in str(error)
+        return
+    assert data.n == len(x) and data.x.size == x.size and np.isfinite(data.x).all()
+
+
+@settings(max_examples=25, deadline=None, derandomize=True,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@given(kinds=st.lists(st.sampled_from(["L", "RGB", "RGBA", "P", "LA", "I;16", "1", "txt"]),
+                      min_size=1, max_size=5), size=st.sampled_from([None, (3, 5)]),
+       deep=st.booleans())  # fmt: skip
+def test_any_folder_is_read_or_refused_in_one_line(kinds, size, deep, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    for i, kind in enumerate(kinds):
+        place = folder / f"c{i % 2}" if deep else folder
+        place.mkdir(exist_ok=True)
+        if kind == "txt":
+            (place / f"{i}.txt").write_text("x")
+        elif kind == "I;16":
+            Image.fromarray(np.full((4, 4), 99 * i, np.uint16)).save(place / f"{i}.png")
+        else:
+            Image.new(kind, (4, 4 + (i == 3))).save(place / f"{i}.png")
+    try:
+        data = datasets.load_file(folder, 2, image_size=size)
+    except UserError as error:
+        assert "\n" not in str(error)
+        return
+    images = sum(kind != "txt" for kind in kinds)
+    assert data.n == images == len(data.rows)
+    assert (images == len(kinds)) or f"{len(kinds) - images} files that are no images" in data.note
+    assert data.x.min() >= 0 and data.x.max() <= 1
+
+
+def test_vectors_get_a_method_for_vectors(tmp_path, capsys):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).random((30, 16)))
+    words = ("--data", tmp_path / "a.npy", "--n-clusters", 2, "--dry-run")
+    assert run(*words) == 0
+    assert '"method": "GMM-BIC"' in capsys.readouterr().out
+    assert run(*words, "--method", "ConvDEC-DA") == 2
+    assert run(*words, "--method", "ConvDEC-DA", "--image-shape", 4, 4, 1) in (0, 2)
+    assert run(*words, "--image-shape", 4, 4, 1) == 0
+    assert '"method": "ASPC-DA"' in capsys.readouterr().out
+    assert all(METHODS[name] for name in ("GMM-BIC", "ASPC-DA"))
+    assert os.path.exists(tmp_path / "a.npy")
