@@ -120,7 +120,7 @@ class Layerwise(DeepClusterer):
         c = self.config
         trainer = Trainer(
             data, loss, weights, variables, self.pretrain_optimizer(), batch_size=c.batch_size,
-            shuffle=True, seed=new_stream(self.random_state, SeedUse.LAYERS, i),
+            shuffle=True, seed=new_stream(self.seed_, SeedUse.LAYERS, i),
             identity=f"stage {i}", augment=self._augmentation(c.aug_pretrain),
         )  # fmt: skip
         return self.run_phase(

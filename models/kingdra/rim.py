@@ -29,7 +29,7 @@ class DeepRIM(IMSAT):
         trainer = Trainer(
             data, self.loss, {"clustering": 1.0, "decay": c.weight_decay}, self._trained(),
             make_optimizer(c.optimizer), batch_size=c.batch_size, shuffle=True,
-            seed=new_stream(self.random_state, SeedUse.RIM), identity=self._identity,
+            seed=new_stream(self.seed_, SeedUse.RIM), identity=self._identity,
         )  # fmt: skip
         total = c.epochs * trainer.steps_per_pass
         self.run_phase(trainer, total, "cluster", checkpoint=self._place("checkpoint.h5"))
