@@ -15,13 +15,16 @@ from models import METHODS, load
 from models.core import novelty
 
 
-def label_table(model, x, rows=None) -> pd.DataFrame:
+def label_table(x, labels, memberships, kept, rows=None) -> pd.DataFrame:
     """Return a row a sample.
 
     Parameters
     ----------
-    model : a fitted estimator
     x : array (n, ...)
+    labels : int array (n,)
+    memberships : array (n, k)
+    kept : dict
+        What `models.core.novelty.references` gave of the fitted samples; {} if it is not known.
     rows : tuple of str, optional
         Names of the samples; default 0, 1, ...
 
@@ -32,8 +35,6 @@ def label_table(model, x, rows=None) -> pd.DataFrame:
         distance, in the input space, to the nearest of up to 1,000 fitted samples, and far, whether
         it is larger than for 999 of 1,000 fitted samples: both empty for a model that keeps none.
     """
-    labels = model.predict(x)
-    memberships = model.memberships(x)
     columns = {
         "sample": range(len(x)) if rows is None else rows,
         "label": labels,
@@ -41,8 +42,8 @@ def label_table(model, x, rows=None) -> pd.DataFrame:
         "distance": np.full(len(x), np.nan),
         "far": np.full(len(x), ""),
     }
-    if "samples" in getattr(model, "kept_", {}):
-        distance, far = novelty.is_far(x, model.kept_)
+    if "samples" in kept:
+        distance, far = novelty.is_far(x, kept)
         columns |= {"distance": distance.round(6), "far": np.where(far, "yes", "no")}
     return pd.DataFrame(columns)
 
@@ -103,7 +104,9 @@ def predict(args, path, like):
     if data.note:
         print(f"{data.name}: {data.note}", file=sys.stderr)
     model = load(path)
-    table = label_table(model, data.x, data.rows)
+    table = label_table(
+        data.x, model.predict(data.x), model.memberships(data.x), model.kept_, data.rows
+    )
     if args.out == "-":
         print(table.to_csv(index=False), end="")
     else:

@@ -283,8 +283,9 @@ def _keep(run, model, monitor, command, seconds):
         arrays["pretrained_codes.npy"] = model.pretrained_codes_
     for name, array in arrays.items():
         save_array(path(name), array)
-    write_table(path("labels.csv"), label_table(model, run.data.x, run.data.rows))
     memberships = model.memberships(run.data.x)
+    table = label_table(run.data.x, model.labels_, memberships, model.kept_, run.data.rows)
+    write_table(path("labels.csv"), table)
     start = model.other_labels().get("kmeans") if run.config.deep and model.n_iter_ else None
     found = health.assess(
         model, run.data.x, z, model.labels_, memberships, monitor.graph, start, model.converged_,

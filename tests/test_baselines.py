@@ -34,7 +34,7 @@ ROOT = Path(main.__file__).resolve().parent
 K, N = 4, 150
 CLASSICAL = [name for name, row in METHODS.items() if row.module.startswith("models.baselines.")]
 HERE = [name for name in CLASSICAL if name != "UMAP+HDBSCAN"]  # umap-learn need not be installed
-NEW = ["k-means", "NMF", "SC-LS", "GMM"]  # with a rule for new samples
+NEW = ["k-means", "NMF", "SC-LS", "GMM", "GMM-BIC"]  # with a rule for new samples
 SMALL = {"SC-LS": {"landmarks": 30}, "GMM": {"reg_covar": 1e-3}}
 
 
@@ -448,8 +448,8 @@ def test_a_run(command, file, tmp_path, method):
     status, out, err = command(*words)
     assert (status, err) == (0, "") and "scores: acc" in out
     files = {path.name for path in (tmp_path / "run").iterdir()}
-    assert files == {"config.json", "log.csv", "labels.npy", "embedding.npy", "clusters.png",
-                     "model_final.h5", "result.json", "lock"}  # fmt: skip
+    assert files == {"config.json", "log.csv", "labels.npy", "labels.csv", "embedding.npy",
+                     "clusters.png", "model_final.h5", "result.json", "lock"}  # fmt: skip
     row = json.loads((tmp_path / "run" / "result.json").read_text())
     labels = np.load(tmp_path / "run" / "labels.npy")
     assert row["acc"] == pytest.approx(acc(np.load(file)["y"], labels))
@@ -480,7 +480,7 @@ def test_settings_are_overridden_by_name(command, file):
         ("--method AE+k-means --maxiter 3", "--maxiter is not a setting of AE+k-means"),
         ("--method FcDEC --landmarks 3", "--landmarks is not a setting of FcDEC"),
         ("--method FcDEC --noise 0.1", "--noise is not a setting of FcDEC"),
-        ("--method GMM --covariance tied", "unknown covariance 'tied'"),
+        ("--method GMM --covariance round", "unknown covariance 'round'"),
         ("--method k-means --device gpu", "device 'gpu': k-means runs on the CPU"),
         ("--method k-means --pretrained-weights a.h5", "k-means has no auto-encoder"),
         ("--method kmeans", "did you mean 'k-means'?"),

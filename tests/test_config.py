@@ -45,6 +45,7 @@ AE_TABLE = {"AE+k-means": (False, 0), "DAE+k-means": (False, 0.2), "AE+k-means-D
 # What the papers or the authors' code say of the baselines.
 BASELINES = {
     "k-means": {"n_init": 20}, "NMF": {}, "SC-Ncut": {}, "AC": {}, "GMM": {},
+    "GMM-BIC": {"covariance": "bic", "n_init": 5},
     "SC-LS": {"landmarks": 1000, "n_neighbors": 5, "sigma": None, "n_init": 10},
     "AC-GDL": {"n_neighbors": 20, "scale": 1.0},
     "UMAP+HDBSCAN": {"n_neighbors": 30, "min_dist": 0.0, "components": 2, "min_samples": 10,
@@ -206,7 +207,7 @@ BAD_BASELINES = [
         ("SC-LS", "landmarks", (0, 1e3)),
         ("SC-LS", "sigma", (0, -1, math.nan)),
         ("AC-GDL", "scale", (0, math.inf)),
-        ("GMM", "covariance", ("tied", None)),
+        ("GMM", "covariance", ("round", None)),
         ("GMM", "reg_covar", (-1e-6, "0")),
         ("UMAP+HDBSCAN", "min_share", (-0.1, 1)),
         ("UMAP+HDBSCAN", "components", (0, True)),
@@ -362,7 +363,7 @@ CLUSTERING = {"n_init": 3, "init": "gmm", "optimizer": Adam(0.5), "alpha": 0.3, 
 PRETRAINING = {"network": "conv", "latent_dim": 5, "batch_size": 32, "aug_pretrain": False,
                "shift": 0.2, "shift_pixels": 3, "rotation": 20, "center": "true",
                "pretrain_optimizer": SGD(0.5, 0.9), "pretrain_epochs": 3,
-               "precision": "bfloat16"}  # fmt: skip
+               "precision": "bfloat16", "scale_inputs": True}  # fmt: skip
 
 
 def test_every_setting_is_of_one_kind():

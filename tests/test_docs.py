@@ -89,7 +89,9 @@ def test_commands_are_understood(page, command):
     args.method = args.method or options.METHOD
     name = args.dataset or "digits"
     assert name in datasets.DATASETS
-    options.resolve(args, SimpleNamespace(preset_name=name, n=SIZES.get(name, 10000)))
+    own = args.data is not None
+    n = SIZES.get(name, 10000)
+    options.resolve(args, SimpleNamespace(preset_name=name, n=n, own_vectors=own))
 
 
 def anchors(path):

@@ -329,3 +329,12 @@ def test_vectors_get_a_method_for_vectors(tmp_path, capsys):
     assert '"method": "ASPC-DA"' in capsys.readouterr().out
     assert all(METHODS[name] for name in ("GMM-BIC", "ASPC-DA"))
     assert os.path.exists(tmp_path / "a.npy")
+
+
+def test_the_table_of_bad_input_is_true():
+    """Each of the kinds ends with one line and status 2, and the page says which."""
+    import runpy
+
+    module = runpy.run_path(str(ROOT / "benchmarks" / "bad_input.py"))
+    assert len(module["CASES"]) >= 60
+    assert (DOCS / "bad-input.md").read_text(encoding="utf-8") == module["table"]()

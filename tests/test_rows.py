@@ -28,6 +28,7 @@ OLDER = {"bc24298868d4", "a5b823408c01", "d9ae89a55d12"}
 def data_of(row):
     """A row's data set, without its samples."""
     return SimpleNamespace(
+        own_vectors=False,
         name=row["dataset"], preset_name=row["dataset"], n=int(row["n"]), named=True,
         n_clusters=int(row["k"]), sha256=row["data_hash"], source="named",
     )  # fmt: skip
@@ -366,7 +367,7 @@ def test_a_protocol_out_of_range_is_refused(wrong):
 PRETRAINING = {  # of every settings class with an auto-encoder: field -> another value
     "network": "conv", "latent_dim": 5, "batch_size": 32, "aug_pretrain": True, "shift": 0.2,
     "shift_pixels": 3.0, "rotation": 20.0, "center": "true", "pretrain_epochs": 3,
-    "pretrain_optimizer": None, "precision": "bfloat16",
+    "pretrain_optimizer": None, "precision": "bfloat16", "scale_inputs": True,
     "noise": 0.3,  # AEConfig
     "likelihood": "gaussian",  # VaDEConfig
     "filters": (8, 8), "kernel": 5, "original": 1.5, "relative": 2.0, "mutual": 0.5, "prior": 0.5,

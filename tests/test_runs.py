@@ -37,6 +37,7 @@ ROOT = Path(runs.__file__).resolve().parent.parent
 
 def data(name="usps", n=9298, k=10, sha256="5a" * 32, named=True):
     return SimpleNamespace(
+        own_vectors=False,
         name=name, n=n, n_clusters=k, sha256=sha256, x=None, y=None, named=named,
         source="named" if named else "file", preset_name=name if named else None,
     )  # fmt: skip

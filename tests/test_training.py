@@ -1,4 +1,5 @@
 import ast
+import re
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -191,7 +192,7 @@ def test_augmentation_draws_on_seed_and_step():
 def test_divergence_is_told(tmp_path, moment):
     toy = Toy(X, keras.optimizers.SGD(1e6))
     path = tmp_path / "checkpoint.h5"
-    with pytest.raises(TrainingFailed, match="not finite at step .*learning rate"):
+    with pytest.raises(TrainingFailed, match="not finite at step"):
         if moment == "refresh":
             toy.run(30, 10, lambda step: toy.trainer.mean_losses() and False)
         elif moment == "checkpoint":
@@ -533,8 +534,8 @@ def test_derived_seeds_differ_by_seed_and_use():
 # Every use of derive_seed, by its words in the code (r is the run's seed, `seed` the network's,
 # derive_seed(r, NETWORK)). New uses take new_stream: do not add any here.
 OLD_USES = {
-    "core/autoencoder": ["r, NETWORK", "r, PRETRAIN", "r, SELECT, step"],
-    "core/base": ["r, INITIALIZE", "r, CLUSTER"],
+    "core/autoencoder": ["r, NETWORK", "r, PRETRAIN", "r, SELECT, step", "r, INITIALIZE"],
+    "core/base": ["r, CLUSTER"],
     "dscdan/autoencoder": ["seed, i", "seed, 3"],
     "dscdan/joint": ["seed, 4", "r, INITIALIZE", "r, INITIALIZE", "r, NETWORK, 2, start",
                      "r, NETWORK, int(name == 'spectral'), start"],
@@ -555,7 +556,7 @@ def uses(path, function):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == function:
             words = ", ".join(ast.unparse(a) for a in node.args)
-            words = words.replace("self.random_state", "r").replace("model.random_state", "r")
+            words = re.sub(r"(self|model)\.seed_", "r", words)
             found.append(words)
     return sorted(found)
 
