@@ -15,7 +15,7 @@ from common import logs, paths
 from common.checkout import commit_at_start
 from common.errors import DISK_STATUS, UserError, disk_line
 from common.logs import logger
-from experiments import campaign, distributed, publish
+from experiments import campaign, distributed, figures, publish
 from experiments.plan import parse, plan, show
 from experiments.sweep import Cores, Sweep
 
@@ -48,12 +48,41 @@ def write_report():
     print(f"{os.path.relpath(path)}: {os.path.getsize(path) / 1e6:.1f} MB")
 
 
+def told(table_id):
+    """Print how much of a published table there is; nothing of none."""
+    if table_id is not None:
+        print("\n".join(publish.about_table(table_id)))
+
+
+def draw(args, rest):
+    """Draw a figure, or print the plan of its runs; return the exit status."""
+    for name in ("methods", "datasets", "trials", "seeds", "table", "file", "results"):
+        if getattr(args, name) is not None:
+            raise UserError(f"--figure and --{name}: expected only one")
+    figures.figure_of(args.figure)
+    if args.dry_run:
+        args.file = [os.path.join(paths.ROOT, figures.path_of(args.figure))]
+        trials, complaints = plan(args, rest)
+        for complaint in complaints:
+            print(f"run_exp.py: {complaint}", file=sys.stderr)
+        show(trials, args.jobs or 1)
+        return 2 if complaints else 0
+    if rest:
+        raise UserError(f"{rest[0]!r}: --figure takes no further options")
+    from reporting import paper_figures
+
+    print("\n".join(paper_figures.write(paths.RESULTS, args.figure)))
+    return 0
+
+
 def run(argv):
     """Do what the command line asks for; return the exit status."""
     logs.to_stderr()
     if "--campaign" in argv:
         return campaign.run(argv, parse, plan, paths.RESULTS)
     args, rest = parse(argv)
+    if args.figure is not None:
+        return draw(args, rest)
     if args.maps is not None:
         from reporting import maps
 
@@ -78,6 +107,7 @@ def run(argv):
         print(f"run_exp.py: {complaint}", file=sys.stderr)
     if args.dry_run:
         show(trials, args.jobs or 1)
+        told(args.table)
         return 2 if complaints else 0
     if not trials:
         print("0 trials")
@@ -87,6 +117,7 @@ def run(argv):
     ledgers.update()  # or refuse
     failed = Sweep(trials, executor_of(args, trials), args.retries, ledgers.settled).run()
     ledgers.close()
+    told(args.table)
     if failed:
         print(f"{len(failed)} failed: {'; '.join(failed)}", file=sys.stderr)
     return 2 if complaints else 1 if failed else 0

@@ -47,6 +47,7 @@ _keep = _counted(_keep)
 def copy_project(folder):
     """Copy the project's code, without results, to a folder that is to be made; return it."""
     for path in [*ROOT.glob("*.py"), ROOT / "docs" / "results.md", ROOT / "results" / "paper.csv",
+                 *ROOT.glob("configs/figures/*"),
                  *(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))]:  # fmt: skip
         target = Path(folder) / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)

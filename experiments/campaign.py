@@ -18,8 +18,8 @@ from experiments.runs import about, finished, make_folder
 from experiments.sweep import Cores, Sweep
 
 FOLDER = os.path.join(paths.ROOT, "configs", "campaign")
-ALONE = ("methods", "datasets", "seeds", "trials", "table", "file", "ray", "gpus", "dry_run",
-         "tables", "report", "maps")  # options of other sweeps  # fmt: skip
+ALONE = ("methods", "datasets", "seeds", "trials", "table", "figure", "file", "ray", "gpus",
+         "dry_run", "tables", "report", "maps")  # options of other sweeps  # fmt: skip
 
 
 def parser():

@@ -39,9 +39,12 @@ def parser():
     add("--datasets", nargs="+", metavar="NAME",
         help="names or files of your own; default: mnist mnist-test usps fmnist")  # fmt: skip
     seeds = p.add_mutually_exclusive_group()
-    seeds.add_argument("--trials", type=int, metavar="N", help="seeds 0 to N-1 (default 5)")
+    seeds.add_argument("--trials", type=int, metavar="N", help="seeds 0 to N-1 (default 5; "
+        "with --table as many as its paper averages, ten in DSCDAN's)")  # fmt: skip
     seeds.add_argument("--seeds", type=int, nargs="+", metavar="S")
     add("--table", metavar="ID", help="the runs that a published table needs, e.g. decda-3")
+    add("--figure", metavar="ID", help="draw a published figure from the rows that there are, e.g. "
+        "decda-3; with --dry-run print the runs that it needs")  # fmt: skip
     add("--file", nargs="+", metavar="FILE", help="sweeps in JSON files, see docs/running.md")
     add("--jobs", type=int, metavar="N", help="trials side by side, each on its share of the cores "
         "(default 1; with --ray as many as the cluster holds)")  # fmt: skip
@@ -104,19 +107,21 @@ def wanted(args):
         methods, names = args.methods or DEFAULT_METHODS, args.datasets or DEFAULT_DATASETS
         return [(m, d, {}) for d in names for m in methods]
     paper = published.read_paper()
-    cells = paper[(paper.table == args.table) & paper.method.isin(list(METHODS))]
-    if args.table not in set(paper.table):
+    cells = paper[paper.table == args.table]
+    if cells.empty:
         raise UserError(unknown("table", args.table, paper.table.unique()))
-    if not len(cells):
-        raise UserError(f"table {args.table!r} holds no method of this project's")
-    pairs = []
+    pairs, some = [], False
     for cell in cells.itertuples():
-        here = cell.dataset in datasets.DATASETS
+        method = published.runs_for(cell)
+        here = method and cell.dataset in datasets.DATASETS
+        some = some or here
         chosen = args.datasets is None or cell.dataset in args.datasets
-        chosen = chosen and (args.methods is None or cell.method in args.methods)
-        pair = (cell.method, cell.dataset, _stages(cell.variant))
+        chosen = chosen and (args.methods is None or method in args.methods)
+        pair = (method, cell.dataset, _stages(cell.variant) | published.settings_of(cell))
         if here and chosen and pair not in pairs:
             pairs.append(pair)
+    if not some:
+        raise UserError(f"table {args.table!r}: no data set of it is here that a method is for")
     return pairs
 
 
@@ -143,7 +148,7 @@ def plan(args, rest):
     for one, overrides in described(args):
         if one.seeds is None and one.trials is not None and one.trials < 1:
             raise UserError(f"trials={one.trials}: expected an integer >= 1")
-        seeds = one.seeds or range(5 if one.trials is None else one.trials)
+        seeds = one.seeds or range(_trials(one))
         pairs = wanted(one)
         shared = shared_spec(rest, list(dict.fromkeys(m for m, _, _ in pairs)), overrides, threads)
         for name in dict.fromkeys(name for _, name, _ in pairs):
@@ -163,6 +168,13 @@ def plan(args, rest):
                     trial = trial_of(spec, data, hashes)
                     trials.setdefault(trial.folder, trial)
     return list(trials.values()), list(complaints)
+
+
+def _trials(args):
+    """Return how many seeds: as told, or as many as the table's paper averages, or 5."""
+    if args.trials is not None:
+        return args.trials
+    return published.trials_of(args.table, published.read_paper()) if args.table else 5
 
 
 def shared_spec(rest, methods, overrides, threads):

@@ -5,7 +5,7 @@ import sys
 
 from common import paths
 from common.errors import UserError
-from experiments import ledger, published, rendering
+from experiments import ledger, published, rendering, results_page
 from experiments.plan import data_of
 from experiments.trials import conclude_groups
 
@@ -104,13 +104,26 @@ def rebuild():
     return rows, own, warnings
 
 
+def about_table(table_id):
+    """Return the lines on a published table: how much of it there is, and what has no method."""
+    rows, paper = ledger.read_rows(file_of("named")), published.read_paper()
+    table = published.tables(rows, paper, table_id)
+    covered, ours, _ = rendering.notes(table)
+    lines = [f"{covered} {ours}"]
+    if table.attrs["only"]:
+        lines.append(f"published only, no method here: {', '.join(table.attrs['only'])}")
+    if table.attrs["covered"]:
+        lines.append(f"results/tables/{table_id}.csv and .tex, results/tables.md")
+    return lines
+
+
 def publish():
     """Rebuild results.csv, the tables and docs/results.md from the rows; print warnings."""
     rows, own, warnings = rebuild()
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     rendering.write_tables(paths.RESULTS)
-    rendering.update_readme(
+    results_page.update_page(
         os.path.join(paths.ROOT, "docs", "results.md"), rows, published.read_paper()
     )
     if own:

@@ -5,6 +5,7 @@ default then), which results.csv holds as `nmi_geometric`.
 """
 
 import functools
+import json
 import math
 import statistics
 from pathlib import Path
@@ -19,9 +20,11 @@ from models import METHODS, preset
 
 PAPER = Path(paths.ROOT, "results", "paper.csv")
 FIELDS = ("ours", "paper", "difference", "verdict")
-SOURCE = {"acc": "acc", "nmi": "nmi", "seconds": "seconds_total"}  # metric -> our column
-ROOM = 0.005  # what counts as equal at least: papers round, and print no spread
-ALONE = 0.01  # the same for one seed, whose spread is not known
+SOURCE = {  # metric -> our column
+    "acc": "acc", "nmi": "nmi", "seconds": "seconds_total", "seconds_cluster": "seconds_cluster",
+    "test_acc": "test_acc", "test_nmi": "test_nmi",  # of samples that were not fitted
+}  # fmt: skip
+ROOM = 0.01  # what counts as equal at least: papers round, and print no spread
 MOST = 0.02  # of our own spread: runs that scatter widely are not near the paper
 TRIALS = {"decda": 5, "aspc": 5, "dscdan": 10, "kingdra": 5, "dec-keras": 10}  # paper -> its runs
 # Methods whose k-means scores before clustering are those of k-means on the Fc auto-encoder.
@@ -34,10 +37,10 @@ LEGEND = (
     "protocol. met: the difference is no larger than its standard error sqrt(s²/n + s'²/n'), s and "
     "n our std and number of seeds, s' and n' the paper's; above, short: it is larger. A spread "
     f"that the paper does not print counts as 0, ours as {MOST} at most (two seeds that scatter "
-    f"widely are not near the paper), of one seed as the paper's; differences up to {ROOM}, of one "
-    f"seed up to {ALONE}, are met in any case. Times are of different machines and have no "
-    "verdict; nor have scores on "
-    f"{' and '.join(OTHER_INPUTS)}, where the paper's inputs are not known (data/README.md)."
+    f"widely are not near the paper), of one seed as the paper's; differences up to {ROOM} are met "
+    "in any case. Times are of different machines and have no verdict; nor have scores on "
+    f"{' and '.join(OTHER_INPUTS)}, where the paper's inputs are not known (data/README.md), nor "
+    'a row "A, as B": the paper\'s method A, ours B, a kin of it under another protocol.'
 )
 
 
@@ -85,28 +88,35 @@ def label(base, *stages):
 # ---- What counts -------------------------------------------------------------------------------
 
 
-def _departs(overrides):
-    """Whether settings are not the papers'; the augmented stages are part of the identity."""
-    return any(not word.startswith(("aug_pretrain=", "aug_cluster=")) for word in overrides.split())
+def changes(overrides):
+    """Return the settings of a run that are not the method's, in order, as text.
+
+    Without the augmented stages: these are part of the identity.
+    """
+    stages = ("aug_pretrain=", "aug_cluster=")
+    return " ".join(sorted(word for word in overrides.split() if not word.startswith(stages)))
 
 
-def scores(rows):
-    """Return our runs at the papers' settings, (*identity, data set) -> seed -> run.
+def scores(rows, settings=()):
+    """Return our runs at the papers' settings, place -> seed -> run.
 
-    A run is {metric of SOURCE: number} with seed, device and protocol. One run a seed: the last to
-    finish; of the newest protocol only, so that no mean is over two. k-means on the codes of the
-    Fc auto-encoder, which every run on it begins with, counts as the method AE+k-means where that
-    was not run by itself.
+    A place is (*identity, data set) and, of runs with other settings, of which those count whose
+    `changes` are among `settings`, (*identity, data set, changes). A run is {metric of SOURCE:
+    number} with seed, device and protocol. One run a seed: the last to finish; of the newest
+    protocol only, so that no mean is over two. k-means on the codes of the Fc auto-encoder, which
+    every run on it begins with, counts as the method AE+k-means where that was not run by itself.
     """
     runs, codes = [], []
     for row in sorted(merge(rows), key=finished):
-        if row["status"] != "ok" or _departs(row["overrides"]) or not is_published(row):
+        changed = changes(row["overrides"])
+        if row["status"] != "ok" or changed not in ("", *settings) or not is_published(row):
             continue
         base, *stages = identity_of_run(row)
-        run = {metric: float(row[name]) for metric, name in SOURCE.items() if row[name]}
+        run = {metric: float(row[name]) for metric, name in SOURCE.items() if row.get(name)}
         about = {"seed": int(row["seed"]), "device": row["device"], "protocol": sum(protocol(row))}
-        runs.append(((base, *stages, row["dataset"]), run | about))
-        if base in ON_FC_CODES:
+        there = (base, *stages, row["dataset"], *[changed][: bool(changed)])
+        runs.append((there, run | about))
+        if base in ON_FC_CODES and not changed:
             run = {m: float(row[f"kmeans_{m}"]) for m in ("acc", "nmi") if row[f"kmeans_{m}"]}
             about["protocol"] = 1 + protocol(row)[1]  # the clustering's own has no part in it
             place = "AE+k-means", stages[0], stages[0], row["dataset"]
@@ -131,10 +141,34 @@ def counts(cell, runs):
     return bool(runs) or (cell.method in METHODS and cell.dataset in DATASETS)
 
 
-def runs_of(cell, found):
-    """Return the runs, of those of `scores`, that have a published cell's number, one a seed."""
-    place = (*identity(cell.method, cell.variant), cell.dataset)
-    return [run for run in found.get(place, {}).values() if cell.metric in run]
+def place_of(method, dataset, changed="", variant=""):
+    """Return the place in `scores` of a method on a data set, with some settings changed."""
+    return (*identity(method, variant), dataset, *[changed][: bool(changed)])
+
+
+def runs_of(cell, found, method=None):
+    """Return the runs, of those of `scores`, that have a published cell's number, one a seed.
+
+    method: in place of the cell's.
+    """
+    there = place_of(method or cell.method, cell.dataset, changes(cell.settings), cell.variant)
+    return [run for run in found.get(there, {}).values() if cell.metric in run]
+
+
+def settings_of(cell):
+    """Return {setting: value} of a published cell at other settings than the method's."""
+    pairs = (word.split("=", 1) for word in cell.settings.split())
+    return {name: json.loads(value) for name, value in pairs}
+
+
+def trials_of(table_id, paper):
+    """Return how many runs a table's paper averages, 5 where that is not known."""
+    return next((TRIALS.get(name, 5) for name in paper.paper[paper.table == table_id]), 5)
+
+
+def runs_for(cell):
+    """Return the method of ours whose runs a published cell needs; "" of one published only."""
+    return next((name for name in (cell.method, cell.also) if name in METHODS), "")
 
 
 # ---- Ours beside theirs ------------------------------------------------------------------------
@@ -169,7 +203,7 @@ def verdict(mean, std, count, value, spread, trials):
     paper = 0.0 if math.isnan(spread) else spread
     ours = min(paper if math.isnan(std) else std, MOST)
     error = math.sqrt(ours**2 / count + paper**2 / trials)
-    room = round(max(error, ALONE if count == 1 else ROOM), 9)
+    room = round(max(error, ROOM), 9)
     return "met" if abs(gap) <= room else "above" if gap > 0 else "short"
 
 
@@ -179,8 +213,8 @@ def tables(rows, paper, table_id):
     Parameters
     ----------
     rows : list of rows
-        Those with status ok and without overrides count (but for the augmented stages, which
-        are matched with the table's variants).
+        Those with status ok and without overrides count (but for those of the published cell,
+        and for the augmented stages, which are matched with the table's variants).
     paper : DataFrame
         From `read_paper`.
     table_id : str
@@ -190,19 +224,25 @@ def tables(rows, paper, table_id):
     -------
     DataFrame of text
         A row a method; columns (data set, metric, one of FIELDS), all in the paper's order.
-        `attrs`: table, covered and implemented (numbers of cells), seeds, devices.
+        `attrs`: table, covered and implemented (numbers of cells), seeds, devices, and `only`,
+        the rows that no method of ours is compared with.
 
     Raises
     ------
     UserError
         If there is no such table.
     """
-    return _table(scores(rows), paper, table_id)
+    return _table(scores(rows, wanted(paper)), paper, table_id)
+
+
+def wanted(paper):
+    """Return the `changes` of the published cells at other settings than the method's."""
+    return {changes(text) for text in paper.settings if text}
 
 
 def every_table(rows, paper):
     """Return {table_id: table} of all published tables, as `tables`, in the paper file's order."""
-    found = scores(rows)
+    found = scores(rows, wanted(paper))
     return {name: _table(found, paper, name) for name in paper.table.unique()}
 
 
@@ -210,18 +250,14 @@ def _table(found, paper, table_id):
     published = paper[paper.table == table_id]
     if published.empty:
         raise UserError(unknown("table", table_id, paper.table.unique()))
-    several = published.groupby("row").variant.nunique() > 1
     lines, used, covered, implemented = {}, [], 0, 0
-    for cell in published.itertuples():
-        name = f"{cell.row}, {cell.variant}" if several[cell.row] else cell.row
-        entry = {"paper": cell.printed}
-        if is_ours(cell):
-            runs = runs_of(cell, found)
+    for name, cell, runs, kin in entries(found, published):
+        entry = {"paper": cell.printed} | (compare(runs, cell, kin) if runs else {})
+        if not kin and is_ours(cell):
             implemented += counts(cell, runs)
             covered, used = covered + bool(runs), used + runs
-            entry |= _compare([run[cell.metric] for run in runs], cell) if runs else {}
-        line = lines.setdefault(name, {})
-        line.update({(cell.dataset, cell.metric, field): entry.get(field, "") for field in FIELDS})
+        place = cell.dataset, cell.metric
+        lines.setdefault(name, {}).update({(*place, f): entry.get(f, "") for f in FIELDS})
     places = dict.fromkeys(zip(published.dataset, published.metric, strict=True))
     columns = pd.MultiIndex.from_tuples(
         [(*place, field) for place in places for field in FIELDS],
@@ -232,19 +268,44 @@ def _table(found, paper, table_id):
     table.attrs = {
         "table": table_id, "covered": covered, "implemented": implemented,
         "seeds": sorted({run["seed"] for run in used}),
-        "devices": sorted({run["device"] for run in used} - {""}),
+        "devices": sorted({run["device"] for run in used} - {""}), "only": only(published),
     }  # fmt: skip
     return table
 
 
-def _compare(values, cell):
-    """Return the fields of a published cell for which we have values, one a seed."""
+def entries(found, published):
+    """Yield (line's name, published cell, our runs, kin) of a table, in its order.
+
+    A line "A, as B" is there where we have runs of B, a kin of A under another protocol.
+    """
+    several = published.groupby("row").variant.nunique() > 1
+    for cell in published.itertuples():
+        name = f"{cell.row}, {cell.variant}" if several[cell.row] else cell.row
+        yield name, cell, runs_of(cell, found) if is_ours(cell) else [], False
+        kin = runs_of(cell, found, cell.also) if cell.also else []
+        if kin:
+            yield f"{name}, as {cell.also}", cell, kin, True
+
+
+def only(published):
+    """Return the rows of a table that no method of ours is compared with, in its order."""
+    rows = {}
+    for cell in published.itertuples():
+        rows[cell.row] = rows.get(cell.row, False) or bool(runs_for(cell))
+    return [row for row, ours in rows.items() if not ours]
+
+
+def compare(runs, cell, kin=False):
+    """Return {field: text} of our runs, one a seed, beside a published cell; kin: no verdict."""
+    values = [run[cell.metric] for run in runs]
     mean, std = mean_std(values)
-    digits = 1 if cell.metric == "seconds" else 4
+    digits = 1 if cell.metric.startswith("seconds") else 4
     trials = TRIALS.get(cell.paper, 1)
-    word = verdict(mean, std, len(values), cell.value, cell.spread, trials) if digits == 4 else ""
+    word = "" if kin or digits == 1 else verdict(
+        mean, std, len(values), cell.value, cell.spread, trials
+    )  # fmt: skip
     return {
         "ours": f"{spread_text(mean, std, digits)} ({len(values)})",
         "difference": f"{round(mean - cell.value, 9):+.{digits}f}",
-        "verdict": "other inputs" if cell.dataset in OTHER_INPUTS else word,
+        "verdict": "other inputs" if word and cell.dataset in OTHER_INPUTS else word,
     }

@@ -9,6 +9,9 @@ from experiments import published
 from experiments.ledger import read_rows, write_text
 from experiments.published import LEGEND, every_table, mean_std, read_paper, spread_text
 
+METRICS = {"acc": "ACC", "nmi": "NMI", "test_acc": "test ACC", "test_nmi": "test NMI",
+           "seconds": "seconds", "seconds_cluster": "seconds of clustering"}  # fmt: skip
+
 HEAD = f"""# The papers' tables beside our runs
 
 Written by `ledger.py` from results.csv and paper.csv; do not edit.
@@ -43,7 +46,7 @@ def _lines(table):
     return lines
 
 
-def _markdown(head, *lines):
+def markdown(head, *lines):
     rule = ["---"] * len(head)
     return "".join(f"| {' | '.join(line)} |\n" for line in (head, rule, *lines))
 
@@ -51,7 +54,7 @@ def _markdown(head, *lines):
 def to_markdown(table):
     """Return a table of `tables` as Markdown: ours, paper and difference on a line each."""
     covered, ours, command = notes(table)
-    return f"{_markdown(*_lines(table))}\n{covered} {ours} Made by `{command}`.\n"
+    return f"{markdown(*_lines(table))}\n{covered} {ours} Made by `{command}`.\n"
 
 
 _TEX = str.maketrans(
@@ -138,27 +141,13 @@ def readme_block(rows, paper):
     head = ["method", "data set", "ACC", "paper", "NMI", "paper", "seeds", "minutes a run"]
     covered = [f"{name} {sum(c)}/{len(c)}" for name, c in counts.items() if any(c)]
     return (
-        f"{_markdown(head, *lines)}\nMean ± std over seeds, the papers' settings only. Cells "
-        f"covered of those this repo implements: {', '.join(covered) or 'none'}. "
-        "`python run_exp.py --table ID` makes a table's runs; all tables: results/tables.md.\n"
+        f"{markdown(head, *lines)}\nMean ± std over seeds, the papers' settings only. Cells "
+        f"covered of those this repo implements: {', '.join(covered) or 'none'}.\n"
     )
 
 
 def with_block(text, block):
-    """Return a README's text with `block` between its markers; UserError if they are amiss."""
+    """Return a page's text with `block` between its markers; UserError if they are amiss."""
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise UserError(f"expected one line {BEGIN} and, below it, one line {END}")
     return f"{text[: text.index(BEGIN)]}{BEGIN}\n{block}{text[text.index(END) :]}"
-
-
-def update_readme(path, rows, paper):
-    """Put `readme_block` between a README's markers; return whether that changed the file."""
-    try:
-        text = Path(path).read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
-    try:
-        text = with_block(text, readme_block(rows, paper))
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    return write_text(path, text)

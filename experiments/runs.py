@@ -61,11 +61,8 @@ class Run:
 
     def overrides(self) -> str:
         """Return the settings that are not the paper's, as "name=value" separated by spaces."""
-        own = self.config.to_dict()
-        paper = preset(
-            self.method, self.data.preset_name, self.data.n, self.data.own_vectors
-        ).to_dict()
-        changes = [f"{name}={_short(own[name])}" for name in own if own[name] != paper.get(name)]
+        paper = preset(self.method, self.data.preset_name, self.data.n, self.data.own_vectors)
+        changes = differences(self.config, paper)
         if self.data.named and self.data.n_clusters != PROBLEMS[self.data.name][0]:
             changes.append(f"n_clusters={self.data.n_clusters}")
         if self.pretrained_weights is not None:
@@ -106,6 +103,12 @@ def about(identity: dict) -> dict:
     }
     versions = {name: config.get(name, 1) for name in ("protocol", "pretrain_protocol")}
     return columns | {"config_hash": digest(config)} | versions
+
+
+def differences(config: Settings, paper: Settings) -> list[str]:
+    """Return the settings of a record that differ from another's, as "name=value"."""
+    own, other = config.to_dict(), paper.to_dict()
+    return [f"{name}={_short(own[name])}" for name in own if own[name] != other.get(name)]
 
 
 def now() -> str:
@@ -178,7 +181,7 @@ def _claim(run, overwrite):
 RUN_FILES = (
     "config.json", "log.csv", "labels.npy", "labels.csv", "embedding.npy",
     "pretrained_codes.npy", "clusters.png", "ae_weights.h5", "model_final.h5", "result.json",
-    "checkpoint*.h5.damaged", "stderr.txt",
+    "encoder.keras", "autoencoder.keras", "checkpoint*.h5.damaged", "stderr.txt",
 )  # fmt: skip
 CHECKPOINTS = ("checkpoint*.h5",)
 
@@ -272,6 +275,8 @@ def _keep(run, model, monitor, command, seconds):
     model.prepared_ = run.data.prepared or {"shape": list(run.data.x.shape[1:])}
     model.kept_ = novelty.references(run.data.x)
     model.save(path("model_final.h5"))
+    if hasattr(model, "save_keras"):
+        model.save_keras(run.folder)
     z = model.transform(run.data.x)
     arrays = {"labels.npy": model.labels_, "embedding.npy": z}
     if hasattr(model, "pretrained_codes_"):

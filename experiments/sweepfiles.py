@@ -35,7 +35,7 @@ def read_sweep(path, args):
 
     One for each table, where "table" is a list, and for each combination of the settings that
     are lists. A setting that is itself a list of numbers, as widths, takes a list of lists for
-    several.
+    several. "settings" may be a list of such objects, each a grid of its own.
 
     Raises
     ------
@@ -48,7 +48,8 @@ def read_sweep(path, args):
         _is_list_of(int)), "datasets": ("a list of names", _is_list_of(str)),
         "trials": ("an integer", lambda v: type(v) is int), "table": ("a table's id or a list of "
         "them", lambda v: isinstance(v, str) or _is_list_of(str)(v)),
-        "settings": ("an object", lambda v: isinstance(v, dict)),
+        "settings": ("an object or a list of them", lambda v: isinstance(v, dict)
+        or _is_list_of(dict)(v)),
     }  # fmt: skip
     for key, value in sweep.items():
         if key not in KEYS:
@@ -60,15 +61,19 @@ def read_sweep(path, args):
         raise UserError(f"{path!r}: seeds and trials: expected only one")
     told = {key: sweep.get(key) for key in KEYS[:-1]}
     tables = told["table"] if isinstance(told["table"], list) else [told["table"]]
-    choices = [_choices(path, name, value) for name, value in sweep.get("settings", {}).items()]
+    grids = sweep.get("settings", {})
     return [
-        (
-            argparse.Namespace(**vars(args) | told | {"table": table}),
-            dict(zip(sweep.get("settings", {}), values, strict=True)),
-        )
+        (argparse.Namespace(**vars(args) | told | {"table": table}), overrides)
         for table in tables
-        for values in itertools.product(*choices)
+        for grid in (grids if isinstance(grids, list) else [grids])
+        for overrides in _combinations(path, grid)
     ]
+
+
+def _combinations(path, grid):
+    """Return each combination of settings, {name: value}, of which some are lists."""
+    choices = [_choices(path, name, value) for name, value in grid.items()]
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*choices)]
 
 
 def _is_list_of(kind):

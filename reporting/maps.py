@@ -45,7 +45,17 @@ def panels(rows, folders, dataset):
 
 
 def write(results_dir, dataset):
-    """Write maps-DATASET.png from a results folder and return its path.
+    """Write maps-DATASET.png from a results folder and return its path; raises as `draw`."""
+    return draw(results_dir, dataset, Path(results_dir) / f"maps-{dataset}.png")[0]
+
+
+def draw(results_dir, dataset, path):
+    """Draw the maps into a .png file.
+
+    Returns
+    -------
+    (path, points) : path, list of dict
+        The points: panel, x, y, class.
 
     Raises
     ------
@@ -62,7 +72,7 @@ def write(results_dir, dataset):
         raise UserError(f"no run of {dataset!r} in {folder / 'runs'} whose embedding can be shown: "
                         f"expected one of {', '.join(PANELS[1:])}")  # fmt: skip
     figure = Figure(figsize=(3 * COLUMNS, 6.3), dpi=110, layout="constrained")
-    many = len(np.unique(y)) > 10
+    many, points = len(np.unique(y)) > 10, []
     for axis, name in zip(figure.subplots(-(-len(PANELS) // COLUMNS), COLUMNS).flat, PANELS,
                           strict=True):  # fmt: skip
         axis.set(xticks=[], yticks=[])
@@ -71,9 +81,10 @@ def write(results_dir, dataset):
             some, flat = report.plane(np.asarray(codes[name]))
             axis.scatter(*flat.T, c=y[some] % 20, cmap="tab20" if many else "tab10", s=3,
                          vmin=0, vmax=19 if many else 9)  # fmt: skip
+            points += [{"panel": name, "x": f"{a:.4g}", "y": f"{b:.4g}", "class": int(label)}
+                       for (a, b), label in zip(flat, y[some], strict=True)]  # fmt: skip
         else:
             axis.text(0.5, 0.5, reasons[name], ha="center", va="center", transform=axis.transAxes)
     figure.suptitle(f"t-SNE of {dataset}: embeddings of one run each, by class", fontsize=11)
-    path = folder / f"maps-{dataset}.png"
     FigureCanvasAgg(figure).print_png(str(path))
-    return path
+    return path, points

@@ -63,7 +63,7 @@ def paper_table(table):
             paper = PAPERS.format(cell["paper"] or "–")
             line.append(BOTH.format(**cell) if cell["ours"] else paper)
         rows.append(line)
-    head = [HEAD.format(name, m if m == "seconds" else m.upper()) for name, m in places]
+    head = [HEAD.format(name, rendering.METRICS.get(m, m)) for name, m in places]
     caption = Markup("{} {} Made by <code>{}</code>.").format(*rendering.notes(table))
     return Grid(["method", *head], rows, caption, f"table {table.attrs['table']}", ())
 

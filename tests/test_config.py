@@ -13,7 +13,8 @@ from models.settings.fields import SGD, Adam
 from models.settings.presets import CONFIGS as EVERY
 from models.settings.presets import preset
 
-CONFIGS = {name: c for name, c in EVERY.items() if isinstance(c, Config)}
+LAYERWISE = ("SAE+k-means", "DEC", "IDEC", "DCN")  # in test_layerwise.py
+CONFIGS = {name: c for name, c in EVERY.items() if isinstance(c, Config) and name not in LAYERWISE}
 FC_PRETRAIN, CONV_PRETRAIN = SGD(1.0, 0.9), Adam(1e-3)
 # PAPERS.md 3.2-3.4: method, network, augmented, pretraining, clustering, alpha, beta.
 TABLE = [
@@ -64,7 +65,14 @@ def test_the_methods():
     assert list(METHODS) == list(EVERY)
     assert sorted(CONFIGS) == sorted(row[0] for row in TABLE + ASPC_TABLE)
     elsewhere = {name for name in EVERY if "DSCDAN" in name or "ConvAE" in name}  # test_dscdan.py
-    elsewhere |= {"SpectralNet", *KINGDRA, "N2D", "VaDE"}  # test_n2d.py, test_vade.py
+    elsewhere |= {
+        "SpectralNet",
+        *KINGDRA,
+        "N2D",
+        "VaDE",
+        *LAYERWISE,
+        "DeepRIM",
+    }  # test_n2d.py, test_vade.py
     assert set(EVERY) - set(CONFIGS) == {*AE_TABLE, *BASELINES, *elsewhere}
 
 
@@ -130,7 +138,7 @@ def test_augmentation_is_all_that_DA_changes():
             assert without == CONFIGS[method.removesuffix("-DA")]
 
 
-@pytest.mark.parametrize("name", ["fcdec", "FcDEC-da", "DEC", "FcDEC ", "ConvDCN", "", None])
+@pytest.mark.parametrize("name", ["fcdec", "FcDEC-da", "dec", "FcDEC ", "ConvDCN", "", None])
 def test_method_names_are_exact(name):
     with pytest.raises(UserError, match="unknown method .*choose from .*FcDEC-DA"):
         preset(name)

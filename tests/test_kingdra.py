@@ -47,6 +47,8 @@ SHORT = ["LADDER-DOT", "IMSAT-VAT"]  # where one of a kind will do
 def settings(method, **others):
     """Small settings that suit a method."""
     own = TINY | {"epochs": 3, "neighbor": 3} if method.startswith("IMSAT") else SMALL
+    if method == "DeepRIM":
+        own = TINY | {"epochs": 3}
     if method in ("LADDER-IM", "LADDER-DOT"):
         own = own | {"members": 1, "high": 1}
     return own | others

@@ -33,6 +33,9 @@ SETTINGS = {
     "AE+k-means": PRETRAINED,
     "N2D": PRETRAINED,
     "VaDE": PRETRAINED | {"cluster_batch_size": 20, "epochs": 3, "decay_epochs": 1},
+    "SAE+k-means": PRETRAINED | {"layer_steps": 2, "pretrain_steps": 3},
+    "DEC": STEPS | {"layer_steps": 2, "pretrain_steps": 3},
+    "DCN": PASSES | {"layer_epochs": 1, "epochs": 3, "kmeans_epochs": 1, "scale": 1.0},
     "ConvAE+MI+RS": DUAL,
     "DSCDAN": DUAL | SPECTRAL | {"spectral_steps": 4, "head_starts": 2},
     # Too large a rate, which drops soon to the least: the first stage converges in its 8th pass.
@@ -41,6 +44,7 @@ SETTINGS = {
                                             "optimizer": Adam(1.0), "drop": 0.01},
     "KINGDRA-LADDER-IM": LADDER | {"members": 2, "high": 1, "low": 1},
     "LADDER-IM": LADDER,
+    "DeepRIM": {"widths": (9, 8), "batch_size": 20, "epochs": 3},
     "IMSAT-VAT": {"widths": (9, 8), "batch_size": 20, "epochs": 3, "neighbor": 3},
 }  # fmt: skip
 

@@ -372,6 +372,8 @@ PRETRAINING = {  # of every settings class with an auto-encoder: field -> anothe
     "filters": (8, 8), "kernel": 5, "original": 1.5, "relative": 2.0, "mutual": 0.5, "prior": 0.5,
     "psi": "multiplicative", "psi_variance": 0.5, "code": "draw", "pairs": "code",
     "train_discriminators": False, "prior_of": "classes",  # DualConfig
+    "pretrain_steps": 7, "layer_epochs": 3, "layer_steps": 7, "dropout": 0.5, "drop_steps": 7,
+    "burn_in": 7, "init_std": 0.5, "scale": 2.0,  # LayerwiseConfig
 }  # fmt: skip
 CLUSTERING = {
     "n_init", "aug_cluster", "optimizer", "alpha", "beta", "maxiter", "update_interval", "tol",
@@ -383,6 +385,7 @@ CLUSTERING = {
     "siamese_patience",  # SpectralNetConfig
     "min_dist", "components",  # N2DConfig
     "decay", "decay_epochs", "least_lr",  # VaDEConfig
+    "count", "kmeans_epochs",  # LayerwiseDCNConfig
 }  # fmt: skip
 KINDS = {type(c): c for c in CONFIGS.values() if c.pretrains}
 
@@ -404,6 +407,8 @@ def base_of(kind, name):
         base = replace(base, aug_pretrain=True)
     if name in ("psi_variance", "code"):
         base = replace(base, psi="multiplicative")
+    if name in ("pretrain_epochs", "layer_epochs") and hasattr(base, "layer_steps"):
+        base = replace(base, pretrain_steps=None, layer_steps=None)
     if isinstance(base, DualConfig):
         base = replace(base, relative=1.0, mutual=0.1, prior=1.0)
     return base

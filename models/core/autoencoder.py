@@ -4,15 +4,17 @@ import os
 
 import numpy as np
 import tensorflow as tf
+from threadpoolctl import threadpool_limits
 
 from augment import RandomShiftRotate
 from common.errors import TrainingFailed, UserError
 from common.files import load_arrays, save_arrays
 from common.shapes import image_shape
 from models.core.functional import mean_squared_error
+from models.core.keras_files import save_autoencoder
 from models.core.networks import AUTOENCODERS
 from models.core.optimizers import make as make_optimizer
-from models.core.phases import PhasedEstimator
+from models.core.phases import PhasedEstimator, once
 from models.core.training import Trainer, derive_seed
 from models.core.weights import arrays_of, assign_arrays, share
 from models.settings.base import pretrain_key
@@ -100,19 +102,19 @@ class AutoencoderEstimator(PhasedEstimator):
         if self.pretrained_weights is not None:
             self._load_autoencoder(self.pretrained_weights)
         elif (self.cache_dir or self.run_dir) is None:
-            self._train_autoencoder(data, None)
+            self.pretrain(data, None)
         else:
             key, about = self.pretrain_key()
             share(
                 os.path.join(self.cache_dir or self.run_dir, key), self._load_autoencoder,
-                lambda checkpoint: self._train_autoencoder(data, checkpoint),
+                lambda checkpoint: self.pretrain(data, checkpoint),
                 lambda path: self.save_autoencoder(path, about), self._monitor,
             )  # fmt: skip
         if self.run_dir is not None:
             self.save_autoencoder(os.path.join(self.run_dir, "ae_weights.h5"))
 
-    def _train_autoencoder(self, data, checkpoint):
-        """Run the pretraining phase."""
+    def pretrain(self, data, checkpoint):
+        """Run the pretraining phase, with a checkpoint, a path or None."""
         c = self.config
         trainer = Trainer(
             data, self.pretrain_loss, self.pretrain_weights(), self.pretrain_variables(),
@@ -125,6 +127,28 @@ class AutoencoderEstimator(PhasedEstimator):
             trainer, total, "pretrain", checkpoint=checkpoint, retries=RETRIES,
             at_end=lambda: self._encode(data),  # raises if the last step spoilt the weights
         )  # fmt: skip
+
+    # -- the start of clustering -----------------------------------------------------------------
+
+    def _initial(self, z):
+        """Return centres (k, z) and labels (n,) of codes, and the seconds of an earlier session."""
+
+        def compute():
+            seed = derive_seed(self.seed_, INITIALIZE)
+            with threadpool_limits(1):  # OpenMP threads add up in any order: not repeatable
+                centers, labels = self.initialize(z, seed)
+            labels, restarts = labels.astype(np.int64), np.int64(self.n_init_)
+            return {"centers": centers, "labels": labels, "restarts": restarts}
+
+        found, earlier = self._once("start", compute)
+        self.n_init_ = int(found.get("restarts", 0))  # an older file does not say
+        return found["centers"], found["labels"], earlier
+
+    def _once(self, name, compute):
+        """Return compute()'s {name: array}, of an earlier session if it is kept; see `once`."""
+        path = self._place(f"checkpoint-{name}.h5")
+        identity = "" if path is None else f"{self._identity()} {name}"
+        return once(path, identity, compute, self._monitor.warn)
 
     # -- use ---------------------------------------------------------------------------------
 
@@ -164,6 +188,11 @@ class AutoencoderEstimator(PhasedEstimator):
     def encode(self, x):
         """Return the codes of samples, float32 (n, z)."""
         return self._encode(self._scaled(self._samples(x)))
+
+    def save_keras(self, folder):
+        """Write encoder.keras and autoencoder.keras, for plain Keras, into a folder."""
+        scaling = tuple(self._scaling[name] for name in SCALING) if self._scaling else None
+        save_autoencoder(folder, self.encoder, self.decoder, scaling)
 
     def save_autoencoder(self, path, about=None):
         """Write the auto-encoder's weights."""

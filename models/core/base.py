@@ -6,15 +6,13 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
-from threadpoolctl import threadpool_limits
 
 from common.matching import matched_share
 from models.core import initialization
-from models.core.autoencoder import CLUSTER, INITIALIZE, RETRIES, SCALING, AutoencoderEstimator
+from models.core.autoencoder import CLUSTER, RETRIES, SCALING, AutoencoderEstimator
 from models.core.functional import soft_assignment, squared_distances
 from models.core.monitor import Monitor
 from models.core.optimizers import make as make_optimizer
-from models.core.phases import once
 from models.core.samples import hash_array
 from models.core.training import Trainer, derive_seed
 from models.core.weights import arrays_of
@@ -36,6 +34,7 @@ class DeepClusterer(AutoencoderEstimator):
     loss(x, targets, seed)         {name: scalar} of a batch and the step's seed pair
     pretrain_variables(), pretrain_weights(), pretrain_loss(x, targets, seed)
                                    the same of pretraining; default: reconstruction
+    pretrain(data, checkpoint)     the whole first phase, where it is more than one
     make_networks(shape, seed)     encoder, decoder and what else there is; default: `network`'s
     shared_networks()              {name: network} of what pretraining gives and runs share
     own_networks()                 {name: network} of what only the clustering phase has
@@ -236,26 +235,6 @@ class DeepClusterer(AutoencoderEstimator):
             self._data_hash, start,
         ])  # fmt: skip
 
-    def _initial(self, z):
-        """Return centres (k, z) and labels (n,) of codes, and the seconds of an earlier session."""
-
-        def compute():
-            seed = derive_seed(self.seed_, INITIALIZE)
-            with threadpool_limits(1):  # OpenMP threads add up in any order: not repeatable
-                centers, labels = self.initialize(z, seed)
-            labels, restarts = labels.astype(np.int64), np.int64(self.n_init_)
-            return {"centers": centers, "labels": labels, "restarts": restarts}
-
-        found, earlier = self._once("start", compute)
-        self.n_init_ = int(found.get("restarts", 0))  # an older file does not say
-        return found["centers"], found["labels"], earlier
-
-    def _once(self, name, compute):
-        """Return compute()'s {name: array}, of an earlier session if it is kept; see `once`."""
-        path = self._place(f"checkpoint-{name}.h5")
-        identity = "" if path is None else f"{self._identity()} {name}"
-        return once(path, identity, compute, self._monitor.warn)
-
     def cluster(self, data):
         """Initialise the centres, then alternate refreshes and steps until labels settle."""
         c = self.config
@@ -272,6 +251,8 @@ class DeepClusterer(AutoencoderEstimator):
             augment=self._augmentation(c.aug_cluster), identity=self._identity(),
             state=[*variables, *self._state().values()], whole_batches=self.whole_batches,
         )  # fmt: skip
+
+        codes = {}
 
         def start(restored):
             if not restored:
@@ -308,12 +289,13 @@ class DeepClusterer(AutoencoderEstimator):
             interval=c.update_interval, refresh=refresh, start=start,
             checkpoint=self._place("checkpoint.h5"),
             carry=("initial_labels", "initialize_seconds", "converged"), retries=RETRIES,
+            at_end=lambda: codes.update(final=self._encode(data)),
         )  # fmt: skip
         carry = trainer.carry
         self.refresh_labels_ = carry.get("labels", self.initial_labels_)
         self.converged_, self.n_iter_ = bool(carry["converged"]), trainer.step
         self.seconds_["initialize"] = float(carry["initialize_seconds"])
-        z = self._encode(data)
+        z = codes["final"] if codes else self._encode(data)
         self.finish(z)
         values = trainer.mean_losses() | {"seconds": trainer.seconds}
         self._monitor.row("final", trainer.step, values, self.assign(z).astype(np.int64))

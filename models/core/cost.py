@@ -123,7 +123,7 @@ def _start(config, n, shape, k):
     """Return the operations of (pretraining, the first k-means, embedding all samples once)."""
     network = (config.network, shape, config.batch_size, config.latent_dim)
     passes = math.ceil(n / config.batch_size)
-    pretraining = step_flops(*network) * config.pretrain_epochs * passes
+    pretraining = step_flops(*network) * config.pretraining_length(passes)
     embedding = 2 * n * sum(layer_products(config.network, shape, config.latent_dim)[0])
     return pretraining, embedding + _kmeans(config, n, config.latent_dim, k), embedding
 
@@ -238,6 +238,7 @@ COUNTS = {
     "dscdan": lambda c, n, d, k, shape: dscdan_flops(c, n, d, k),
     "kingdra": lambda c, n, d, k, shape: (0.0, kingdra_flops(c, n, d, k)),
     "imsat": lambda c, n, d, k, shape: (0.0, imsat_flops(c, n, d, k)),
+    "rim": lambda c, n, d, k, shape: (0.0, n * 2 * _layers(c, d, k) * (3 * c.epochs + 1)),
     "k-means": lambda c, n, d, k, shape: (0.0, LLOYD * most_restarts(c.n_init) * k * _point(n, d)),
     "nmf": lambda c, n, d, k, shape: (0.0, 8 * k * c.maxiter * _point(n, d)),
     "ncut": lambda c, n, d, k, shape: (0.0, n * _point(n, d) + _eigenvectors(n, k)),

@@ -36,6 +36,8 @@ class SeedUse(enum.IntEnum):
     """
 
     EXAMPLE = 0  # of the tests
+    LAYERS = 16  # of layer-wise pretraining: first weights, then each stage
+    RIM = 17  # steps of Deep RIM
 
 
 def new_stream(seed, use, *place):

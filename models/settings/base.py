@@ -241,6 +241,10 @@ class PretrainConfig(Settings):
         """Samples a clustering step."""
         return self.batch_size
 
+    def pretraining_length(self, steps_per_pass):
+        """Return how many steps pretraining has."""
+        return self.pretrain_epochs * steps_per_pass
+
     def total_steps(self, steps_per_pass):
         """Return the largest number of clustering steps."""
         return 0

@@ -10,7 +10,9 @@ from models.settings import (
     dec_da,
     dscdan,
     kingdra,
+    layerwise,
     n2d,
+    rim,
     vade,
 )
 
@@ -20,7 +22,9 @@ PAPERS = (
     baselines,
     dscdan,
     kingdra,
+    layerwise,
     n2d,
+    rim,
     vade,
 )
 METHODS = {

@@ -1,0 +1,159 @@
+"""The papers' figures: the runs that each needs, in a sweep file, and what our rows have of it."""
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from common import paths
+from common.errors import UserError, unknown
+from experiments import ledger, published
+from experiments.run_log import read_log
+from experiments.runs import differences
+from experiments.sweepfiles import KEYS, read_sweep
+from models import preset
+
+FOLDER = os.path.join("configs", "figures")
+HERE = os.path.join(paths.ROOT, FOLDER)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A published figure.
+
+    Parameters
+    ----------
+    title : str
+    kind : {"grid", "rounds", "maps"}
+        ACC over two settings, curves over Kingdra's rounds, t-SNE of embeddings.
+    axes : tuple of (setting, label), two of a grid
+    note : str
+        What the paper's figure shows, as far as it is known.
+    """
+
+    title: str
+    kind: str
+    axes: tuple = ()
+    note: str = ""
+
+
+FIGURES = {
+    "decda-3": Figure(
+        "DEC-DA, Figure 3: FcDEC-DA on MNIST-test under larger shifts and rotations", "grid",
+        (("shift_pixels", "largest shift, pixels"), ("rotation", "largest rotation, degrees")),
+        "paper: stable for rotations up to 40 degrees and shifts of 1 to 4 pixels, far lower at 6; "
+        "its grid is not known",
+    ),
+    "kingdra-rounds": Figure(
+        "Kingdra: KINGDRA-LADDER-IM round by round", "rounds",
+        note="dashed: the paper's ACC at the end\n(20news: of other inputs)",
+    ),
+    "dscdan-5": Figure(
+        "DSCDAN, Figure 5: sensitivity to its weights, MNIST-test", "grid",
+        (("mutual", "beta, weight of the mutual information"),
+         ("prior", "gamma, weight of the prior")),
+        "the paper's grid is not known; each weight is that of both stages",
+    ),
+    "dscdan-6": Figure("DSCDAN, Figure 6: t-SNE of the embeddings of MNIST-test", "maps"),
+}  # fmt: skip
+LOGGED = ("acc", "member_acc", "agreement", "pseudo_labels", "pseudo_acc")  # of a round
+
+
+def figure_of(name):
+    """Return a figure; UserError if there is none of that name."""
+    if name not in FIGURES:
+        raise UserError(unknown("figure", name, FIGURES))
+    return FIGURES[name]
+
+
+def path_of(name):
+    """Return the sweep file of a figure, from the checkout's folder."""
+    return os.path.join(FOLDER, f"{name}.json")
+
+
+def command(name):
+    """Return the command that makes a figure's runs."""
+    return f"python run_exp.py {path_of(name)}"
+
+
+def cells(name, rows):
+    """Return the cells of a figure: the runs that it needs, with our scores where there is a row.
+
+    Parameters
+    ----------
+    name : str
+        A key of FIGURES.
+    rows : list of rows
+
+    Returns
+    -------
+    list of dict
+        method, dataset, seed and settings, {name: value}; run, as in `published.scores`, or None.
+    """
+    figure_of(name)
+    nothing = argparse.Namespace(**dict.fromkeys(KEYS))
+    wanted = [
+        (method, dataset, seed, overrides)
+        for one, overrides in read_sweep(os.path.join(HERE, f"{name}.json"), nothing)
+        for dataset in one.datasets
+        for seed in one.seeds
+        for method in one.methods
+    ]
+    words = [changes(method, dataset, overrides) for method, dataset, _, overrides in wanted]
+    found = published.scores(rows, {text for text in words if text})
+    return [
+        {
+            "method": method, "dataset": dataset, "seed": seed, "settings": overrides,
+            "run": found.get(published.place_of(method, dataset, text), {}).get(seed),
+        }
+        for (method, dataset, seed, overrides), text in zip(wanted, words, strict=True)
+    ]  # fmt: skip
+
+
+def changes(method, dataset, overrides):
+    """Return the settings among `overrides` that are not the method's own, as a row has them."""
+    own = preset(method, dataset)
+    return published.changes(" ".join(differences(own.changed(overrides), own)))
+
+
+def coverage(rows):
+    """Return {figure: (cells that have a row, all cells)}."""
+    counted = {}
+    for name in FIGURES:
+        some = cells(name, rows)
+        counted[name] = sum(cell["run"] is not None for cell in some), len(some)
+    return counted
+
+
+def rounds(name, results_dir):
+    """Return the rounds of a figure's logs, of run folders or of those kept in results/logs.
+
+    Returns
+    -------
+    list of dict
+        dataset, seed, settings (what is not the method's own), round from 1, and LOGGED.
+    """
+    results = Path(results_dir)
+    folders, _ = ledger.folders(results / "runs")
+    rows = ledger.read_rows(results / "results.csv")
+    found = []
+    for cell in cells(name, []):
+        start = "-".join((cell["method"], cell["dataset"], f"s{cell['seed']}-"))
+        same = [
+            (folder / "log.csv", row["overrides"]) for folder, row in folders.items()
+            if row["status"] == "ok" and folder.name.startswith(start)
+        ]  # fmt: skip
+        about = ("method", "dataset", "seed")
+        of = [row["overrides"] for row in rows
+              if [row[n] for n in about] == [str(cell[n]) for n in about]]  # fmt: skip
+        kept = sorted((results / "logs").glob(f"{start}*.csv"))
+        there = {path.parent.name for path, _ in same}
+        for path in (path for path in kept if path.stem not in there):
+            same.append((path, of[0] if len(of) == 1 else "settings not known"))
+        for path, settings in same:
+            some = [row for row in read_log(str(path)) if row.get("agreement")]
+            for i, row in enumerate(some, start=1):
+                told = {key: row.get(key, "") for key in LOGGED}
+                found.append({"dataset": cell["dataset"], "seed": cell["seed"],
+                              "settings": settings, "round": i} | told)  # fmt: skip
+    return found

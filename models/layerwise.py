@@ -1,0 +1,244 @@
+"""DEC, IDEC and DCN by the protocols of their own papers: layer-wise pretraining, scaled inputs.
+
+A layer is trained as a small auto-encoder of its own on the output of the trained layers below it,
+with dropout, one after the other; then all layers together, without (Xie et al., ICML 2016; Guo et
+al., IJCAI 2017; Yang et al., ICML 2017).
+
+Departures: docs/methods/layerwise.md
+"""
+
+import math
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+from models.ae import KMeansOfCodes
+from models.core.base import DeepClusterer
+from models.core.fast_kernels import SGD
+from models.core.functional import distance_to, mean_squared_error, squared_distances, squared_error
+from models.core.optimizers import make as make_optimizer
+from models.core.training import SeedUse, Trainer, new_stream
+from models.dec import DEC
+from models.vade import Steps
+
+
+class BurnInSGD(SGD):
+    """SGD whose first steps have no momentum, and whose biases have twice the rate."""
+
+    burn_in = 0
+
+    def update_step(self, gradient, variable, learning_rate):
+        momentum = self.momentum * tf.cast(self.iterations.value >= self.burn_in, variable.dtype)
+        rate = tf.cast(learning_rate, variable.dtype) * (2 if len(variable.shape) == 1 else 1)
+        index = self._get_variable_index(variable)
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=variable.handle, accum=self.momentums[index].value.handle, lr=rate, grad=gradient,
+            momentum=momentum,
+        )  # fmt: skip
+
+
+def dropped(h, rate, seed):
+    """Return h (b, d) with a share of its values set to 0, the others scaled up, by a seed pair."""
+    return tf.nn.experimental.stateless_dropout(h, rate, seed) if rate else h
+
+
+class Layerwise(DeepClusterer):
+    """The auto-encoder on scaled samples, pretrained layer by layer.
+
+    Encoder and decoder take and give samples as they are: the factor `scale` is in the networks,
+    and every loss of samples is that of the scaled ones.
+    """
+
+    half = 0.5  # of the squared error of all layers together
+    summed = False  # whether squared errors are sums over values; else means, as in DEC's Caffe
+
+    # -- networks ----------------------------------------------------------------------------
+
+    def make_networks(self, shape, seed):
+        super().make_networks(shape, seed)
+        c, rng = self.config, np.random.default_rng(new_stream(seed, SeedUse.LAYERS))
+        up, down = self.up, self.down
+        for layer, back in zip(up, down[::-1], strict=True):
+            shapes = layer.kernel.shape, back.kernel.shape
+            std = 1 / math.sqrt(shapes[0][0]) if c.init_std is None else c.init_std
+            first, second = (std * rng.standard_normal(s, np.float32) for s in shapes)
+            layer.kernel.assign(first)
+            back.kernel.assign(first.T if c.init_std is None else second)
+        scaling = keras.layers.Rescaling
+        self.encoder = keras.Sequential(
+            [keras.Input(shape), keras.layers.Flatten(), scaling(c.scale), *up], name="encoder"
+        )
+        self.decoder = keras.Sequential(
+            [keras.Input((c.latent_dim,)), *down, scaling(1 / c.scale),
+             keras.layers.Reshape(shape)], name="decoder",
+        )  # fmt: skip
+
+    @property
+    def up(self):
+        """The encoder's dense layers, from the samples on."""
+        return [one for one in self.encoder.layers if isinstance(one, keras.layers.Dense)]
+
+    @property
+    def down(self):
+        """The decoder's dense layers, from the codes on."""
+        return [one for one in self.decoder.layers if isinstance(one, keras.layers.Dense)]
+
+    # -- pretraining -------------------------------------------------------------------------
+
+    def pretrain(self, data, checkpoint):
+        """Train each layer by itself, then all together; each stage has a checkpoint beside it."""
+        layers, pairs = self.up, list(zip(self.up, self.down[::-1], strict=True))
+        layer_steps, together = self.config.pretraining_steps(
+            math.ceil(len(data) / self.config.batch_size)
+        )
+        offset, ended_before, files = 0, True, []
+        for i in range(len(layers) + 1):
+            file = None if checkpoint is None else f"{checkpoint}.stage{i}"
+            if i < len(layers):
+                variables = [v for one in pairs[i] for v in one.trainable_variables]
+                loss, weights, steps = self.layer_loss(i), {"reconstruction": 0.5}, layer_steps
+            else:
+                variables, loss = self.pretrain_variables(), self.pretrain_loss
+                weights, steps = self.pretrain_weights(), together
+            ended_before = not self.stage(
+                i, data, loss, weights, variables, steps, offset, file, ended_before
+            )
+            offset += steps
+            files.append(file)
+        self._encode(data)  # raises if the last step spoilt the weights
+        for file in files:
+            if file is not None and os.path.exists(file):
+                os.remove(file)
+
+    def stage(self, i, data, loss, weights, variables, steps, offset, file, resume):
+        """Train one stage of pretraining; return whether there was something left to train."""
+        c = self.config
+        trainer = Trainer(
+            data, loss, weights, variables, self.pretrain_optimizer(), batch_size=c.batch_size,
+            shuffle=True, seed=new_stream(self.random_state, SeedUse.LAYERS, i),
+            identity=f"stage {i}", augment=self._augmentation(c.aug_pretrain),
+        )  # fmt: skip
+        return self.run_phase(
+            trainer, steps, "pretrain", checkpoint=file, resume=resume, offset=offset,
+            start=lambda restored: trainer.step >= steps, save_at_end=True,
+        )  # fmt: skip
+
+    def pretrain_optimizer(self):
+        """Return a stage's optimizer, with its schedule."""
+        c = self.config
+        record = c.pretrain_optimizer
+        optimizer = make_optimizer(record)
+        if record.name == "sgd" and record.momentum:
+            optimizer = BurnInSGD(record.lr, momentum=record.momentum)
+            optimizer.burn_in = c.burn_in
+        optimizer.learning_rate = Steps(record.lr, c.drop_steps, 0.1, 0.0)
+        return optimizer
+
+    def layer_loss(self, i):
+        """Return the loss of layer i by itself: the squared error of its clean input.
+
+        Of the first layer the outputs are dropped, of the last the inputs, of the others both.
+        """
+        layers, back, rate = self.up, self.down[::-1][i], self.config.dropout
+        fold = tf.random.experimental.stateless_fold_in
+
+        def loss(x, targets, seed):
+            h = self.config.scale * tf.reshape(x, (tf.shape(x)[0], -1))
+            for below in layers[:i]:
+                h = below(h)
+            hidden = layers[i](dropped(h, rate if i else 0.0, fold(seed, 1)))
+            hidden = dropped(hidden, rate if i < len(layers) - 1 else 0.0, fold(seed, 2))
+            error = squared_error if self.summed else mean_squared_error
+            return {"reconstruction": error(h, back(hidden))}
+
+        return loss
+
+    def pretrain_weights(self):
+        return {"reconstruction": self.half * self.scaling()}
+
+    def scaling(self):
+        """Return the factor from the mean squared error of samples to that of scaled ones."""
+        return self.config.scale**2 * (self.n_features_in_ if self.summed else 1)
+
+
+class LayerwiseKMeans(Layerwise, KMeansOfCodes):
+    """k-means on the codes of that pretraining: the row AE+k-means of DEC's and IDEC's tables."""
+
+
+class LayerwiseDEC(Layerwise, DEC):
+    """DEC and, with alpha > 0, IDEC."""
+
+    def loss_weights(self):
+        weights = super().loss_weights()
+        if "reconstruction" in weights:
+            weights["reconstruction"] *= self.scaling()
+        return weights
+
+
+class LayerwiseDCN(Layerwise):
+    """DCN: after each batch its labels, then its clusters' centres, by running means.
+
+    The step trains encoder and decoder by alpha ||x - g(z)||^2 + beta ||z - M s||^2, s the labels
+    of the epoch's beginning (the release: of the sample's last visit). A centre that has taken up n
+    samples is the mean of its first value, which counts for `count`, and these.
+    """
+
+    half, summed = 1.0, True
+    shuffle = True
+    whole_batches = True
+
+    def cluster_variables(self):
+        return self.encoder.trainable_variables + self.decoder.trainable_variables
+
+    def make_centers(self):
+        self.counts = keras.Variable(np.full(self.n_clusters, self.config.count, np.float32))
+        return super().make_centers()
+
+    def extra_state(self):
+        return {"counts": self.counts}
+
+    def target_specs(self, n):
+        return {"label": ((n,), "int32")}
+
+    def refresh(self, z, step):
+        passes = max(1, step // max(1, len(z) // self.config.batch_size))
+        if step and passes % self.config.kmeans_epochs == 0:
+            self.settle(z)
+        labels = self.assign(z)
+        return labels, {"label": labels.astype(np.int32)}, {}
+
+    def settle(self, z):
+        """Run k-means on codes z (n, z) from the centres."""
+        with threadpool_limits(1):  # OpenMP threads add up in any order: not repeatable
+            found = KMeans(self.n_clusters, init=np.asarray(self.centers), n_init=1).fit(z)
+        self.centers.assign(found.cluster_centers_)
+
+    finish = settle
+
+    def loss_weights(self):
+        c = self.config
+        return {"distance": c.beta, "reconstruction": c.alpha * self.scaling()}
+
+    def loss(self, x, targets, seed):
+        z = self.encoder(x)
+        centers = ops.take(ops.stop_gradient(self.centers.value), targets["label"], axis=0)
+        losses = {
+            "distance": distance_to(z, centers),
+            "reconstruction": mean_squared_error(x, self.decoder(z)),
+        }
+        self.absorb(ops.stop_gradient(z))
+        return losses
+
+    def absorb(self, z):
+        """Move each centre to the mean of all it has taken up, codes z (b, z) nearest to it too."""
+        nearest = ops.argmin(squared_distances(z, self.centers), axis=1)
+        member = ops.one_hot(nearest, self.n_clusters, dtype="float32")  # (b, k)
+        counts = self.counts + ops.sum(member, axis=0)
+        total = self.centers * self.counts[:, None] + ops.matmul(ops.transpose(member), z)
+        self.centers.assign(total / counts[:, None])
+        self.counts.assign(counts)
