@@ -27,7 +27,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler  # noqa: E402
 
 import metrics  # noqa: E402
 from common.errors import TrainingFailed, UserError  # noqa: E402
-from models import build, preset  # noqa: E402
+from models import build  # noqa: E402
 
 SCALERS = {"[0, 1]": MinMaxScaler, "variance 1": StandardScaler, "as it is": None}
 
@@ -51,9 +51,9 @@ def score(method, x, y, seed):
     k = len(np.unique(y))
     if method == "k-means":
         return metrics.acc(y, KMeans(k, n_init=20, random_state=seed).fit_predict(x))
-    config = preset(method, None, len(x), vectors=True)
     try:
-        return metrics.acc(y, build(method, k, config=config, random_state=seed).fit_predict(x))
+        model = build(method, k, n=len(x), vectors=True, random_state=seed)
+        return metrics.acc(y, model.fit_predict(x))
     except (TrainingFailed, UserError) as error:
         print(f"{method}: {error}", file=sys.stderr)
         return float("nan")
