@@ -1,6 +1,6 @@
 """Methods on small tables against k-means on the same columns: mean ACC over seeds, failures.
 
-    python benchmarks/tables.py --methods GMM-BIC FcDEC FcIDEC --seeds 10 --out FILE.csv
+    python benchmarks/tables.py --methods GMM-stable FcDEC FcIDEC --seeds 10 --out FILE.csv
 
 The tables are scikit-learn's iris, wine and breast cancer, and 500 samples of 4 Gaussian groups in
 2 to 1,000 columns; each in [0, 1], with variance 1, and as it is. Labels only score. A row is
@@ -27,7 +27,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler  # noqa: E402
 
 import metrics  # noqa: E402
 from common.errors import TrainingFailed, UserError  # noqa: E402
-from models import build, preset  # noqa: E402
+from models import build  # noqa: E402
 
 SCALERS = {"[0, 1]": MinMaxScaler, "variance 1": StandardScaler, "as it is": None}
 
@@ -51,9 +51,9 @@ def score(method, x, y, seed):
     k = len(np.unique(y))
     if method == "k-means":
         return metrics.acc(y, KMeans(k, n_init=20, random_state=seed).fit_predict(x))
-    config = preset(method, None, len(x), vectors=True)
     try:
-        return metrics.acc(y, build(method, k, config=config, random_state=seed).fit_predict(x))
+        model = build(method, k, n=len(x), vectors=True, random_state=seed)
+        return metrics.acc(y, model.fit_predict(x))
     except (TrainingFailed, UserError) as error:
         print(f"{method}: {error}", file=sys.stderr)
         return float("nan")
@@ -61,7 +61,7 @@ def score(method, x, y, seed):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    p.add_argument("--methods", nargs="+", default=["GMM-BIC", "FcDEC", "FcIDEC"])
+    p.add_argument("--methods", nargs="+", default=["GMM-stable", "FcDEC", "FcIDEC"])
     p.add_argument("--tables", nargs="+", default=NAMES, choices=NAMES)
     p.add_argument("--seeds", type=int, default=10)
     p.add_argument("--out", default="tables.csv")

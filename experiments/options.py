@@ -18,7 +18,7 @@ from models.settings.fields import STAGES
 from models.settings.presets import method_of, refuse_without_effect
 
 METHOD = "ASPC-DA"  # without --method
-VECTOR_METHOD = "GMM-BIC"  # the same for a user's vectors
+VECTOR_METHOD = "GMM-stable"  # the same for a user's vectors
 
 
 AUTO = (2, 20)  # the range of --n-clusters auto

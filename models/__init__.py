@@ -38,7 +38,10 @@ def class_of(method):
     raise UserError(f"method {method!r} is registered as {row.path!r}, but {why}")
 
 
-def build(method, n_clusters, *, dataset=None, n=None, config=None, random_state=0, **others):
+def build(
+    method, n_clusters, *, dataset=None, n=None, vectors=False, config=None, random_state=0,
+    **others,
+):  # fmt: skip
     """Return an unfitted estimator of a method with the paper's settings.
 
     Parameters
@@ -51,6 +54,10 @@ def build(method, n_clusters, *, dataset=None, n=None, config=None, random_state
         Name of a data set whose published settings to use.
     n : int, optional
         Number of samples, which decides the update interval.
+    vectors : bool
+        Whether the data are rows of numbers of your own, as of a table, rather than images: ours in
+        place of published settings that diverge on them (docs/tables.md). main.py does so for
+        --data.
     config : Settings, optional
         Takes the place of the published settings.
     random_state : int
@@ -71,7 +78,7 @@ def build(method, n_clusters, *, dataset=None, n=None, config=None, random_state
     >>> labels = build("ConvDEC-DA", 10, random_state=0).fit_predict(images)  # doctest: +SKIP
     """
     cls = class_of(method)
-    config = config or preset(method, dataset, n)
+    config = config or preset(method, dataset, n, vectors)
     names = {f.name for f in dataclasses.fields(config)}
     changes = {name: others.pop(name) for name in list(others) if name in names}
     known = set(signature(cls).parameters) - {"n_clusters", "config", "method", "random_state"}

@@ -58,75 +58,34 @@ class NMFBaseline(Baseline):
 
 
 class Gaussians(Baseline):
-    """A mixture of Gaussians; `transform` gives the distances to the means, (n, k).
-
-    With the covariances "bic" the form is chosen whose mixture has the lowest Bayesian information
-    criterion, as in Fraley, Raftery (2002): -2 log likelihood + (free parameters) log n. The input
-    is centred and divided by one number first, so that its unit does not matter. Covariances
-    between columns are tried up to `WIDEST` columns, where there are samples enough for them.
-    """
-
-    WIDEST = 100
+    """A mixture of Gaussians; `transform` gives the distances to the means, (n, k)."""
 
     def needed(self, n, d):
         return 40 * n * d + 64 * self.n_clusters * d * d
 
-    def _forms(self, n, d):
-        """Return the forms of covariances to try."""
-        if self.config.covariance != "bic":
-            return [self.config.covariance]
-        forms = ["spherical", "diag"]
-        if d <= self.WIDEST:
-            forms += ["tied"] * (n > 2 * d) + ["full"] * (n > 2 * d * self.n_clusters)
-        return forms
+    def _mixture(self, **others):
+        return GaussianMixture(self.n_clusters, covariance_type=self.config.covariance, **others)
 
     def learn(self, x, seed):
         c = self.config
-        scaled = {}
-        if c.covariance == "bic":
-            scaled = {"shift": x.mean(axis=0, dtype=np.float64)}
-            spread = np.sqrt(np.mean((x - scaled["shift"]) ** 2))
-            scaled["scale"] = np.float64(spread if spread > 0 else 1.0)
-        x = _scaled(x, scaled)
-        models = []
-        for form in self._forms(*x.shape):
-            model = GaussianMixture(
-                self.n_clusters, covariance_type=form, reg_covar=c.reg_covar, n_init=c.n_init,
-                max_iter=c.maxiter, random_state=seed,
-            )  # fmt: skip
-            try:
-                model.fit(x)
-            except ValueError as error:  # scikit-learn's message on a variance of 0 and the like
-                if c.covariance == "bic" and form != "spherical":
-                    continue
-                raise UserError(
-                    f"GMM with {form} covariances and reg_covar={c.reg_covar}: a cluster of "
-                    f"n_samples={len(x)} collapsed; expected a larger reg_covar or fewer clusters"
-                ) from error
-            models.append(model)
-        model = models[0] if len(models) == 1 else min(models, key=lambda model: model.bic(x))
+        model = self._mixture(
+            reg_covar=c.reg_covar, n_init=c.n_init, max_iter=c.maxiter, random_state=seed
+        )
+        try:
+            model.fit(x.astype(np.float64))
+        except ValueError as error:  # scikit-learn's message on a variance of 0 and the like
+            raise UserError(
+                f"GMM with {c.covariance} covariances and reg_covar={c.reg_covar}: a cluster "
+                "collapsed; expected a larger reg_covar or fewer clusters"
+            ) from error
         names = ("weights_", "means_", "covariances_", "precisions_cholesky_")
-        learnt = {name: getattr(model, name) for name in names} | scaled
-        if c.covariance == "bic":
-            learnt["form"] = np.int64(FORMS.index(model.covariance_type))
-        return learnt, model.n_iter_, model.converged_
+        return {name: getattr(model, name) for name in names}, model.n_iter_, model.converged_
 
     def embed(self, x):
-        return np.sqrt(squared_distances(_scaled(x, self._learnt), self._learnt["means_"]))
+        return np.sqrt(squared_distances(x, self._learnt["means_"]))
 
     def belong(self, x, z):
-        form = self._learnt.get("form")
-        form = self.config.covariance if form is None else FORMS[int(form)]
-        model = GaussianMixture(self.n_clusters, covariance_type=form)
+        model = self._mixture()
         for name, array in self._learnt.items():
             setattr(model, name, array)
-        return model.predict_proba(_scaled(x, self._learnt))
-
-
-FORMS = ("full", "tied", "diag", "spherical")
-
-
-def _scaled(x, learnt):
-    """Return samples in float64, centred and divided as `learnt` says, if it does."""
-    x = x.astype(np.float64)
-    return (x - learnt["shift"]) / learnt["scale"] if "shift" in learnt else x
+        return model.predict_proba(x.astype(np.float64))

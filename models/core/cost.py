@@ -224,6 +224,12 @@ def _gmm(config, n, d, k):
     return 2 * k * config.n_init * config.maxiter * _point(n, d) * values
 
 
+def _stable(config, n, d, k):
+    d = min(d, 100)  # see models/baselines/stable.py; a step of the full form costs as much as d^2
+    fits = (1 + 2 * config.pairs * min(1.0, 1600 / n)) * config.mixture_n_init
+    return 2 * k * fits * 30 * _point(n, d) * d
+
+
 # A record's `cost` -> (config, n, d, k, shape) -> operations of (pretraining, clustering)
 COUNTS = {
     "autoencoder": lambda c, n, d, k, shape: autoencoder_flops(c, n, shape, k),
@@ -241,6 +247,7 @@ COUNTS = {
     "ward": lambda c, n, d, k, shape: (0.0, 4 * n * _point(n, d)),
     "gdl": lambda c, n, d, k, shape: (0.0, n * _point(n, d) + (n / 5) ** 2 * 100),
     "gmm": lambda c, n, d, k, shape: (0.0, _gmm(c, n, d, k)),
+    "stable": lambda c, n, d, k, shape: (0.0, _stable(c, n, d, k)),
     "umap": lambda c, n, d, k, shape: (0.0, n * (5000 * d + 100_000_000)),
     None: lambda c, n, d, k, shape: (0.0, 0.0),  # not known
 }  # fmt: skip

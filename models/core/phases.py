@@ -7,13 +7,9 @@ from common.errors import TrainingFailed, UserError
 from common.files import load_arrays, save_arrays
 from models.core.estimator import Estimator
 
-DIVERGED = 100.0
-WAY_OUT = {
-    "pretrain": "expected a smaller --pretrain-lr, or --pretrain-optimizer adam, or data of "
-    "another scale",
-    "cluster": "expected a smaller --lr, or --optimizer adam, or data of another scale",
-    None: "expected a smaller learning rate, or data of another scale",
-}
+DIVERGED = 100.0  # times the first mean loss of pretraining, on scaled inputs
+SLOWER = {"pretrain": "a smaller --pretrain-lr, or --pretrain-optimizer adam",
+          "cluster": "a smaller --lr, or --optimizer adam"}  # fmt: skip
 
 
 class PhasedEstimator(Estimator):
@@ -60,8 +56,9 @@ class PhasedEstimator(Estimator):
             Write the checkpoint once more at the end, for phases that others follow.
         retries : int
             How often the phase starts over with a tenth of the learning rate where the loss is not
-            finite, or grows `DIVERGED` times above its first mean. Whatever runs without that is
-            left as it is.
+            finite, and in pretraining on scaled inputs where it grows `DIVERGED` times above its
+            first mean. With other settings, the published ones among them, a phase that comes to
+            its end is left as it is.
         at_end : callable (), optional
             Called after the last step; a failure there counts as one of the steps.
 
@@ -81,15 +78,14 @@ class PhasedEstimator(Estimator):
         restored = restored and trainer.restore(checkpoint, monitor.warn, carry)
         left = not (start is not None and start(restored))
 
-        first = {}
-
         def report(step):
             losses = trainer.mean_losses()
             if losses:
-                first.setdefault("loss", losses["loss"])
-                if retries and losses["loss"] > DIVERGED * first["loss"] > 0:
-                    raise TrainingFailed(f"the loss has grown from {first['loss']:g} to "
-                                         f"{losses['loss']:g} at step {step}")  # fmt: skip
+                first, loss = trainer.first_loss, losses["loss"]
+                if retries and self._scales() and loss > DIVERGED * first > 0:
+                    raise TrainingFailed(
+                        f"the loss has grown from {first:g} to {loss:g} at step {step}"
+                    )
                 monitor.row(name, offset + step, losses | {"seconds": trainer.seconds})
 
         if left:
@@ -99,7 +95,7 @@ class PhasedEstimator(Estimator):
                 refresh = refresh or report
                 progress = lambda step: monitor.progress(name, offset + step)  # noqa: E731
             unfinished = trainer.step < total
-            for left_over in reversed(range(retries + 1)):
+            while True:
                 try:
                     trainer.run(
                         total, interval or trainer.steps_per_pass, refresh or (lambda step: False),
@@ -111,11 +107,11 @@ class PhasedEstimator(Estimator):
                         at_end()
                     break
                 except TrainingFailed as error:
-                    rate = trainer.start_over(beginning) if left_over else None
+                    again = trainer.retries < retries
+                    rate = trainer.start_over(beginning) if again else None
                     if rate is None:
-                        raise TrainingFailed(f"{error}: {WAY_OUT[name]}") from error
+                        raise TrainingFailed(f"{error}: expected {self._way_out(name)}") from error
                     monitor.warn(f"{error}: {name} starts over with a learning rate of {rate:g}")
-                    first.clear()
                     monitor.begin(name, offset + total, offset + min(offset, 1))
                     if start is not None:
                         start(False)
@@ -126,6 +122,17 @@ class PhasedEstimator(Estimator):
             before = self.step_seconds_.get(name, 0.0)
             self.step_seconds_[name] = before + trainer.step_seconds
         return left
+
+    def _scales(self):
+        """Whether the method scales its inputs itself."""
+        return getattr(self.config, "scale_inputs", False)
+
+    def _way_out(self, name):
+        """Return what helps where a phase diverges."""
+        slower = SLOWER.get(name, "a smaller learning rate")
+        if self._scales() or not hasattr(self.config, "scale_inputs"):
+            return slower
+        return f"{slower}, or --scale-inputs"
 
     def _place(self, name):
         """Return the path of a file of the run; None where nothing is kept."""

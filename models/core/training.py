@@ -115,6 +115,8 @@ class Trainer:
         self.earlier_seconds = 0.0  # of these, in earlier sessions
         self.step_seconds = 0.0  # of these, in training steps
         self.carry = {}  # further arrays of the caller's that a checkpoint must hold
+        self.retries = 0  # how often the phase has started over with a smaller rate
+        self.first_loss = None  # the first mean of the total loss, since it last started over
         self._sums = tf.Variable(tf.zeros(len(self.names) + 1, tf.float64), trainable=False)
         optimizer.build(variables)
         self._kept = {
@@ -266,7 +268,8 @@ class Trainer:
             for v, array in zip(kept, snapshot[kind], strict=True):
                 v.assign(array)
         rate.assign(slower)
-        self.step, self.carry = 0, {}
+        self.step, self.carry, self.first_loss = 0, {}, None
+        self.retries += 1
         return float(rate)
 
     def go_on_from(self, other):
@@ -283,7 +286,9 @@ class Trainer:
         self._sums.assign(np.zeros_like(sums))
         if sums[-1] == 0:
             return {}
-        return dict(zip(self.names, (sums[:-1] / sums[-1]).tolist(), strict=True))
+        means = dict(zip(self.names, (sums[:-1] / sums[-1]).tolist(), strict=True))
+        self.first_loss = means["loss"] if self.first_loss is None else self.first_loss
+        return means
 
     def _finite_sums(self):
         sums = self._sums.numpy()
@@ -301,7 +306,7 @@ class Trainer:
         }
         about = {
             "step": self.step, "seconds": self.seconds, "step_seconds": self.step_seconds,
-            "identity": self.identity,
+            "identity": self.identity, "retries": self.retries, "first_loss": self.first_loss,
         }  # fmt: skip
         arrays |= {f"carry/{name}": array for name, array in self.carry.items()}
         save_arrays(path, arrays, about)
@@ -340,6 +345,7 @@ class Trainer:
             v.assign(array)
         self.step, self.seconds, self.earlier_seconds = step, seconds, seconds
         self.step_seconds = about.get("step_seconds", math.nan)  # an older checkpoint: not known
+        self.retries, self.first_loss = about.get("retries", 0), about.get("first_loss")
         prefix = "carry/"
         self.carry = {
             name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)
