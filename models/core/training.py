@@ -36,6 +36,9 @@ class SeedUse(enum.IntEnum):
     """
 
     EXAMPLE = 0  # of the tests
+    SPECTRAL_SAT_NETWORK = 40
+    SPECTRAL_SAT_START = 41
+    SPECTRAL_SAT_STEPS = 42
 
 
 def new_stream(seed, use, *place):

@@ -11,6 +11,7 @@ from models.settings import (
     dscdan,
     kingdra,
     n2d,
+    spectral_sat,
     vade,
 )
 
@@ -21,6 +22,7 @@ PAPERS = (
     dscdan,
     kingdra,
     n2d,
+    spectral_sat,
     vade,
 )
 METHODS = {
