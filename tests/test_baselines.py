@@ -34,7 +34,7 @@ ROOT = Path(main.__file__).resolve().parent
 K, N = 4, 150
 CLASSICAL = [name for name, row in METHODS.items() if row.module.startswith("models.baselines.")]
 HERE = [name for name in CLASSICAL if name != "UMAP+HDBSCAN"]  # umap-learn need not be installed
-NEW = ["k-means", "NMF", "SC-LS", "GMM", "GMM-BIC"]  # with a rule for new samples
+NEW = ["k-means", "NMF", "SC-LS", "GMM", "GMM-stable"]  # with a rule for new samples
 SMALL = {"SC-LS": {"landmarks": 30}, "GMM": {"reg_covar": 1e-3}}
 
 

@@ -45,7 +45,7 @@ AE_TABLE = {"AE+k-means": (False, 0), "DAE+k-means": (False, 0.2), "AE+k-means-D
 # What the papers or the authors' code say of the baselines.
 BASELINES = {
     "k-means": {"n_init": 20}, "NMF": {}, "SC-Ncut": {}, "AC": {}, "GMM": {},
-    "GMM-BIC": {"covariance": "bic", "n_init": 5},
+    "GMM-stable": {"covariance": "bic", "n_init": 5},
     "SC-LS": {"landmarks": 1000, "n_neighbors": 5, "sigma": None, "n_init": 10},
     "AC-GDL": {"n_neighbors": 20, "scale": 1.0},
     "UMAP+HDBSCAN": {"n_neighbors": 30, "min_dist": 0.0, "components": 2, "min_samples": 10,

@@ -30,11 +30,11 @@ EXPECTED = {
     "check_estimator_sparse_array": "asks for a classifier's tags; sparse data are accepted",
     "check_estimator_sparse_matrix": "asks for a classifier's tags; sparse data are accepted",
 }
-TINY = {"FcDEC": STEPS, "LADDER-IM": RUNS["LADDER-IM"], "k-means": {}, "GMM-BIC": {}}
+TINY = {"FcDEC": STEPS, "LADDER-IM": RUNS["LADDER-IM"], "k-means": {}, "GMM-stable": {}}
 KINDS = {
     "FcDEC-DA": STEPS, "ConvDEC": STEPS, "DSCDAN": JOINT, "ConvAE+RS": DUAL,
     "SpectralNet": RUNS["SpectralNet"], "KINGDRA-LADDER-IM": RUNS["KINGDRA-LADDER-IM"],
-    "IMSAT-VAT": RUNS["IMSAT-VAT"], "k-means": {}, "GMM-BIC": {}, "SC-LS": {"landmarks": 20},
+    "IMSAT-VAT": RUNS["IMSAT-VAT"], "k-means": {}, "GMM-stable": {}, "SC-LS": {"landmarks": 20},
     "SC-Ncut": {}, "AC": {},
 }  # fmt: skip
 
@@ -106,7 +106,7 @@ def test_settings_are_parameters():
 def test_grid_search_and_pipeline():
     x = X.reshape(70, 64)
     search = GridSearchCV(
-        build("GMM-BIC", 2), {"n_init": [1, 2], "n_clusters": [2, 3]}, cv=2,
+        build("GMM-stable", 2), {"n_init": [1, 2], "n_clusters": [2, 3]}, cv=2,
         scoring=lambda model, x: model.predict_proba(x).max(axis=1).mean(),
     ).fit(x)  # fmt: skip
     assert set(search.best_params_) == {"n_init", "n_clusters"}

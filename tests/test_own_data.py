@@ -322,12 +322,12 @@ def test_vectors_get_a_method_for_vectors(tmp_path, capsys):
     np.save(tmp_path / "a.npy", np.random.default_rng(0).random((30, 16)))
     words = ("--data", tmp_path / "a.npy", "--n-clusters", 2, "--dry-run")
     assert run(*words) == 0
-    assert '"method": "GMM-BIC"' in capsys.readouterr().out
+    assert '"method": "GMM-stable"' in capsys.readouterr().out
     assert run(*words, "--method", "ConvDEC-DA") == 2
     assert run(*words, "--method", "ConvDEC-DA", "--image-shape", 4, 4, 1) in (0, 2)
     assert run(*words, "--image-shape", 4, 4, 1) == 0
     assert '"method": "ASPC-DA"' in capsys.readouterr().out
-    assert all(METHODS[name] for name in ("GMM-BIC", "ASPC-DA"))
+    assert all(METHODS[name] for name in ("GMM-stable", "ASPC-DA"))
     assert os.path.exists(tmp_path / "a.npy")
 
 

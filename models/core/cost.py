@@ -214,6 +214,30 @@ def imsat_flops(config, n, d, k):
     return 3 * n * config.epochs * products * (2 + search) + 2 * n * n * d + n * products
 
 
+def spectral_sat_flops(config, n, d, k, shape):
+    """Return the operations of the graph, its cuts, and the steps on clean and moved samples.
+
+    Distances to the candidates in 64 principal components count, and seven tangents for each.
+    """
+    layers, pixels, before = 0, d, 1
+    if config.network == "conv":
+        h, w, before = shape if len(shape) == 3 else (math.isqrt(d), math.isqrt(d), 1)
+        for filters in (32, 64, 128):
+            h, w = math.ceil(h / 2), math.ceil(w / 2)
+            layers += h * w * 9 * before * filters
+            before = filters
+        layers += h * w * before * k
+    else:
+        layers = _chain(pixels, 1200, 1200, k)
+    steps = (config.fit_steps + config.maxiter) * 2 * min(n, config.batch_size)
+    size = min(64, d) if config.aug_cluster and config.tangents else d
+    graph = 2 * n * n * size + (2 * n * config.candidates * 15 * size if size < d else 0)
+    cuts = len(config.neighbors) * (
+        _eigenvectors(n, k) + 2 * LLOYD * config.n_init * (config.more + 1) * k * n * k
+    )
+    return graph + cuts + 6 * steps * layers
+
+
 def _point(n, d):
     """Return the operations of the distances of n samples to one point."""
     return 2 * n * d
@@ -239,6 +263,7 @@ COUNTS = {
     "kingdra": lambda c, n, d, k, shape: (0.0, kingdra_flops(c, n, d, k)),
     "imsat": lambda c, n, d, k, shape: (0.0, imsat_flops(c, n, d, k)),
     "rim": lambda c, n, d, k, shape: (0.0, n * 2 * _layers(c, d, k) * (3 * c.epochs + 1)),
+    "spectral-sat": lambda c, n, d, k, shape: (0.0, spectral_sat_flops(c, n, d, k, shape)),
     "k-means": lambda c, n, d, k, shape: (0.0, LLOYD * most_restarts(c.n_init) * k * _point(n, d)),
     "nmf": lambda c, n, d, k, shape: (0.0, 8 * k * c.maxiter * _point(n, d)),
     "ncut": lambda c, n, d, k, shape: (0.0, n * _point(n, d) + _eigenvectors(n, k)),

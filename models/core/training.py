@@ -39,6 +39,9 @@ class SeedUse(enum.IntEnum):
     N_CLUSTERS = 1  # what scores numbers of clusters
     LAYERS = 16  # of layer-wise pretraining: first weights, then each stage
     RIM = 17  # steps of Deep RIM
+    SPECTRAL_SAT_NETWORK = 40
+    SPECTRAL_SAT_START = 41
+    SPECTRAL_SAT_STEPS = 42
 
 
 def new_stream(seed, use, *place):

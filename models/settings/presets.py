@@ -13,6 +13,7 @@ from models.settings import (
     layerwise,
     n2d,
     rim,
+    spectral_sat,
     vade,
 )
 
@@ -25,6 +26,7 @@ PAPERS = (
     layerwise,
     n2d,
     rim,
+    spectral_sat,
     vade,
 )
 METHODS = {

@@ -1,0 +1,73 @@
+"""Neighbours of images by the tangent distance (Simard, LeCun, Denker, NIPS 5, 1992)."""
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from sklearn.decomposition import PCA
+
+from models.core.graphs import nearest_neighbors
+
+SIZE = 64  # principal components in which distances are measured
+ROWS = 200  # samples at a time
+RIDGE = 0.01  # singular values below a tenth of the largest count less: flat images have few
+
+
+def tangent_vectors(images: np.ndarray) -> np.ndarray:
+    """Return the derivatives (n, 7, h * w) of images (n, h, w) by seven small transforms.
+
+    Shifts along both sides, rotation about the centre, scale, the two hyperbolic transforms, and
+    the thickness of lines.
+    """
+    n, h, w = images.shape
+    down, right = np.gradient(images, axis=(1, 2))
+    y, x = np.meshgrid(np.arange(h) - (h - 1) / 2, np.arange(w) - (w - 1) / 2, indexing="ij")
+    found = (
+        right, down, x * down - y * right, x * right + y * down, x * right - y * down,
+        y * right + x * down, right**2 + down**2,
+    )  # fmt: skip
+    return np.stack([one.reshape(n, -1) for one in found], axis=1).astype(np.float32)
+
+
+def tangent_neighbors(images: np.ndarray, m: int, sigma: float, candidates: int) -> np.ndarray:
+    """Return the numbers (n, m) of each image's m nearest others, nearest first.
+
+    The square of the distance of a and b is the mean of the squares of those of b from the plane
+    of a's tangents at a, and of a from that of b's at b. It is measured on blurred images, grey,
+    in their first SIZE principal components, to the `candidates` nearest by the Euclidean distance.
+
+    Parameters
+    ----------
+    images : float32 (n, h, w, c), h and w at least 2
+    m : int
+        From 1 to n - 1.
+    sigma : float
+        Standard deviation of the Gaussian, pixels.
+    candidates : int
+    """
+    n = len(images)
+    grey = gaussian_filter(images.mean(axis=3), (0, sigma, sigma))
+    flat = grey.reshape(n, -1)
+    pca = PCA(min(SIZE, *flat.shape), svd_solver="covariance_eigh").fit(flat)
+    axes = pca.components_.T.astype(np.float32)
+    x = flat @ axes
+    planes = np.concatenate(
+        [_orthogonal(tangent_vectors(grey[i : i + ROWS]) @ axes) for i in range(0, n, ROWS)]
+    )
+    _, near = nearest_neighbors(x, min(max(candidates, m), n - 1))
+    found = np.empty((n, m), np.int64)
+    for i in range(0, n, ROWS):
+        some = near[i : i + ROWS]  # (b, candidates)
+        apart = x[some] - x[i : i + ROWS, None]
+        mine = apart @ planes[i : i + ROWS].transpose(0, 2, 1)  # (b, candidates, 7)
+        theirs = np.matmul(planes[some], apart[..., None])[..., 0]
+        along = 0.5 * (np.square(mine).sum(axis=2) + np.square(theirs).sum(axis=2))
+        distances = np.square(apart).sum(axis=2) - along
+        order = np.argsort(distances, axis=1, kind="stable")[:, :m]
+        found[i : i + ROWS] = np.take_along_axis(some, order, axis=1)
+    return found
+
+
+def _orthogonal(vectors):
+    """Return rows (n, 7, d) that span those given, orthogonal, shorter where they say little."""
+    _, s, v = np.linalg.svd(vectors, full_matrices=False)
+    length = s / np.sqrt(np.maximum(s**2 + RIDGE * s[:, :1] ** 2, 1e-12))
+    return v * length[..., None]

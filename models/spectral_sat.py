@@ -1,0 +1,333 @@
+"""SpectralSAT: a spectral partition of a graph of neighbours, refined by self-augmented training.
+
+A method of this project: docs/methods/spectral-sat.md
+"""
+
+import os
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers, ops
+from threadpoolctl import threadpool_limits
+
+from augment import RandomShiftRotate
+from common.files import save_arrays
+from common.shapes import image_shape
+from models.core import graphs
+from models.core.functional import negative_entropy
+from models.core.monitor import Monitor
+from models.core.networks import _seeds
+from models.core.optimizers import make as make_optimizer
+from models.core.phases import PhasedEstimator
+from models.core.samples import as_samples, check_estimator, hash_array
+from models.core.tangents import tangent_neighbors
+from models.core.training import SeedUse, Trainer, new_stream, once
+from models.core.weights import arrays_of, assign_arrays
+from models.settings.base import digest
+
+CHUNK = 2048  # samples predicted at a time
+FILTERS, UNITS = (32, 64, 128), (1200, 1200)  # of the two networks
+STATISTICS = 0.99  # momentum of the running means and variances of batch normalisation
+
+
+def classifier(shape, k, network, seed):
+    """Return a Keras model, samples (b, *shape) -> logits (b, k), normalised by the batch."""
+    seeds = _seeds(seed)
+
+    def options():
+        return {"use_bias": False, "kernel_initializer": _start(next(seeds))}
+
+    def normalised(x):
+        return layers.ReLU()(layers.BatchNormalization(momentum=STATISTICS)(x))
+
+    x = entry = keras.Input(shape)
+    if network == "conv":
+        for n in FILTERS:
+            x = normalised(layers.Conv2D(n, 3, strides=2, padding="same", **options())(x))
+    x = layers.Flatten()(x)
+    if network == "fc":
+        for n in UNITS:
+            x = normalised(layers.Dense(n, **options())(x))
+    return keras.Model(entry, layers.Dense(k, kernel_initializer=_start(next(seeds)))(x))
+
+
+def _start(seed):
+    return keras.initializers.GlorotUniform(seed=seed)
+
+
+class Decay(keras.optimizers.schedules.LearningRateSchedule):
+    """lr until half of `total` steps are made, then lr * 2 (1 - steps / total)."""
+
+    def __init__(self, lr, total):
+        self.lr, self.total = lr, total
+
+    def __call__(self, step):
+        left = 1.0 - ops.cast(step, "float32") / self.total
+        return self.lr * ops.clip(2.0 * left, 0.0, 1.0)
+
+    def get_config(self):
+        return {"lr": self.lr, "total": self.total}
+
+
+class SpectralSAT(PhasedEstimator):
+    """A classifier that starts from a spectral partition and then trusts its own predictions.
+
+    Self-augmented training is Hu et al.'s (IMSAT, ICML 2017): a sample's prediction is the target
+    of the prediction of its transform. Here the transformed sample is at first often a neighbour.
+
+    Parameters
+    ----------
+    n_clusters : int
+        K, from 2 to the number of samples.
+    config : models.settings.spectral_sat.SpectralSATConfig
+    method : str
+        The name under which the model is saved.
+    random_state : int
+        The same seed gives the same labels, bit for bit, on one machine.
+    run_dir : path, optional
+        Where checkpoints are kept. None: none are.
+    monitor : Monitor, optional
+    checkpoint_seconds : float
+        Time between two checkpoints.
+
+    Attributes
+    ----------
+    labels_ : int64 array (n,)
+        Equal to `predict` of the same data.
+    initial_labels_ : int64 array (n,)
+        The spectral partition.
+    n_iter_ : int
+        Steps made.
+    converged_ : None
+        There is no test of convergence.
+    seconds_, step_seconds_ : dict
+        {"initialize", "cluster"} and {"cluster"}.
+    """
+
+    fitted = "network"
+
+    def __init__(
+        self, n_clusters, config, *, method=None, random_state=0, run_dir=None, monitor=None,
+        checkpoint_seconds=60.0,
+    ):  # fmt: skip
+        self.n_clusters = n_clusters
+        self.config = config
+        self.method = method
+        self.seed_ = random_state
+        self.run_dir = run_dir
+        self.monitor = monitor
+        self.checkpoint_seconds = checkpoint_seconds
+
+    def fit(self, x, y=None):
+        """Cluster the samples.
+
+        Parameters
+        ----------
+        x : array-like (n, h, w, c) or (n, d)
+            Finite numbers; images scaled to [0, 1].
+        y : ignored
+            For scikit-learn's sake.
+
+        Raises
+        ------
+        UserError
+            If the data or K does not suit.
+        TrainingFailed
+            If the loss becomes NaN or infinite.
+        """
+        x = as_samples(x)
+        check_estimator(self.n_clusters, self.seed_, len(x))
+        self._monitor = self.monitor or Monitor()
+        if self.run_dir is not None:
+            os.makedirs(self.run_dir, exist_ok=True)
+        self._build(x.shape[1:])
+        x = x.reshape(len(x), *self.network.input_shape[1:])
+        self._identity = digest(
+            [self.method, self.config.identity_dict(), int(self.n_clusters), int(self.seed_),
+             hash_array(x)]
+        )  # fmt: skip
+        self.seconds_, self.step_seconds_ = {}, {}
+        begin = time.monotonic()
+        start, earlier = once(
+            self._place("checkpoint-start.h5"), f"{self._identity} start", lambda: self.start(x),
+            self._monitor.warn,
+        )  # fmt: skip
+        self.seconds_["initialize"] = time.monotonic() - begin + earlier
+        self.initial_labels_ = start["labels"].astype(np.int64)
+        self._train(tf.constant(x), start)
+        self.labels_ = self.predict(x)
+        self._monitor.row("final", self.n_iter_, {"seconds": self.seconds_["cluster"]},
+                          self.labels_)  # fmt: skip
+        return self
+
+    def _build(self, shape):
+        """Make the network for samples of a shape."""
+        c, self._shape = self.config, tuple(shape)
+        taken = image_shape(shape) if c.needs_images else (int(np.prod(shape)),)
+        self.n_features_in_ = int(np.prod(shape))
+        self.network = classifier(
+            taken, int(self.n_clusters), c.network, self._seed(SeedUse.SPECTRAL_SAT_NETWORK)
+        )
+        self._logits = tf.function(
+            lambda x: self.network(x, training=False), autograph=False,
+            input_signature=[tf.TensorSpec([None, *taken], tf.float32)],
+        )  # fmt: skip
+        self._augment = RandomShiftRotate(c.shift, c.rotation, c.shift_pixels, "true")
+
+    def _seed(self, use):
+        return new_stream(self.seed_, use)
+
+    # -- the start ---------------------------------------------------------------------------
+
+    def start(self, x):
+        """Return {"labels": (n,), "neighbors": (n, partners), "lengths": (n,)} of samples x.
+
+        lengths are the distances to the farthest of the `judge` neighbours, for the noise on
+        vectors.
+        """
+        c, n = self.config, len(x)
+        m = min(max(*c.neighbors, c.judge, c.partners), n - 1)
+        with threadpool_limits(1):  # OpenMP threads add up in any order: not repeatable
+            if c.aug_cluster and c.tangents:
+                nearest = tangent_neighbors(x, m, c.blur * min(x.shape[1:3]), c.candidates)
+            else:
+                nearest = graphs.nearest_neighbors(x.reshape(n, -1), m)[1]
+            labels, information, m, count = graphs.informative_partition(
+                nearest, int(self.n_clusters), c.neighbors, c.judge, c.more, c.n_init,
+                self._seed(SeedUse.SPECTRAL_SAT_START),
+            )  # fmt: skip
+        self._monitor.note(
+            f"partition by {m} neighbours and {count} eigenvectors: clusters of neighbours share "
+            f"{information:.3f} nats"
+        )
+        last = nearest[:, min(c.judge, nearest.shape[1]) - 1]
+        lengths = np.linalg.norm((x - x[last]).reshape(n, -1), axis=1)
+        return {
+            "labels": labels.astype(np.int32), "lengths": lengths.astype(np.float32),
+            "neighbors": nearest[:, : c.partners].astype(np.int32),
+        }  # fmt: skip
+
+    # -- training ----------------------------------------------------------------------------
+
+    def _train(self, data, start):
+        """Train on the partition, then by self-augmentation; each phase has a checkpoint."""
+        c = self.config
+        counts = np.bincount(start["labels"], minlength=int(self.n_clusters))
+        self._shares = tf.constant(counts / len(data), tf.float32)
+        targets = {name: tf.Variable(t, trainable=False) for name, t in start.items()}
+        self._data = data
+        first = self._trainer(self.fit_loss, {"cross_entropy": 1.0}, 0, c.fit_steps, targets)
+        self.run_phase(
+            first, c.fit_steps, "cluster", checkpoint=self._place("checkpoint-fit.h5"),
+            save_at_end=True,
+        )  # fmt: skip
+        weights = {"divergence": 1.0, "entropy": c.entropy_weight, "sizes": c.size_weight}
+        second = self._trainer(self.sat_loss, weights, 1, c.maxiter, targets)
+        self.run_phase(
+            second, c.maxiter, "cluster", checkpoint=self._place("checkpoint-sat.h5"),
+            offset=first.step,
+        )  # fmt: skip
+        self.n_iter_, self.converged_ = first.step + second.step, None
+        del self._data
+
+    def _trainer(self, loss, weights, phase, total, targets):
+        c = self.config
+        optimizer = make_optimizer(c.optimizer)
+        if phase == 1:
+            optimizer.learning_rate = Decay(c.optimizer.lr, max(total, 1))
+        return Trainer(
+            self._data, loss, weights, self.network.trainable_variables, optimizer,
+            batch_size=c.batch_size, seed=new_stream(
+                self.seed_, SeedUse.SPECTRAL_SAT_STEPS, phase
+            ), shuffle=True, targets=targets, whole_batches=True,
+            state=self.network.non_trainable_variables,
+            identity=f"{self._identity} {phase}",
+        )  # fmt: skip
+
+    def fit_loss(self, x, targets, seed):
+        """Return the cross-entropy of samples (b, ...) and of their transforms with the labels."""
+        both = tf.concat([x, self.transformed(x, targets, seed)], 0)
+        labels = tf.concat([targets["labels"], targets["labels"]], 0)
+        found = tf.nn.sparse_softmax_cross_entropy_with_logits(
+            labels, self.network(both, training=True)
+        )
+        return {"cross_entropy": tf.reduce_mean(found)}
+
+    def sat_loss(self, x, targets, seed):
+        """Return {name: scalar} of a batch x (b, ...).
+
+        divergence: KL(p(x) || p(T x')) with p(x) fixed, T a random transform and x' the sample or
+        one of its neighbours; entropy: H(p(x)); sizes: KL(mean p || the partition's shares).
+        """
+        other = self.transformed(self.partner(x, targets["neighbors"], seed), targets, seed)
+        logits = self.network(tf.concat([x, other], 0), training=True)
+        clean, moved = tf.split(tf.nn.log_softmax(logits), 2)
+        p, fixed = tf.exp(clean), tf.stop_gradient(clean)
+        mean = tf.reduce_mean(p, axis=0)
+        ratio = tf.math.log(tf.maximum(mean, 1e-8)) - tf.math.log(tf.maximum(self._shares, 1e-8))
+        return {
+            "divergence": tf.reduce_mean(
+                tf.reduce_sum(tf.exp(fixed) * (fixed - moved), axis=1)
+            ),
+            "entropy": -negative_entropy(p),
+            "sizes": tf.reduce_sum(mean * ratio),
+        }  # fmt: skip
+
+    def partner(self, x, neighbors, seed):
+        """Return samples (b, ...): x, or, ever more seldom, one of a sample's `neighbors` (b, m).
+
+        The share of neighbours falls in proportion to the steps, from 1 to 0 at `partners_until`.
+        """
+        c = self.config
+        if not c.partners:
+            return x
+        step = tf.cast(seed[1], tf.float32)
+        share = 1.0 - step / (c.partners_until * max(c.maxiter, 1))
+        b, m = tf.shape(neighbors)[0], neighbors.shape[1]
+        u = tf.random.stateless_uniform((2, b), seed + 1, alg="philox")
+        column = tf.cast(u[0] * m, tf.int32)
+        rows = tf.gather(neighbors, column, batch_dims=1)
+        use = tf.reshape(u[1] < share, (-1, *[1] * (x.shape.rank - 1)))
+        return tf.where(use, tf.gather(self._data, rows), x)
+
+    def transformed(self, x, targets, seed):
+        """Return samples x (b, ...), images shifted and rotated, vectors moved at random."""
+        if self.config.aug_cluster:
+            return self._augment(x, seed)
+        direction = tf.random.stateless_normal(tf.shape(x), seed, alg="philox")
+        norm = tf.norm(tf.reshape(direction, (tf.shape(x)[0], -1)), axis=1)
+        length = self.config.radius * targets["lengths"] / tf.maximum(norm, 1e-12)
+        return x + tf.reshape(length, (-1, *[1] * (x.shape.rank - 1))) * direction
+
+    # -- use after fit -----------------------------------------------------------------------
+
+    def transform(self, x):
+        """Return predictions, float32 (n, k), rows summing to 1."""
+        x = self._samples(x)
+        x = x.reshape(len(x), *self.network.input_shape[1:])
+        parts = [x[i : i + CHUNK] for i in range(0, len(x), CHUNK)]
+        return np.concatenate([tf.nn.softmax(self._logits(part)).numpy() for part in parts])
+
+    memberships = transform
+
+    def predict(self, x):
+        """Return the labels of samples, int64 (n,) in [0, k): new ones or those fitted."""
+        return self.transform(x).argmax(axis=1)
+
+    def other_labels(self):
+        """Return the spectral partition, from which training started."""
+        return {"initial": self.initial_labels_}
+
+    # -- files -------------------------------------------------------------------------------
+
+    def save(self, path):
+        """Write the fitted model, for `models.load`."""
+        save_arrays(path, arrays_of({"network": self.network}), self._about())
+
+    def restore(self, path, arrays, about):
+        """Take up what `save` wrote."""
+        self._build(tuple(about["shape"]))
+        assign_arrays(path, arrays, {"network": self.network}, self.config.network, self._shape)
+        return self
