@@ -94,11 +94,11 @@ def _list_of_methods(prog):
         papers.setdefault(row.paper, []).append(f"{name}*" if row.ours else name)
     lines = ["methods by paper (docs/methods; * in no paper):"]
     for paper, names in papers.items():
-        line = f"  {paper:10}"
+        line = f"  {paper:13}"
         for name in names:
             if len(line) + len(name) > 96:
                 lines.append(line.rstrip())
-                line = " " * 12
+                line = " " * 15
             line += f"{name}, "
         lines.append(line.removesuffix(", "))
     return "\n".join([*lines, "", f"{prog} --method NAME -h shows the settings of a method."])

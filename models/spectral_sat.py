@@ -13,17 +13,16 @@ from keras import layers, ops
 from threadpoolctl import threadpool_limits
 
 from augment import RandomShiftRotate
-from common.files import save_arrays
 from common.shapes import image_shape
 from models.core import graphs
 from models.core.functional import negative_entropy
 from models.core.monitor import Monitor
 from models.core.networks import _seeds
 from models.core.optimizers import make as make_optimizer
-from models.core.phases import PhasedEstimator
-from models.core.samples import as_samples, check_estimator, hash_array
+from models.core.phases import PhasedEstimator, once
+from models.core.samples import hash_array
 from models.core.tangents import tangent_neighbors
-from models.core.training import SeedUse, Trainer, new_stream, once
+from models.core.training import SeedUse, Trainer, new_stream
 from models.core.weights import arrays_of, assign_arrays
 from models.settings.base import digest
 
@@ -110,15 +109,16 @@ class SpectralSAT(PhasedEstimator):
 
     def __init__(
         self, n_clusters, config, *, method=None, random_state=0, run_dir=None, monitor=None,
-        checkpoint_seconds=60.0,
+        checkpoint_seconds=60.0, steps_per_execution=1,
     ):  # fmt: skip
         self.n_clusters = n_clusters
         self.config = config
         self.method = method
-        self.seed_ = random_state
+        self.random_state = random_state
         self.run_dir = run_dir
         self.monitor = monitor
         self.checkpoint_seconds = checkpoint_seconds
+        self.steps_per_execution = steps_per_execution
 
     def fit(self, x, y=None):
         """Cluster the samples.
@@ -137,8 +137,7 @@ class SpectralSAT(PhasedEstimator):
         TrainingFailed
             If the loss becomes NaN or infinite.
         """
-        x = as_samples(x)
-        check_estimator(self.n_clusters, self.seed_, len(x))
+        x = self._training_samples(x)
         self._monitor = self.monitor or Monitor()
         if self.run_dir is not None:
             os.makedirs(self.run_dir, exist_ok=True)
@@ -314,7 +313,11 @@ class SpectralSAT(PhasedEstimator):
 
     def predict(self, x):
         """Return the labels of samples, int64 (n,) in [0, k): new ones or those fitted."""
-        return self.transform(x).argmax(axis=1)
+        return self.memberships(x).argmax(axis=1)
+
+    def width(self):
+        """Return the number of columns of `transform`."""
+        return int(self.n_clusters)
 
     def other_labels(self):
         """Return the spectral partition, from which training started."""
@@ -322,12 +325,13 @@ class SpectralSAT(PhasedEstimator):
 
     # -- files -------------------------------------------------------------------------------
 
-    def save(self, path):
-        """Write the fitted model, for `models.load`."""
-        save_arrays(path, arrays_of({"network": self.network}), self._about())
+    def model_arrays(self):
+        """Return {name: array} of the weights."""
+        self._require_fit()
+        return arrays_of({"network": self.network})
 
     def restore(self, path, arrays, about):
-        """Take up what `save` wrote."""
+        """Take up what `model_arrays` gave."""
         self._build(tuple(about["shape"]))
         assign_arrays(path, arrays, {"network": self.network}, self.config.network, self._shape)
         return self

@@ -45,7 +45,7 @@ AE_TABLE = {"AE+k-means": (False, 0), "DAE+k-means": (False, 0.2), "AE+k-means-D
 # What the papers or the authors' code say of the baselines.
 BASELINES = {
     "k-means": {"n_init": 20}, "NMF": {}, "SC-Ncut": {}, "AC": {}, "GMM": {},
-    "GMM-stable": {"covariance": "bic", "n_init": 5},
+    "GMM-stable": {},
     "SC-LS": {"landmarks": 1000, "n_neighbors": 5, "sigma": None, "n_init": 10},
     "AC-GDL": {"n_neighbors": 20, "scale": 1.0},
     "UMAP+HDBSCAN": {"n_neighbors": 30, "min_dist": 0.0, "components": 2, "min_samples": 10,
@@ -73,6 +73,8 @@ def test_the_methods():
         "VaDE",
         *LAYERWISE,
         "DeepRIM",
+        "SpectralSAT",
+        "SpectralSAT-DA",
     }  # test_n2d.py, test_vade.py
     assert set(EVERY) - set(CONFIGS) == {*AE_TABLE, *BASELINES, *elsewhere}
 
@@ -207,7 +209,7 @@ BAD_BASELINES = [
         ("SC-LS", "landmarks", (0, 1e3)),
         ("SC-LS", "sigma", (0, -1, math.nan)),
         ("AC-GDL", "scale", (0, math.inf)),
-        ("GMM", "covariance", ("round", None)),
+        ("GMM", "covariance", ("tied", None)),
         ("GMM", "reg_covar", (-1e-6, "0")),
         ("UMAP+HDBSCAN", "min_share", (-0.1, 1)),
         ("UMAP+HDBSCAN", "components", (0, True)),

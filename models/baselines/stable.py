@@ -2,7 +2,6 @@
 
 import numpy as np
 from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
 from models.baselines.simple import Gaussians
@@ -80,7 +79,7 @@ class StableMixture(Gaussians):
                   for rows in pair]  # fmt: skip
         if min(len(np.unique(one)) for one in labels) < self.n_clusters:
             return 0.0
-        return adjusted_rand_score(*labels)
+        return _adjusted_rand(*labels)
 
     def _fit(self, form, z, seed):
         """Return the parameters {name: array}, the iterations and whether they ended."""
@@ -110,6 +109,22 @@ class StableMixture(Gaussians):
 
 
 LEARNT = ("weights_", "means_", "covariances_", "precisions_cholesky_")
+
+
+def _adjusted_rand(a, b):
+    """Return the adjusted Rand index of two labellings (n,) (Hubert, Arabie 1985).
+
+    Written out, as no module of `models` may import scores.
+    """
+    table = np.zeros((a.max() + 1, b.max() + 1))
+    np.add.at(table, (a, b), 1)
+
+    def pairs(counts):
+        return float(np.sum(counts * (counts - 1)) / 2)
+
+    rows, columns = pairs(table.sum(axis=1)), pairs(table.sum(axis=0))
+    chance = rows * columns / pairs(np.array([len(a)]))
+    return (pairs(table) - chance) / ((rows + columns) / 2 - chance)
 
 
 def _mixture(form, learnt):

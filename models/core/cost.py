@@ -296,7 +296,7 @@ def method_flops(config, n, d, k, shape=None):
 
 
 def _layers(config, d, k):
-    return _chain(d, *config.widths, k)
+    return _chain(d, *getattr(config, "widths", (1200, 1200)), k)
 
 
 def ladder_weight_count(config, d, k):
