@@ -269,7 +269,7 @@ def test_status_knows_what_is_done_and_how_long_that_took(home, run):
     "sweep, told",
     [
         ({"method": ["AC"]}, ["2.json", "unknown key 'method'", "did you mean 'methods'?"]),
-        ({"settings": {"tolerance": 1}}, ["2.json", "unknown setting 'tolerance'"]),
+        ({"settings": {"tolerant": 1}}, ["2.json", "unknown setting 'tolerant'"]),
         ({"table": "decda-22"}, ["2.json: unknown table 'decda-22'", "did you mean 'decda-2'?"]),
         ({"methods": ["FcDECC"]}, ["2.json: unknown method 'FcDECC'"]),
     ],

@@ -326,7 +326,7 @@ def test_several_files_and_tables_in_files(home):
         ({"table": []}, ["table=[]", "a list of them"]),
         ({"table": ["decda-2", "decda-22"]}, ["'decda-22'", "did you mean 'decda-2'?"]),
         ({"settings": [1]}, ["settings=[1]", "an object"]),
-        ({"settings": {"tolerance": 1}}, ["unknown setting 'tolerance'"]),
+        ({"settings": {"tolerant": 1}}, ["unknown setting 'tolerant'"]),
         ({"settings": {"tol": [[1]]}}, ["tol=[1]", "a number, a name"]),
         ({"settings": {"tol": []}}, ["tol=[]", "a number, a name"]),
         ({"settings": {"tol": [0.1, -1]}}, ["tol=-1"]),

@@ -92,6 +92,7 @@ def test_our_files_name_data_sets_and_change_nothing(name, root, monkeypatch):
     spec = RunSpec(*args.methods, dataset, overrides=overrides)
 
     class Data:
+        own_vectors = False
         n = 1000
 
     Data.name = Data.preset_name = dataset

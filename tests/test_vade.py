@@ -12,7 +12,7 @@ from sklearn.mixture import GaussianMixture
 
 from metrics import acc
 from models import build, load, preset
-from models.core import base
+from models.core import autoencoder
 from models.core.networks import AUTOENCODERS, dense_autoencoder
 from models.settings.base import pretrain_key
 from models.settings.fields import SGD, Adam
@@ -171,7 +171,7 @@ def test_the_optimizer_has_the_schedule(samples, monkeypatch):
 def test_it_starts_from_a_diagonal_mixture_on_the_codes(samples):
     model = make(epochs=0).fit(samples[0])
     z = model.pretrained_codes_.astype(np.float64)
-    seed = base.derive_seed(5, base.INITIALIZE)
+    seed = autoencoder.derive_seed(5, autoencoder.INITIALIZE)
     mixture = GaussianMixture(K, covariance_type="diag", random_state=seed).fit(z)
     log_pi, means, log_variances = model.prior()
     np.testing.assert_allclose(np.exp(log_pi), mixture.weights_, rtol=1e-5)
