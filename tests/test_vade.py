@@ -12,7 +12,7 @@ from sklearn.mixture import GaussianMixture
 
 from metrics import acc
 from models import build, load, preset
-from models.core import autoencoder
+from models.core import autoencoder, base
 from models.core.networks import AUTOENCODERS, dense_autoencoder
 from models.settings.base import pretrain_key
 from models.settings.fields import SGD, Adam
