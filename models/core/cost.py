@@ -244,7 +244,7 @@ def _point(n, d):
 
 
 def _gmm(config, n, d, k):
-    values = d if config.covariance == "full" else 4
+    values = d if config.covariance in ("full", "tied") else 4
     return 2 * k * config.n_init * config.maxiter * _point(n, d) * values
 
 
