@@ -181,7 +181,8 @@ def _claim(run, overwrite):
 RUN_FILES = (
     "config.json", "log.csv", "labels.npy", "labels.csv", "embedding.npy",
     "pretrained_codes.npy", "clusters.png", "ae_weights.h5", "model_final.h5", "result.json",
-    "encoder.keras", "autoencoder.keras", "checkpoint*.h5.damaged", "stderr.txt",
+    "encoder.keras", "autoencoder.keras", "encoder.weights.h5", "classifier.keras",
+    "classifier.weights.h5", "checkpoint*.h5.damaged", "stderr.txt",
 )  # fmt: skip
 CHECKPOINTS = ("checkpoint*.h5",)
 

@@ -16,6 +16,7 @@ from augment import RandomShiftRotate
 from common.shapes import image_shape
 from models.core import graphs
 from models.core.functional import negative_entropy
+from models.core.keras_files import save_classifier
 from models.core.monitor import Monitor
 from models.core.networks import _seeds
 from models.core.optimizers import make as make_optimizer
@@ -324,6 +325,11 @@ class SpectralSAT(PhasedEstimator):
         return {"initial": self.initial_labels_}
 
     # -- files -------------------------------------------------------------------------------
+
+    def save_keras(self, folder):
+        """Write classifier.keras, for plain Keras, into a folder: samples -> `memberships`."""
+        self._require_fit()
+        save_classifier(folder, self.network.input_shape[1:], [self.network])
 
     def model_arrays(self):
         """Return {name: array} of the weights."""

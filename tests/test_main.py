@@ -36,7 +36,7 @@ TINY = ("--pretrain-epochs", "1", "--maxiter", "4", "--update-interval", "2", "-
         "--n-init", "1", "--threads", "1", "--quiet")  # fmt: skip
 FILES = {"config.json", "log.csv", "labels.npy", "embedding.npy", "clusters.png", "ae_weights.h5",
          "pretrained_codes.npy", "labels.csv", "encoder.keras", "autoencoder.keras",
-         "model_final.h5", "result.json"}  # fmt: skip
+         "encoder.weights.h5", "model_final.h5", "result.json"}  # fmt: skip
 PATIENCE = 900  # seconds; for a machine with much else to do
 
 

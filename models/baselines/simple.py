@@ -29,12 +29,24 @@ class KMeansBaseline(Baseline):
         return student_kernel(z**2)
 
 
+def _require_positive(x):
+    if x.min() < 0:
+        raise UserError(
+            f"NMF of data with values from {x.min():g}: expected none below 0 (Negative values in "
+            "data passed to NMF)"
+        )
+
+
 class NMFBaseline(Baseline):
     """X = W H; `transform` gives W (n, k), scaled for rows of H of length 1."""
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        return tags
+
     def learn(self, x, seed):
-        if x.min() < 0:
-            raise UserError(f"NMF of data with values from {x.min():g}: expected none below 0")
+        _require_positive(x)
         model = NMF(
             self.n_clusters, init="random", max_iter=self.config.maxiter, random_state=seed
         ).fit(x)
@@ -43,8 +55,7 @@ class NMFBaseline(Baseline):
         return {"components": parts}, model.n_iter_, model.n_iter_ < model.max_iter
 
     def embed(self, x):
-        if x.min() < 0:
-            raise UserError(f"NMF of data with values from {x.min():g}: expected none below 0")
+        _require_positive(x)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             return non_negative_factorization(

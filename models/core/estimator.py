@@ -7,6 +7,7 @@ from inspect import signature
 import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.exceptions import NotFittedError
+from sklearn.utils import ClassifierTags
 from sklearn.utils.validation import _check_feature_names, _get_feature_names
 
 from common.errors import UserError, unknown
@@ -15,6 +16,8 @@ from models.core.samples import as_samples, check_estimator
 from models.settings.base import Settings
 
 KEPT = "kept/"  # prefix of a model file's arrays that are no weights
+PART = "_part_"  # prefix of attributes that a fit makes
+MISSING = object()
 
 
 class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
@@ -30,6 +33,21 @@ class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
 
     fitted = "labels_"  # the attribute whose presence means fitted
 
+    # A fit gives no public names but those that end with _ (scikit-learn's rule): what else a
+    # method makes, as `self.encoder`, is kept as `_part_encoder` and read by its own name.
+
+    def __setattr__(self, name, value):
+        public = not (name.startswith("_") or name.endswith("_") or name == "config")
+        if public and name not in self._own_params():
+            name = f"{PART}{name}"
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name):
+        found = None if name.startswith("_") else self.__dict__.get(f"{PART}{name}", MISSING)
+        if found is MISSING or name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return found
+
     # -- parameters ----------------------------------------------------------------------------
 
     def _own_params(self):
@@ -43,17 +61,15 @@ class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
 
     def set_params(self, **params):
         """Change parameters and settings; UserError, a ValueError, if one does not exist or fit."""
-        known, own, values = self.get_params(), self._own_params(), {}
-        for name, value in params.items():
-            if name == "config":
-                self.config = value
-            elif name not in known:
+        known, own = self.get_params(), self._own_params()
+        config = params.pop("config", self.config)
+        for name in params:
+            if name not in known:
                 raise UserError(f"Invalid parameter: {unknown('parameter', name, known)}")
-            elif name in own:
-                setattr(self, name, value)
-            else:
-                values[name] = value
-        self.config = self.config.changed(values) if values else self.config
+        values = {name: value for name, value in params.items() if name not in own}
+        self.config = config.changed(values) if values else config  # first: it may refuse a value
+        for name in params.keys() - values.keys():
+            setattr(self, name, params[name])
         return self
 
     def __sklearn_clone__(self):
@@ -105,6 +121,7 @@ class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
 
     def predict_proba(self, x):
         """Return memberships (n, k) of samples, rows summing to 1: see `memberships`."""
+        self._require_fit()
         return self.memberships(x)
 
     def get_feature_names_out(self, input_features=None):
@@ -120,6 +137,7 @@ class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.classifier_tags = ClassifierTags()  # its check of predict_proba asks for them
         return tags
 
     # -- files and copies ----------------------------------------------------------------------

@@ -25,6 +25,8 @@ def plain(network):
 def save_autoencoder(folder, encoder, decoder, scaling=None):
     """Write encoder.keras, samples -> codes, and autoencoder.keras, samples -> reconstructions.
 
+    encoder.weights.h5 has the weights of encoder.keras alone.
+
     Parameters
     ----------
     folder : path
@@ -44,5 +46,46 @@ def save_autoencoder(folder, encoder, decoder, scaling=None):
     back = decoder(codes)
     if scaling is not None:
         back = keras.layers.Rescaling(deviation, shift.tolist())(back)
-    keras.Model(x, codes, name="encoder").save(os.path.join(folder, "encoder.keras"))
+    encoder = keras.Model(x, codes, name="encoder")
+    encoder.save(os.path.join(folder, "encoder.keras"))
+    encoder.save_weights(os.path.join(folder, "encoder.weights.h5"))
     keras.Model(x, back, name="autoencoder").save(os.path.join(folder, "autoencoder.keras"))
+
+
+def save_classifier(folder, shape, members):
+    """Write classifier.keras, samples -> probabilities of the clusters, and its weights alone.
+
+    Parameters
+    ----------
+    folder : path
+    shape : tuple
+        Of a sample.
+    members : list of keras.Model
+        Samples -> logits, each with the clusters in one order; their probabilities are averaged.
+    """
+    x = keras.Input(shape)
+    some = [keras.layers.Softmax()(plain(member)(x)) for member in members]
+    p = keras.layers.Average()(some) if len(some) > 1 else some[0]
+    model = keras.Model(x, p, name="classifier")
+    model.save(os.path.join(folder, "classifier.keras"))
+    model.save_weights(os.path.join(folder, "classifier.weights.h5"))
+
+
+def dense_classifier(shape, kernels, biases):
+    """Return a Keras model, samples (b, *shape) -> logits (b, k): dense layers with ReLU between.
+
+    Parameters
+    ----------
+    shape : tuple
+    kernels : list of array (d, w)
+    biases : list of array (w,)
+    """
+    x = keras.Input(shape)
+    h, count, parts = keras.layers.Flatten()(x), len(kernels), []
+    for i, bias in enumerate(biases):
+        parts.append(keras.layers.Dense(len(bias), "relu" if i < count - 1 else None))
+        h = parts[-1](h)
+    model = keras.Model(x, h)
+    for part, kernel, bias in zip(parts, kernels, biases, strict=True):
+        part.set_weights([kernel, bias])
+    return model

@@ -90,8 +90,11 @@ class PhasedEstimator(Estimator):
 
         if left:
             if name is not None:
-                # A phase's last row may be at `offset`, that of the next trainer is after it.
-                monitor.begin(name, offset + total, offset + (trainer.step or min(offset, 1)))
+                # A trainer that comes back from its end has written its rows, and those of the
+                # next may follow. A phase's last row may be at `offset`, the next's is after it.
+                if refresh is not None or trainer.step < total or trainer.unread_losses():
+                    step = trainer.step or min(offset, 1)
+                    monitor.begin(name, offset + total, offset + step)
                 refresh = refresh or report
                 progress = lambda step: monitor.progress(name, offset + step)  # noqa: E731
             unfinished = trainer.step < total

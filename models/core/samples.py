@@ -96,5 +96,7 @@ def check_estimator(n_clusters: int, random_state: int, n: int) -> None:
         raise UserError(f"random_state={random_state!r}: expected an integer >= 0")
     if isinstance(n_clusters, bool) or not isinstance(n_clusters, (int, np.integer)):
         raise UserError(f"n_clusters={n_clusters!r}: expected an integer >= 1")
+    if n < 2:
+        raise UserError(f"n_samples={n}: expected at least 2 samples to cluster")
     if not 1 <= n_clusters <= n:
         raise UserError(f"n_clusters={n_clusters}: expected 1 to n_samples={n}")

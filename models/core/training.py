@@ -293,6 +293,10 @@ class Trainer:
         self.first_loss = means["loss"] if self.first_loss is None else self.first_loss
         return means
 
+    def unread_losses(self):
+        """Whether there was a step since the last `mean_losses`."""
+        return bool(self._sums.numpy()[-1])
+
     def _finite_sums(self):
         sums = self._sums.numpy()
         if not np.isfinite(sums).all():

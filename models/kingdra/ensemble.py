@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from common.errors import TrainingFailed
 from common.matching import match_clusters
+from models.core.keras_files import dense_classifier, save_classifier
 from models.core.monitor import Monitor
 from models.core.phases import PhasedEstimator
 from models.core.samples import hash_array
@@ -56,6 +57,7 @@ class Ensemble(PhasedEstimator):
     make_networks(sizes)           the networks, from their layers' sizes; default: one, no noise
     correspondence(labels)         how members' clusters correspond; default: Hungarian matching
     voted(predictions, mappings)   the ensemble's prediction; default: the members' mean
+    voters(members)                those of the members whose mean that is; default: all
     other_labels()                 further labels of the training samples
 
     Parameters
@@ -214,6 +216,28 @@ class Ensemble(PhasedEstimator):
         return int(self.n_clusters)
 
     # -- files -------------------------------------------------------------------------------
+
+    def save_keras(self, folder):
+        """Write classifier.keras, for plain Keras, into a folder: samples -> `memberships`.
+
+        The statistics of the training data are part of its weights.
+        """
+        self._require_fit()
+        members = []
+        for network, statistics, mapping in zip(
+            self.networks, self.statistics_, self.mappings_, strict=True
+        ):
+            kernels = [np.asarray(w) / s for w, (_, s) in zip(network.up, statistics, strict=True)]
+            biases = [np.asarray(b) - m / s
+                      for b, (m, s) in zip(network.betas, statistics, strict=True)]  # fmt: skip
+            order = np.argsort(mapping)
+            kernels[-1], biases[-1] = kernels[-1][:, order], biases[-1][order]
+            members.append(dense_classifier(self._shape, kernels, biases))
+        save_classifier(folder, self._shape, self.voters(members))
+
+    def voters(self, members):
+        """Return which of the members vote: all."""
+        return members
 
     def model_arrays(self):
         """Return {name: array} of weights, statistics and how members' clusters correspond."""

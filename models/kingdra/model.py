@@ -130,6 +130,9 @@ class Kingdra(Ensemble):
             return predictions[0]
         return super().voted(predictions, mappings)
 
+    def voters(self, members):
+        return members[:1] if self.config.vote == "first" else members
+
     # -- the algorithm -----------------------------------------------------------------------
 
     def train(self, data):

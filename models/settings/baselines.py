@@ -70,7 +70,9 @@ class GMMConfig(Settings):
     """A mixture of Gaussians, started from k-means; the papers do not give their covariances."""
 
     cost = "gmm"
-    covariance: str = setting("full", "form of the covariances", choices=("full", "tied", "diag", "spherical"))
+    covariance: str = setting(
+        "full", "form of the covariances", choices=("full", "tied", "diag", "spherical")
+    )
     # of the diagonal, squared units of the input [scikit-learn]
     reg_covar: float = setting(1e-6, "added to the variances", ge=0)
     n_init: int = setting(1, "restarts", ge=1)
