@@ -93,7 +93,7 @@ CASES = [
     ("a missing value", text("a,b\n1,2\n,3\n"), OWN),
     ("a column without values", text("a,b\n1,\n2,\n"), OWN + " --missing mean"),
     ("an infinite value", text("a,b\n1,2\n3,inf\n"), OWN),
-    ("a value beyond float32", text("a,b\n1,2\n3,1e300\n"), OWN),
+    ("a value beyond 1e15", text("a,b\n1,2\n3,1e300\n"), OWN),
     ("a label of a half", text("a,y\n1,0.5\n2,1\n"), OWN),
     ("a sample without its label", text("a,y\n1,cat\n2,\n"), OWN),
     ("one sample", text("a,b\n1,2\n"), OWN),

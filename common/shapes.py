@@ -4,6 +4,8 @@ import math
 
 from common.errors import UserError
 
+LARGEST = 1e15  # of a sample's values; sums of squares of larger ones overflow in float32
+
 
 def side_and_channels(d: int) -> tuple[int, int]:
     """Return (side, channels) of a square grey or RGB image of `d` values; UserError if none."""

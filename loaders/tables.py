@@ -210,12 +210,12 @@ def _find(path, names, wanted, what):
     raise UserError(f"{path}: {unknown(what, wanted, names)}, or a number from 1 to {len(names)}")
 
 
-def _label_index(path, names, how, like):
+def _label_index(path, names, written, how, like):
     if how.label_column == "none":
         return None
     if how.label_column is not None:
         return _find(path, names, how.label_column, "label column")
-    found = [i for i, name in enumerate(names) if name.lower() in LABEL_NAMES]
+    found = [i for i, name in enumerate(written) if name.lower() in LABEL_NAMES]
     if like and like.get("columns"):
         found = [i for i in found if names[i] not in like["columns"]]
     if len(found) > 1:
@@ -235,11 +235,12 @@ def _as_written(column):
 
 def _record(path, names, columns, how, notes, header, like):
     """Return the record of a table's columns, each numbers or text."""
+    written, names = names, _distinct(names)
     ignored = {_find(path, names, one, "column to ignore") for one in how.ignore_columns}
-    twice = sorted({name for name in names if names.count(name) > 1 and name})
+    twice = sorted({name for name in written if written.count(name) > 1 and name})
     if twice:
         notes.append(f"several columns are named {few(twice)}")
-    label = _label_index(path, names, how, like)
+    label = _label_index(path, names, written, how, like)
     if label in ignored:
         label = None
     n, rows = len(columns[0]), None
@@ -287,6 +288,18 @@ def _record(path, names, columns, how, notes, header, like):
         notes.append(f"columns of one value only: {few(constant)}")
     rows = rows or tuple(str(i + 1) for i in range(n))
     return Record(x, y, rows, kept, {}, notes)
+
+
+def _distinct(names):
+    """Return names of columns, the second of the same name with .1, the third with .2, ..."""
+    found = []
+    for name in names:
+        new, count = name, 0
+        while new and new in found:
+            count += 1
+            new = f"{name}.{count}"
+        found.append(new)
+    return found
 
 
 def _common(columns, features):

@@ -749,7 +749,7 @@ BAD_DATA = {
     "complex": np.zeros((20, 4), complex),
     "nan": np.where(np.eye(20) > 0, np.nan, 0.0),
     "infinite": np.where(np.eye(20) > 0, -np.inf, 0.0),
-    "beyond float32": np.where(np.eye(20) > 0, 1e300, 0.0),
+    "beyond 1e+15": np.where(np.eye(20) > 0, 1e300, 0.0),
     "no samples": np.zeros((0, 16)),
     "no values": np.zeros((20, 0)),
     "ragged": [[1.0, 2.0], [3.0]] * 10,

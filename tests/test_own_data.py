@@ -318,6 +318,63 @@ def test_any_folder_is_read_or_refused_in_one_line(kinds, size, deep, tmp_path_f
     assert data.x.min() >= 0 and data.x.max() <= 1
 
 
+SHORT = {"k-means": [], "GMM-stable": ["--maxiter", 5, "--pairs", 2], "AC": [], "SC-LS": [],
+         "FcDEC": ["--pretrain-epochs", 1, "--maxiter", 3, "--n-init", 1]}  # fmt: skip
+
+
+def fitted_or_refused(path, folder, method, k, *words):
+    """Cluster a file by the command; the same file then gets the same labels by --predict."""
+    reading = words if words[:1] == ("--missing",) else ()
+    status = run("--data", path, "--method", method, "--n-clusters", k, *SHORT[method], *words,
+                 "--quiet", "--save-dir", folder, "--cache-dir", folder)  # fmt: skip
+    assert status in (0, 2)
+    if status == 2:
+        assert not (folder / "labels.csv").exists()
+        return None
+    labels = np.load(folder / "labels.npy")
+    rows = pd.read_csv(folder / "labels.csv")
+    assert len(rows) == len(labels) and labels.min() >= 0 and labels.max() < k
+    assert (rows["label"] == labels).all() and rows["certainty"].between(0, 1.0001).all()
+    if method != "AC":
+        assert run("--predict", path, "--weights", folder, "--out", folder / "new.csv",
+                   *reading, "--quiet") == 0  # fmt: skip
+        assert (pd.read_csv(folder / "new.csv")["label"] == labels).all()
+    return labels
+
+
+@settings(max_examples=int(os.environ.get("FUZZ", 40)), deadline=None, derandomize=True,
+          suppress_health_check=list(HealthCheck))  # fmt: skip
+@given(table=written_tables(), missing=st.sampled_from(["error", "mean", "drop"]),
+       method=st.sampled_from(list(SHORT)), k=st.integers(1, 4))  # fmt: skip
+def test_any_table_is_clustered_or_refused(table, missing, method, k, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("table")
+    separator, rows = table
+    with open(folder / "a.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=separator).writerows(rows)
+    labels = fitted_or_refused(folder / "a.csv", folder / "run", method, k, "--missing", missing)
+    if labels is not None and missing != "drop":
+        assert len(labels) in (len(rows), len(rows) - 1)  # a header
+
+
+NUMBERS = st.sampled_from([0.0, 1.0, -1.0, 0.5, 255.0, 1e-30, 1e30, -1e6])
+
+
+@settings(max_examples=int(os.environ.get("FUZZ", 25)), deadline=None, derandomize=True,
+          suppress_health_check=list(HealthCheck))  # fmt: skip
+@given(
+    n=st.integers(1, 12), d=st.integers(1, 6), values=st.lists(NUMBERS, min_size=1, max_size=5),
+    kind=st.sampled_from(["f4", "f8", "u1", "i8", "?"]), method=st.sampled_from(list(SHORT)),
+    k=st.integers(1, 4),
+)  # fmt: skip
+def test_any_array_is_clustered_or_refused(n, d, values, kind, method, k, tmp_path_factory):
+    """Constant columns, duplicates, few and huge and tiny numbers."""
+    folder = tmp_path_factory.mktemp("array")
+    with np.errstate(invalid="ignore"):
+        np.save(folder / "a.npy", np.resize(values, (n, d)).astype(kind))
+    labels = fitted_or_refused(folder / "a.npy", folder / "run", method, k)
+    assert labels is None or len(labels) == n
+
+
 def test_vectors_get_a_method_for_vectors(tmp_path, capsys):
     np.save(tmp_path / "a.npy", np.random.default_rng(0).random((30, 16)))
     words = ("--data", tmp_path / "a.npy", "--n-clusters", 2, "--dry-run")

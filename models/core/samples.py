@@ -7,6 +7,7 @@ from scipy import sparse
 
 from common.errors import UserError
 from common.memory import require_memory
+from common.shapes import LARGEST
 
 
 def as_samples(x: object) -> np.ndarray:
@@ -40,11 +41,11 @@ def as_samples(x: object) -> np.ndarray:
         raise UserError(f"data of shape {x.shape}, {x.dtype}: expected numbers (n, ...), n > 0")
     with np.errstate(over="ignore"):
         x = np.ascontiguousarray(x, dtype=np.float32)
-    bad = x.size - np.count_nonzero(np.isfinite(x))
+    bad = x.size - np.count_nonzero(np.abs(x) <= LARGEST)
     if bad:
         raise UserError(
-            f"{bad} values of the data are NaN or infinite, or beyond float32: expected numbers "
-            "(Input X contains NaN or infinity)"
+            f"{bad} values of the data are NaN, infinite or beyond {LARGEST:g}: expected numbers "
+            "within (Input X contains NaN or infinity)"
         )
     return x
 
