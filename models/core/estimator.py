@@ -37,8 +37,8 @@ class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
     # method makes, as `self.encoder`, is kept as `_part_encoder` and read by its own name.
 
     def __setattr__(self, name, value):
-        public = not (name.startswith("_") or name.endswith("_") or name == "config")
-        if public and name not in self._own_params():
+        public = not (name.startswith("_") or name.endswith("_") or hasattr(type(self), name))
+        if public and name not in signature(type(self)).parameters:
             name = f"{PART}{name}"
         super().__setattr__(name, value)
 
