@@ -31,7 +31,7 @@ from models.kingdra.ladder import (
 )
 from models.kingdra.model import Member, supervised_stream
 from models.kingdra.rounds import RoundState
-from models.settings.base import digest
+from models.settings.base import SGD, digest
 from models.settings.kingdra import COSTS, KingdraConfig, translate
 
 NAMES = [name for name, row in METHODS.items() if row.module.startswith("models.kingdra.")]
@@ -484,8 +484,10 @@ def test_images_are_flattened(blobs, eager):
 def test_data_that_cannot_be_clustered(blobs):
     with pytest.raises(UserError, match="n_clusters=101: expected 1 to n_samples=100"):
         build("LADDER-IM", 101, **settings("LADDER-IM")).fit(blobs[0])
-    with pytest.raises(TrainingFailed, match="not finite"):
+    with pytest.raises(UserError, match=r"beyond 1e\+15"):
         build("LADDER-IM", K, **settings("LADDER-IM")).fit(1e30 * blobs[0])
+    with pytest.raises(TrainingFailed, match="not finite"):
+        build("LADDER-IM", K, **settings("LADDER-IM"), optimizer=SGD(1e30)).fit(blobs[0])
 
 
 # ---- kill and resume --------------------------------------------------------------------------

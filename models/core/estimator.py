@@ -43,8 +43,10 @@ class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
         super().__setattr__(name, value)
 
     def __getattr__(self, name):
-        found = None if name.startswith("_") else self.__dict__.get(f"{PART}{name}", MISSING)
-        if found is MISSING or name.startswith("_"):
+        found = MISSING if name.startswith("_") else self.__dict__.get(f"{PART}{name}", MISSING)
+        if hasattr(type(self), name):  # a property, which has failed with an AttributeError
+            return object.__getattribute__(self, name)
+        if found is MISSING:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         return found
 

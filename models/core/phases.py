@@ -92,7 +92,8 @@ class PhasedEstimator(Estimator):
             if name is not None:
                 # A trainer that comes back from its end has written its rows, and those of the
                 # next may follow. A phase's last row may be at `offset`, the next's is after it.
-                if refresh is not None or trainer.step < total or trainer.unread_losses():
+                written = restored and trainer.step == total and not trainer.unread_losses()
+                if refresh is not None or not written:
                     step = trainer.step or min(offset, 1)
                     monitor.begin(name, offset + total, offset + step)
                 refresh = refresh or report
