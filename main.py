@@ -112,7 +112,10 @@ def run(args):
         args.method, data, args.seed, config, folder, args.cache_dir, args.pretrained_weights,
         args.checkpoint_seconds, args.steps_per_execution, environment,
     )  # fmt: skip
-    command = "python main.py " + shlex.join(sys.argv[1:])
+    words = sys.argv[1:]
+    if not any(word.split("=")[0] == "--method" for word in words):
+        words = ["--method", args.method, *words]  # the default may be another one day
+    command = "python main.py " + shlex.join(words)
     before = None if args.overwrite else runs.finished(folder)
     result = runs.execute(job, not args.quiet, args.overwrite, command)
     if before is not None:

@@ -15,7 +15,7 @@ READING = ("label_column", "ignore_columns", "array", "image_shape", "channels_f
 
 def default_method(data):
     """Return the method of a run without --method."""
-    return METHOD if data.named or data.is_image else VECTOR_METHOD
+    return METHOD if data.is_image else VECTOR_METHOD
 
 
 def reading_of(spec):

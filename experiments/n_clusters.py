@@ -26,6 +26,7 @@ from common.files import replacing
 SAMPLE = 3000  # samples that are scored at most, spread evenly
 HALVES = 5  # pairs of halves
 WIDEST = 100  # columns up to which mixtures have covariances between columns
+CODES = "AE+k-means-DA"
 PARTS = 50  # principal components of inputs that have no codes
 
 
@@ -149,18 +150,24 @@ def draw(path, choice):
 
 
 def codes(args, data, config):
-    """Return what all K are scored on: codes of the shared auto-encoder, or the samples."""
+    """Return what all K are scored on: codes of the shared auto-encoder, or the samples.
+
+    For images and a deep method without an auto-encoder it is CODES', with its default settings.
+    """
+    from experiments.run_log import RunMonitor
+    from models import build, preset
+
+    method, start = args.method, args.pretrained_weights
+    if config.deep and not config.pretrains and data.is_image:
+        method, start, config = CODES, None, preset(CODES, data.name)
+        print(f"K is judged on the codes of {CODES}'s auto-encoder")
     if not config.pretrains or data.own_vectors:
         return data.x
-    from experiments.run_log import RunMonitor
-    from models import build
-
     with tempfile.TemporaryDirectory() as folder:
         monitor = RunMonitor(os.path.join(folder, "log.csv"), None, not args.quiet, config.logged)
         model = build(
-            args.method, 2, config=config, random_state=args.seed, cache_dir=args.cache_dir,
-            pretrained_weights=args.pretrained_weights, monitor=monitor,
-            checkpoint_seconds=args.checkpoint_seconds,
+            method, 2, config=config, random_state=args.seed, cache_dir=args.cache_dir,
+            pretrained_weights=start, monitor=monitor, checkpoint_seconds=args.checkpoint_seconds,
         )  # fmt: skip
         try:
             return model.fit_autoencoder(data.x)

@@ -10,7 +10,7 @@ import datasets
 from common import paths
 from common.errors import UserError, unknown
 from common.shapes import image_shape
-from experiments import inputs, options, published
+from experiments import inputs, options, ours, published
 from experiments.estimate import estimate
 from experiments.runs import finished, identity
 from experiments.spec import RunSpec
@@ -42,7 +42,8 @@ def parser():
     seeds.add_argument("--trials", type=int, metavar="N", help="seeds 0 to N-1 (default 5; "
         "with --table as many as its paper averages, ten in DSCDAN's)")  # fmt: skip
     seeds.add_argument("--seeds", type=int, nargs="+", metavar="S")
-    add("--table", metavar="ID", help="the runs that a published table needs, e.g. decda-3")
+    add("--table", metavar="ID", help="the runs that a published table needs, e.g. "
+        "decda-3, or the table of the project's own method, ours")  # fmt: skip
     add("--figure", metavar="ID", help="draw a published figure from the rows that there are, e.g. "
         "decda-3; with --dry-run print the runs that it needs")  # fmt: skip
     add("--file", nargs="+", metavar="FILE", help="sweeps in JSON files, see docs/running.md")
@@ -106,10 +107,13 @@ def wanted(args):
     if args.table is None:
         methods, names = args.methods or DEFAULT_METHODS, args.datasets or DEFAULT_DATASETS
         return [(m, d, {}) for d in names for m in methods]
+    if args.table == ours.TABLE:
+        return [(m, d, {}) for m, d in ours.PAIRS
+                if d in (args.datasets or [d]) and m in (args.methods or [m])]  # fmt: skip
     paper = published.read_paper()
     cells = paper[paper.table == args.table]
     if cells.empty:
-        raise UserError(unknown("table", args.table, paper.table.unique()))
+        raise UserError(unknown("table", args.table, [*paper.table.unique(), ours.TABLE]))
     pairs, some = [], False
     for cell in cells.itertuples():
         method = published.runs_for(cell)

@@ -5,7 +5,7 @@ import sys
 
 from common import paths
 from common.errors import UserError
-from experiments import ledger, published, rendering, results_page
+from experiments import ledger, ours, published, rendering, results_page
 from experiments.plan import data_of
 from experiments.trials import conclude_groups
 
@@ -107,9 +107,11 @@ def rebuild():
 def about_table(table_id):
     """Return the lines on a published table: how much of it there is, and what has no method."""
     rows, paper = ledger.read_rows(file_of("named")), published.read_paper()
+    if table_id == ours.TABLE:
+        return ours.table(rows, paper, choices_of(file_of("named"))).splitlines()
     table = published.tables(rows, paper, table_id)
-    covered, ours, _ = rendering.notes(table)
-    lines = [f"{covered} {ours}"]
+    covered, seeds, _ = rendering.notes(table)
+    lines = [f"{covered} {seeds}"]
     if table.attrs["only"]:
         lines.append(f"published only, no method here: {', '.join(table.attrs['only'])}")
     if table.attrs["covered"]:

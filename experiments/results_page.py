@@ -4,9 +4,10 @@ import statistics
 import textwrap
 from pathlib import Path
 
+from common import paths
 from common.errors import UserError
 from datasets import DATASETS
-from experiments import figures, published
+from experiments import figures, ours, published
 from experiments.ledger import write_text
 from experiments.rendering import METRICS, markdown, readme_block, with_block
 
@@ -61,7 +62,10 @@ def tally(found, paper):
 def results_page(rows, paper):
     """Return what stands in docs/results.md: counts, every published table, every cell we ran."""
     found = published.scores(rows, published.wanted(paper))
-    parts = [count_block(found, paper), "## Table by table\n"]
+    choices = Path(paths.RESULTS, "choices.csv")
+    parts = [count_block(found, paper), f"## Ours\n\n{ours.table(rows, paper, choices)}",
+             "`python run_exp.py --table ours`; docs/methods/spectral-sat.md\n",
+             "## Table by table\n"]  # fmt: skip
     for name in paper.table.unique():
         title = f"{TITLES[name]} (`{name}`)" if name in TITLES else name
         parts.append(f"### {title}\n\n{table_block(found, paper, name)}")

@@ -56,7 +56,7 @@ def build(
         Number of samples, which decides the update interval.
     vectors : bool
         Whether the data are rows of numbers of your own, as of a table, rather than images: ours in
-        place of published settings that diverge on them (docs/tables.md). main.py does so for
+        place of published settings that diverge on them (docs/own-data.md). main.py does so for
         --data.
     config : Settings, optional
         Takes the place of the published settings.

@@ -209,7 +209,7 @@ BAD_BASELINES = [
         ("SC-LS", "landmarks", (0, 1e3)),
         ("SC-LS", "sigma", (0, -1, math.nan)),
         ("AC-GDL", "scale", (0, math.inf)),
-        ("GMM", "covariance", ("tied", None)),
+        ("GMM", "covariance", ("round", None)),
         ("GMM", "reg_covar", (-1e-6, "0")),
         ("UMAP+HDBSCAN", "min_share", (-0.1, 1)),
         ("UMAP+HDBSCAN", "components", (0, True)),

@@ -268,7 +268,8 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path):
     ],
 )
 def test_bad_words(early, tmp_path, words, told):
-    line = early(*words.split())
+    named = [] if "--method" in words else ["--method", "ASPC-DA"]
+    line = early(*named, *words.split())
     for part in told:
         assert part in line
     assert list(tmp_path.iterdir()) == []
@@ -299,7 +300,7 @@ def test_bfloat16_without_units_for_it_is_warned_of_even_if_quiet(
     )  # fmt: skip
     monkeypatch.setattr(runs, "execute", execute)
     folders = ("--save-dir", tmp_path / "run", "--cache-dir", tmp_path / "cache")
-    done = command("--precision", "bfloat16", "--quiet", *folders)
+    done = command("--method", "ASPC-DA", "--precision", "bfloat16", "--quiet", *folders)
     assert done.lines[-1] == "main.py: error: not trained"
     assert len(done.lines) == 1 + warned
     if warned:
@@ -484,8 +485,8 @@ def test_the_update_interval_grows_with_the_data(settled, put):
 
 def test_defaults(command):
     told, (pretrain, cluster) = dry(command)
-    assert (told["method"], told["dataset"], told["seed"]) == ("ASPC-DA", "digits", 0)
-    assert pretrain > 0 and cluster > 0
+    assert (told["method"], told["dataset"], told["seed"]) == ("SpectralSAT-DA", "digits", 0)
+    assert pretrain == 0 and cluster > 0
 
 
 def test_the_start_and_its_restarts(settled, command, small, tmp_path):
@@ -544,9 +545,10 @@ def test_every_setting_has_a_folder_of_its_own(settled, put):
     lines = ["", "--seed 1", "--tol 0.5", "--lr 0.5", "--method FcDEC", "--n-clusters 3",
              "--no-aug-pretrain", f"--data {other} --n-clusters 3",
              "--pretrained-weights a.h5", "--pretrained-weights b.h5"]  # fmt: skip
+    lines = [line if "--method" in line else f"--method ASPC-DA {line}" for line in lines]
     folders = [settled(*line.split())["save_dir"] for line in lines]
     assert len(set(folders)) == len(lines)
-    assert settled()["save_dir"] == folders[0]
+    assert settled("--method", "ASPC-DA")["save_dir"] == folders[0]
 
 
 def test_the_estimate_counts_what_is_to_be_done(command):

@@ -1,11 +1,15 @@
 """Neighbours of images by the tangent distance (Simard, LeCun, Denker, NIPS 5, 1992)."""
 
+import math
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 from sklearn.decomposition import PCA
 
+from common.errors import UserError
 from models.core.graphs import nearest_neighbors
 
+SIDE = 64  # pixels; larger images are made smaller
 SIZE = 64  # principal components in which distances are measured
 ROWS = 200  # samples at a time
 RIDGE = 0.01  # singular values below a tenth of the largest count less: flat images have few
@@ -27,6 +31,17 @@ def tangent_vectors(images: np.ndarray) -> np.ndarray:
     return np.stack([one.reshape(n, -1) for one in found], axis=1).astype(np.float32)
 
 
+def _averaged(images, block):
+    """Return the means of blocks of block x block pixels of images (n, h, w)."""
+    if block == 1:
+        return images
+    n, h, w = images.shape
+    edges = [(0, 0), (0, -h % block), (0, -w % block)]
+    images = np.pad(images, edges, mode="edge")
+    parts = images.reshape(n, images.shape[1] // block, block, images.shape[2] // block, block)
+    return parts.mean(axis=(2, 4))
+
+
 def tangent_neighbors(images: np.ndarray, m: int, sigma: float, candidates: int) -> np.ndarray:
     """Return the numbers (n, m) of each image's m nearest others, nearest first.
 
@@ -37,14 +52,23 @@ def tangent_neighbors(images: np.ndarray, m: int, sigma: float, candidates: int)
     Parameters
     ----------
     images : float32 (n, h, w, c), h and w at least 2
+        Of sides above SIDE pixels blocks of pixels are averaged first.
     m : int
         From 1 to n - 1.
     sigma : float
         Standard deviation of the Gaussian, pixels.
     candidates : int
+
+    Raises
+    ------
+    UserError
+        If a side has one pixel.
     """
-    n = len(images)
-    grey = gaussian_filter(images.mean(axis=3), (0, sigma, sigma))
+    n, h, w = images.shape[:3]
+    if min(h, w) < 2:
+        raise UserError(f"images of {h}x{w} pixels have no tangents: expected at least 2x2")
+    block = math.ceil(max(h, w) / SIDE)
+    grey = gaussian_filter(_averaged(images.mean(axis=3), block), (0, sigma / block, sigma / block))
     flat = grey.reshape(n, -1)
     pca = PCA(min(SIZE, *flat.shape), svd_solver="covariance_eigh").fit(flat)
     axes = pca.components_.T.astype(np.float32)

@@ -82,7 +82,7 @@ class GMMConfig(Settings):
 
 @dataclass(frozen=True)
 class StableConfig(Settings):
-    """k-means or a mixture of Gaussians by stability, ours; measured in docs/tables.md."""
+    """k-means or a mixture of Gaussians by stability, ours; measured in docs/own-data.md."""
 
     cost = "stable"
     pairs: int = setting(10, "pairs of subsamples that measure the stability of a form", ge=1)

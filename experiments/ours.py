@@ -1,0 +1,69 @@
+"""`run_exp.py --table ours`: the method of this project beside the best that the papers print."""
+
+import csv
+import os
+import statistics
+
+from experiments import published
+from experiments.rendering import markdown
+
+TABLE = "ours"
+PAIRS = (
+    ("SpectralSAT-DA", "digits"), ("SpectralSAT-DA", "usps"), ("SpectralSAT-DA", "mnist-test"),
+    ("SpectralSAT-DA", "mnist"), ("SpectralSAT-DA", "fmnist"), ("SpectralSAT", "20news"),
+)  # fmt: skip
+PAPERS = ("decda", "aspc", "dscdan", "kingdra")
+HEAD = ("data set", "ACC", "lowest", "NMI", "seeds", "minutes", "consensus", "the papers' best")
+
+
+def best_printed(paper, dataset):
+    """Return "ACC (row)" of the best that the four papers print of a data set; "–" if none."""
+    some = paper[paper.paper.isin(PAPERS) & (paper.dataset == dataset) & (paper.metric == "acc")]
+    some = some[some.value.notna()]
+    if some.empty:
+        return "–"
+    best = some.loc[some.value.idxmax()]
+    return f"{best.value:.3f} ({best.row})"
+
+
+def consensus(path):
+    """Return {(method, data set): ACC} of the consensus of the runs at default settings."""
+    if not os.path.exists(path):
+        return {}
+    with open(path, newline="", encoding="utf-8") as file:
+        return {
+            (row["method"], row["dataset"]): (float(row["consensus_acc"]), row["runs"])
+            for row in csv.DictReader(file)
+            if not row["overrides"] and row["consensus_acc"]
+        }
+
+
+def table(rows, paper, choices):
+    """Return the table as Markdown.
+
+    Parameters
+    ----------
+    rows : list of rows
+        Of results.csv; labels only scored them.
+    paper : DataFrame
+        From `published.read_paper`.
+    choices : path
+        The choices.csv beside results.csv.
+    """
+    found, agreed, lines = published.scores(rows), consensus(choices), []
+    for method, dataset in PAIRS:
+        runs = found.get(published.place_of(method, dataset), {})
+        line = [dataset, *["–"] * (len(HEAD) - 2), best_printed(paper, dataset)]
+        if runs:
+            acc, nmi = ([run[metric] for run in runs.values()] for metric in ("acc", "nmi"))
+            time = statistics.fmean(run["seconds"] for run in runs.values()) / 60
+            line[1:6] = [
+                published.spread_text(*published.mean_std(acc), 3), f"{min(acc):.3f}",
+                published.spread_text(*published.mean_std(nmi), 3),
+                ", ".join(map(str, sorted(runs))), f"{time:.1f}",
+            ]  # fmt: skip
+        if (method, dataset) in agreed:
+            value, count = agreed[method, dataset]
+            line[6] = f"{value:.3f} (of {count})"
+        lines.append(line)
+    return markdown(HEAD, *lines)
