@@ -102,7 +102,7 @@ def choose(z, low, high, seed, vectors=False) -> Choice:
     z = z[np.unique(np.linspace(0, len(z) - 1, SAMPLE).astype(int))]
     z = z - z.mean(axis=0)
     z = z / (np.sqrt(np.mean(z**2)) or 1.0)
-    from models.core.training import SeedUse, new_stream  # imports TensorFlow
+    from models.core.seeds import SeedUse, new_stream
 
     seed = new_stream(seed, SeedUse.N_CLUSTERS)
     if not vectors and z.shape[1] > PARTS:

@@ -71,11 +71,7 @@ class Run:
 
 
 def identity(
-    method: str,
-    data: Dataset,
-    seed: int,
-    config: Settings,
-    pretrained_weights: str | None = None,
+    method: str, data: Dataset, seed: int, config: Settings, pretrained_weights: str | None = None
 ) -> dict:
     """Return what decides a run's result, as plain data.
 

@@ -22,7 +22,8 @@ from models.core.base import DeepClusterer
 from models.core.fast_kernels import SGD
 from models.core.functional import distance_to, mean_squared_error, squared_distances, squared_error
 from models.core.optimizers import make as make_optimizer
-from models.core.training import SeedUse, Trainer, new_stream
+from models.core.seeds import SeedUse, new_stream
+from models.core.training import Trainer
 from models.dec import DEC
 from models.vade import Steps
 

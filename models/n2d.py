@@ -15,7 +15,7 @@ from common.errors import UserError
 from models.core.autoencoder import INITIALIZE
 from models.core.base import DeepClusterer
 from models.core.networks import AUTOENCODERS
-from models.core.training import derive_seed
+from models.core.seeds import derive_seed
 
 MIXTURE = ("weights_", "means_", "precisions_cholesky_")  # what scikit-learn's prediction needs
 

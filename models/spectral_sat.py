@@ -22,8 +22,9 @@ from models.core.networks import _seeds
 from models.core.optimizers import make as make_optimizer
 from models.core.phases import PhasedEstimator, once
 from models.core.samples import hash_array
+from models.core.seeds import SeedUse, new_stream
 from models.core.tangents import tangent_neighbors
-from models.core.training import SeedUse, Trainer, new_stream
+from models.core.training import Trainer
 from models.core.weights import arrays_of, assign_arrays
 from models.settings.base import digest
 

@@ -20,7 +20,7 @@ from models.core.autoencoder import INITIALIZE
 from models.core.base import DeepClusterer
 from models.core.functional import mean_squared_error, squared_error
 from models.core.optimizers import make as make_optimizer
-from models.core.training import derive_seed
+from models.core.seeds import derive_seed
 
 EPSILON = 1e-4  # Adam's [C]
 Tensor = tf.Tensor

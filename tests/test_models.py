@@ -18,7 +18,8 @@ from models.core import base as base_module
 from models.core.base import CLUSTER
 from models.core.monitor import Monitor
 from models.core.networks import AUTOENCODERS
-from models.core.training import Trainer, derive_seed
+from models.core.seeds import derive_seed
+from models.core.training import Trainer
 from models.settings.base import SGD, Adam
 
 # Those with a clustering phase; the others are in test_baselines.py.

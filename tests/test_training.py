@@ -14,7 +14,8 @@ from common.errors import TrainingFailed
 from common.files import load_arrays, save_arrays
 from models.core import autoencoder as base
 from models.core import training
-from models.core.training import SeedUse, Trainer, derive_seed, new_stream
+from models.core.seeds import SeedUse, derive_seed, new_stream
+from models.core.training import Trainer
 from models.kingdra import ensemble
 
 

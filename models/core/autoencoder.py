@@ -15,7 +15,8 @@ from models.core.keras_files import save_autoencoder
 from models.core.networks import AUTOENCODERS
 from models.core.optimizers import make as make_optimizer
 from models.core.phases import PhasedEstimator, once
-from models.core.training import Trainer, derive_seed
+from models.core.seeds import derive_seed
+from models.core.training import Trainer
 from models.core.weights import arrays_of, assign_arrays, share
 from models.settings.base import pretrain_key
 

@@ -14,7 +14,8 @@ from models.core.functional import soft_assignment, squared_distances
 from models.core.monitor import Monitor
 from models.core.optimizers import make as make_optimizer
 from models.core.samples import hash_array
-from models.core.training import Trainer, derive_seed
+from models.core.seeds import derive_seed
+from models.core.training import Trainer
 from models.core.weights import arrays_of
 from models.settings.base import digest
 
@@ -56,8 +57,7 @@ class DeepClusterer(AutoencoderEstimator):
     method : str
         The name under which weights are saved.
     random_state : int
-        Decides every random number of the run: the same seed gives the same labels, bit for bit,
-        on one machine with the same number of threads.
+        The same gives the same labels, bit for bit, on one machine with as many threads.
     run_dir : path, optional
         Where the clustering phase keeps its checkpoint. None: no checkpoint.
     cache_dir : path, optional
@@ -89,8 +89,7 @@ class DeepClusterer(AutoencoderEstimator):
     refresh_labels_ : int64 array (n,)
         Labels at the last refresh, which the released code reports.
     seconds_ : dict
-        {"pretrain", "initialize", "cluster"}: of this run and those it took up; a shared
-        pretraining counts with the time it took where it was done.
+        {"pretrain", "initialize", "cluster"}, of this run and all that it took up.
     step_seconds_ : dict
         {"pretrain", "cluster"}: of these, the training steps; NaN where it is not known.
     encoder, decoder : keras.Model
@@ -302,8 +301,8 @@ class DeepClusterer(AutoencoderEstimator):
         self.seconds_["initialize"] = float(carry["initialize_seconds"])
         z = codes["final"] if codes else self._encode(data)
         self.finish(z)
-        values = trainer.mean_losses() | {"seconds": trainer.seconds}
-        self._monitor.row("final", trainer.step, values, self.assign(z).astype(np.int64))
+        final = trainer.mean_losses() | {"seconds": trainer.seconds}
+        self._monitor.row("final", trainer.step, final, self.assign(z).astype(np.int64))
 
     # -- use after fit -----------------------------------------------------------------------
 

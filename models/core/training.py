@@ -1,6 +1,5 @@
 """The only training loop: gradient steps on (augmented) batches, targets refreshed in between."""
 
-import enum
 import math
 import os
 import time
@@ -13,60 +12,6 @@ from common.files import load_arrays, save_arrays
 
 FIRST = 2.0  # seconds from the start of a phase, or its taking up, to its first checkpoint
 SHARE = 0.1  # of the time that checkpoints may take, but for one every `every` seconds
-
-
-def derive_seed(*entropy):
-    """Return an int32 seed from a run's seed and the ints that name its use.
-
-    Only for the uses that are there: NumPy drops trailing zeros, so that (r,), (r, 0) and
-    (r, 0, 0) are one stream, and a longer name can be another's. Which uses share a stream is
-    listed in tests/test_training.py; published results hang on all of them. `new_stream` is for
-    new uses.
-    """
-    return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
-
-
-NEW = 0x5EED_0001  # marks the names of new streams
-
-
-class SeedUse(enum.IntEnum):
-    """The uses of `new_stream`, each a number of its own that is never given twice.
-
-    Uses from before are numbered in models/core/autoencoder.py and models/kingdra/ensemble.py.
-    """
-
-    EXAMPLE = 0  # of the tests
-    N_CLUSTERS = 1  # what scores numbers of clusters
-    LAYERS = 16  # of layer-wise pretraining: first weights, then each stage
-    RIM = 17  # steps of Deep RIM
-    SPECTRAL_SAT_NETWORK = 40
-    SPECTRAL_SAT_START = 41
-    SPECTRAL_SAT_STEPS = 42
-
-
-def new_stream(seed, use, *place):
-    """Return an int32 seed for a use of a run's seed, apart from all others, old ones included.
-
-    The name comes after the seed's four words, where zeros count, and begins with a number that no
-    old use has: two names give two streams, whatever their lengths.
-
-    Parameters
-    ----------
-    seed : int
-        Of the run, from 0 to 2**31 - 1.
-    use : SeedUse
-    *place : int
-        Which of its kind, of a member or of a start for example; 0 or more.
-
-    Raises
-    ------
-    TypeError
-        If the use is not a `SeedUse`.
-    """
-    if not isinstance(use, SeedUse):
-        raise TypeError(f"use={use!r}: expected a SeedUse, which numbers each use once")
-    sequence = np.random.SeedSequence(int(seed), spawn_key=(NEW, int(use), *map(int, place)))
-    return int(sequence.generate_state(1)[0] >> 1)
 
 
 class Trainer:

@@ -19,7 +19,7 @@ from models.core.functional import (
     negative_entropy,
     squared_error,
 )
-from models.core.training import derive_seed
+from models.core.seeds import derive_seed
 from models.dscdan.networks import (
     ClassMeans,
     dense_network,

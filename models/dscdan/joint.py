@@ -18,7 +18,8 @@ from models.core.autoencoder import INITIALIZE, NETWORK
 from models.core.functional import class_divergence, negative_entropy, soft_assignment
 from models.core.graphs import lowest_cut
 from models.core.optimizers import make as make_optimizer
-from models.core.training import Trainer, derive_seed
+from models.core.seeds import derive_seed
+from models.core.training import Trainer
 from models.dscdan.autoencoder import DualAutoencoder
 from models.dscdan.head import SpectralHead
 from models.dscdan.networks import ClassMeans

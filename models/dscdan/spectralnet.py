@@ -17,7 +17,8 @@ from models.core.autoencoder import CLUSTER, INITIALIZE
 from models.core.base import DeepClusterer
 from models.core.functional import contrastive_loss
 from models.core.optimizers import make as make_optimizer
-from models.core.training import Trainer, derive_seed
+from models.core.seeds import derive_seed
+from models.core.training import Trainer
 from models.dscdan.head import SpectralHead
 from models.dscdan.networks import dense_network
 

@@ -15,7 +15,7 @@ from models.core.keras_files import dense_classifier, save_classifier
 from models.core.monitor import Monitor
 from models.core.phases import PhasedEstimator
 from models.core.samples import hash_array
-from models.core.training import derive_seed
+from models.core.seeds import derive_seed
 from models.kingdra.ladder import Ladder
 from models.settings.base import digest
 

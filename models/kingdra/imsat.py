@@ -16,7 +16,8 @@ from sklearn.neighbors import NearestNeighbors
 from common.errors import UserError
 from models.core.optimizers import make as make_optimizer
 from models.core.phases import once
-from models.core.training import Trainer, derive_seed
+from models.core.seeds import derive_seed
+from models.core.training import Trainer
 from models.kingdra.ensemble import STEPS, Ensemble
 from models.kingdra.ladder import information_loss, noise_divergence
 

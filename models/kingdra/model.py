@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from common.errors import TrainingFailed, UserError
 from models.core.optimizers import make as make_optimizer
-from models.core.training import Trainer, derive_seed
+from models.core.seeds import derive_seed
+from models.core.training import Trainer
 from models.kingdra.agreement import find_groups, match_groups, mean_agreement
 from models.kingdra.ensemble import NETWORK, STEPS, STREAM, Ensemble, side_by_side
 from models.kingdra.ladder import Ladder, dot_loss, information_loss, noise_divergence

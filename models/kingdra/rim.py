@@ -9,7 +9,8 @@ Departures: docs/methods/kingdra.md
 import tensorflow as tf
 
 from models.core.optimizers import make as make_optimizer
-from models.core.training import SeedUse, Trainer, new_stream
+from models.core.seeds import SeedUse, new_stream
+from models.core.training import Trainer
 from models.kingdra.imsat import IMSAT
 from models.kingdra.ladder import information_loss
 
