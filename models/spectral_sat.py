@@ -30,18 +30,23 @@ from models.settings.base import digest
 
 CHUNK = 2048  # samples predicted at a time
 FILTERS, UNITS = (32, 64, 128), (1200, 1200)  # of the two networks
-STATISTICS = 0.99  # momentum of the running means and variances of batch normalisation
+STATISTICS = 0.99  # momentum of the running means and variances of batch normalisation, at most
 
 
-def classifier(shape, k, network, seed):
-    """Return a Keras model, samples (b, *shape) -> logits (b, k), normalised by the batch."""
+def classifier(shape, k, network, seed, steps):
+    """Return a Keras model, samples (b, *shape) -> logits (b, k), normalised by the batch.
+
+    The running statistics, which predictions use, are over a tenth of `steps` or less, so that
+    they have left their start behind at the end of a short training.
+    """
     seeds = _seeds(seed)
+    momentum = min(STATISTICS, 1 - 10 / max(steps, 20))
 
     def options():
         return {"use_bias": False, "kernel_initializer": _start(next(seeds))}
 
     def normalised(x):
-        return layers.ReLU()(layers.BatchNormalization(momentum=STATISTICS)(x))
+        return layers.ReLU()(layers.BatchNormalization(momentum=momentum)(x))
 
     x = entry = keras.Input(shape)
     if network == "conv":
@@ -169,8 +174,9 @@ class SpectralSAT(PhasedEstimator):
         taken = image_shape(shape) if c.needs_images else (int(np.prod(shape)),)
         self.n_features_in_ = int(np.prod(shape))
         self.network = classifier(
-            taken, int(self.n_clusters), c.network, self._seed(SeedUse.SPECTRAL_SAT_NETWORK)
-        )
+            taken, int(self.n_clusters), c.network, self._seed(SeedUse.SPECTRAL_SAT_NETWORK),
+            c.fit_steps + c.maxiter,
+        )  # fmt: skip
         self._logits = tf.function(
             lambda x: self.network(x, training=False), autograph=False,
             input_signature=[tf.TensorSpec([None, *taken], tf.float32)],

@@ -211,6 +211,19 @@ def test_plain_keras_reads_the_networks(tmp_path):
         np.testing.assert_allclose(np.load(folder / "z.npy"), codes, rtol=1e-4, atol=1e-5)
 
 
+def test_the_code_of_the_page_runs(tmp_path, monkeypatch):
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "estimators.md").read_text(), re.S)
+    assert len(code) == 2
+    monkeypatch.chdir(tmp_path)
+    for part in code:
+        (tmp_path / "run").mkdir(exist_ok=True)
+        build("ConvDEC-DA", 3, **STEPS).fit(X).save_keras("run")
+        names = {"images": X, "few_labels": np.arange(len(X)) % 10}
+        exec(part, names)
+    assert names["reconstructions"].shape == X.shape
+    assert (tmp_path / "encoder_saved_model").is_dir()
+
+
 @pytest.mark.parametrize(
     "method", ["KINGDRA-LADDER-IM", "IMSAT-VAT", "DeepRIM", "SpectralSAT", "SpectralSAT-DA"]
 )
