@@ -86,10 +86,10 @@ def run(args):
     folder = folder_of(args, data, config)
     if args.dry_run:
         pretrain, cluster = estimate(config, data, args.threads)
-        told = {"method": args.method, "dataset": data.name, "n": data.n,
+        plan = {"method": args.method, "dataset": data.name, "n": data.n,
                 "shape": list(data.x.shape[1:]), "n_clusters": int(data.n_clusters),
                 "seed": args.seed, "save_dir": folder, "config": config.to_dict()}  # fmt: skip
-        print(json.dumps(told, indent=1))
+        print(json.dumps(plan, indent=1))
         print(f"about {pretrain:.1f} min of pretraining, at most {cluster:.1f} min of clustering")
         return 0
     from experiments import health, runs

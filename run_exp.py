@@ -48,7 +48,7 @@ def write_report():
     print(f"{os.path.relpath(path)}: {os.path.getsize(path) / 1e6:.1f} MB")
 
 
-def told(table_id):
+def print_coverage(table_id):
     """Print how much of a published table there is; nothing of none."""
     if table_id is not None:
         print("\n".join(publish.about_table(table_id)))
@@ -107,7 +107,7 @@ def run(argv):
         print(f"run_exp.py: {complaint}", file=sys.stderr)
     if args.dry_run:
         show(trials, args.jobs or 1)
-        told(args.table)
+        print_coverage(args.table)
         return 2 if complaints else 0
     if not trials:
         print("0 trials")
@@ -117,7 +117,7 @@ def run(argv):
     ledgers.update()  # or refuse
     failed = Sweep(trials, executor_of(args, trials), args.retries, ledgers.settled).run()
     ledgers.close()
-    told(args.table)
+    print_coverage(args.table)
     if failed:
         print(f"{len(failed)} failed: {'; '.join(failed)}", file=sys.stderr)
     return 2 if complaints else 1 if failed else 0

@@ -131,8 +131,8 @@ def read_blocks(words, parse, plan, rows, runs_dir):
         try:
             trials, some = plan(*parse([str(path), *words]))
         except UserError as error:
-            told = str(error) if path.name in str(error) else f"{path.name}: {error}"
-            raise UserError(told) from error
+            message = str(error) if path.name in str(error) else f"{path.name}: {error}"
+            raise UserError(message) from error
         complaints |= dict.fromkeys(some)
         block = Block(path.stem, [], [], [])
         for trial in trials:

@@ -153,7 +153,7 @@ def rounds(name, results_dir):
         for path, settings in same:
             some = [row for row in read_log(str(path)) if row.get("agreement")]
             for i, row in enumerate(some, start=1):
-                told = {key: row.get(key, "") for key in LOGGED}
+                logged = {key: row.get(key, "") for key in LOGGED}
                 found.append({"dataset": cell["dataset"], "seed": cell["seed"],
-                              "settings": settings, "round": i} | told)  # fmt: skip
+                              "settings": settings, "round": i} | logged)  # fmt: skip
     return found

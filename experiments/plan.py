@@ -89,8 +89,8 @@ def described(args):
     for path in args.file:
         authors = is_authors(path)
         for name in KEYS[:-1]:
-            told = getattr(args, name) is not None
-            if told and not (authors and name in ("trials", "seeds")):
+            given = getattr(args, name) is not None
+            if given and not (authors and name in ("trials", "seeds")):
                 raise UserError(f"--file and --{name}: expected only one")
         sweeps += [read_authors(path, args)] if authors else read_sweep(path, args)
     return sweeps
@@ -175,7 +175,7 @@ def plan(args, rest):
 
 
 def _trials(args):
-    """Return how many seeds: as told, or as many as the table's paper averages, or 5."""
+    """Return how many seeds: as given, or as many as the table's paper averages, or 5."""
     if args.trials is not None:
         return args.trials
     return published.trials_of(args.table, published.read_paper()) if args.table else 5

@@ -1,4 +1,4 @@
-"""The papers' tables with our numbers beside theirs: which runs count, and how far they are off.
+"""The papers' tables with our numbers beside them: which runs count, and how far they are off.
 
 NMI in the tables is the arithmetic one; the papers' was probably the geometric one (scikit-learn's
 default then), which results.csv holds as `nmi_geometric`.
@@ -24,7 +24,7 @@ SOURCE = {  # metric -> our column
     "acc": "acc", "nmi": "nmi", "seconds": "seconds_total", "seconds_cluster": "seconds_cluster",
     "test_acc": "test_acc", "test_nmi": "test_nmi",  # of samples that were not fitted
 }  # fmt: skip
-ROOM = 0.01  # what counts as equal at least: papers round, and print no spread
+TOLERANCE = 0.01  # what counts as equal at least: papers round, and print no spread
 MOST = 0.02  # of our own spread: runs that scatter widely are not near the paper
 TRIALS = {"decda": 5, "aspc": 5, "dscdan": 10, "kingdra": 5, "dec-keras": 10}  # paper -> its runs
 # Methods whose k-means scores before clustering are those of k-means on the Fc auto-encoder.
@@ -37,8 +37,8 @@ LEGEND = (
     "protocol. met: the difference is no larger than its standard error sqrt(s²/n + s'²/n'), s and "
     "n our std and number of seeds, s' and n' the paper's; above, short: it is larger. A spread "
     f"that the paper does not print counts as 0, ours as {MOST} at most (two seeds that scatter "
-    f"widely are not near the paper), of one seed as the paper's; differences up to {ROOM} are met "
-    "in any case. Times are of different machines and have no verdict; nor have scores on "
+    f"widely are not near the paper), of one seed as the paper's; differences up to {TOLERANCE} "
+    "are met in any case. Times are of different machines and have no verdict; nor have scores on "
     f"{' and '.join(OTHER_INPUTS)}, where the paper's inputs are not known (data/README.md), nor "
     'a row "A, as B": the paper\'s method A, ours B, a kin of it under another protocol.'
 )
@@ -171,7 +171,7 @@ def runs_for(cell):
     return next((name for name in (cell.method, cell.also) if name in METHODS), "")
 
 
-# ---- Ours beside theirs ------------------------------------------------------------------------
+# ---- Ours beside the papers' ----------------------------------------------------------------
 
 
 def mean_std(values):
@@ -203,8 +203,8 @@ def verdict(mean, std, count, value, spread, trials):
     paper = 0.0 if math.isnan(spread) else spread
     ours = min(paper if math.isnan(std) else std, MOST)
     error = math.sqrt(ours**2 / count + paper**2 / trials)
-    room = round(max(error, ROOM), 9)
-    return "met" if abs(gap) <= room else "above" if gap > 0 else "short"
+    tolerance = round(max(error, TOLERANCE), 9)
+    return "met" if abs(gap) <= tolerance else "above" if gap > 0 else "short"
 
 
 def tables(rows, paper, table_id):

@@ -115,9 +115,9 @@ def table_block(found, paper, table_id):
         line, used = [name, dataset], {}
         for metric in metrics:
             one, runs, kin = cell.get(metric, (None, [], False))
-            told = published.compare(runs, one, kin) if runs else {}
+            compared = published.compare(runs, one, kin) if runs else {}
             printed = one.printed if one else ""
-            line += [told.get("ours", ""), printed, told.get("verdict", "")]
+            line += [compared.get("ours", ""), printed, compared.get("verdict", "")]
             used |= {run["seed"]: run for run in runs}
         seconds = [run["seconds"] for run in used.values() if "seconds" in run]
         time = f"{statistics.fmean(seconds) / 60:.1f}" if seconds else ""
@@ -128,8 +128,8 @@ def table_block(found, paper, table_id):
     if left:
         names = "; ".join(f"{name} on {', '.join(sets)}" for name, sets in left.items())
         text += "\n" + _filled(f"Open: {names}.")
-    if told := published.only(published_cells):
-        text += "\n" + _filled(f"Published only, no method here: {', '.join(told)}.")
+    if others := published.only(published_cells):
+        text += "\n" + _filled(f"Published only, no method here: {', '.join(others)}.")
     return text
 
 

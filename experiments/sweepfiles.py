@@ -59,11 +59,11 @@ def read_sweep(path, args):
             raise UserError(f"{path!r}: {key}={value!r}: expected {form}")
     if "seeds" in sweep and "trials" in sweep:
         raise UserError(f"{path!r}: seeds and trials: expected only one")
-    told = {key: sweep.get(key) for key in KEYS[:-1]}
-    tables = told["table"] if isinstance(told["table"], list) else [told["table"]]
+    chosen = {key: sweep.get(key) for key in KEYS[:-1]}
+    tables = chosen["table"] if isinstance(chosen["table"], list) else [chosen["table"]]
     grids = sweep.get("settings", {})
     return [
-        (argparse.Namespace(**vars(args) | told | {"table": table}), overrides)
+        (argparse.Namespace(**vars(args) | chosen | {"table": table}), overrides)
         for table in tables
         for grid in (grids if isinstance(grids, list) else [grids])
         for overrides in _combinations(path, grid)
@@ -119,7 +119,7 @@ def read_authors(path, args):
 
     Its keys are the keywords of `models.kingdra.KingdraCluster`, and either training_path and
     ground_truth_path, train_X.npy and train_Y.npy of one folder, or, not in the authors' files,
-    dataset, a name. The method is KINGDRA-LADDER-IM, the seed 0 unless told.
+    dataset, a name. The method is KINGDRA-LADDER-IM, the seed 0 unless given.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def read_authors(path, args):
     method = "KINGDRA-LADDER-IM"
     base = preset(method, place if place in datasets.DATASETS else None).to_dict()
     overrides = {"n_clusters": k} if "n_class" in arguments else {}
-    scaled = ("high", "low") if config.members != base["members"] else ()  # unless they are told
+    scaled = ("high", "low") if config.members != base["members"] else ()  # unless they are given
     for name, value in config.to_dict().items():
         if value == base[name] and name not in scaled:
             continue
@@ -150,9 +150,9 @@ def read_authors(path, args):
             overrides[name] = config.mi_weight
         else:
             overrides[name] = value
-    told = {"methods": [method], "datasets": [place], "table": None, "trials": args.trials}
-    told["seeds"] = args.seeds or (None if args.trials else [0])
-    return argparse.Namespace(**vars(args) | told), overrides
+    chosen = {"methods": [method], "datasets": [place], "table": None, "trials": args.trials}
+    chosen["seeds"] = args.seeds or (None if args.trials else [0])
+    return argparse.Namespace(**vars(args) | chosen), overrides
 
 
 def _place(path, arguments):

@@ -62,8 +62,8 @@ class ASPC(DeepClusterer):
             if not self.config.self_paced:
                 v, threshold = np.ones(n, np.float32), np.inf
         targets = {"center": ops.take(self.centers, labels, axis=0), "v": v}
-        told = {"lambda": threshold, "selected": v.mean(), "distance_mean": losses.mean()}
-        return labels, targets, told
+        logged = {"lambda": threshold, "selected": v.mean(), "distance_mean": losses.mean()}
+        return labels, targets, logged
 
     def loss_weights(self):
         return {"distance": self.config.beta}

@@ -266,12 +266,12 @@ class Clusters:
 
     def confusion(self):
         """Return `confusion` of the labels, if they have the score that the row tells."""
-        y, told = self.data.y, self.row["acc"]
+        y, recorded = self.data.y, self.row["acc"]
         if y is None:
             raise Absent("the data has no labels")
         found = metrics.acc(y, self.labels)
-        if told and abs(found - float(told)) > 1e-6:
-            raise Damaged(f"{self.folder}: ACC of labels.npy {found:.4f}, of the row {told}")
+        if recorded and abs(found - float(recorded)) > 1e-6:
+            raise Damaged(f"{self.folder}: ACC of labels.npy {found:.4f}, of the row {recorded}")
         return confusion(y, np.asarray(self.labels))
 
 

@@ -56,9 +56,9 @@ def _named(cell, cells):
     for key in ("method", "dataset", "seed"):
         if len({one[key] for one in cells}) > 1:
             words.append(str(cell[key]))
-    told = [f"{n}={v:g}" if isinstance(v, float | int) else f"{n}={v}"
+    settings = [f"{n}={v:g}" if isinstance(v, float | int) else f"{n}={v}"
             for n, v in cell["settings"].items()]  # fmt: skip
-    return " ".join(words + told) or "its run"
+    return " ".join(words + settings) or "its run"
 
 
 def _table(path, rows):
@@ -135,8 +135,8 @@ def _rounds(name, figure, cells, results, stem):
     drawing, axes = _new(2, 3, figure.title)
     for axis, dataset in zip(axes.flat, sets, strict=False):
         some = [row for row in rows if row["dataset"] == dataset]
-        told = ", ".join(dict.fromkeys(row["settings"] for row in some if row["settings"]))
-        axis.set_title(f"{dataset} ({told})" if told else dataset, fontsize=9)
+        settings = ", ".join(dict.fromkeys(row["settings"] for row in some if row["settings"]))
+        axis.set_title(f"{dataset} ({settings})" if settings else dataset, fontsize=9)
         for i, (column, label) in enumerate(CURVES.items()):
             for settings in dict.fromkeys(row["settings"] for row in some):
                 points = [(row["round"], float(row[column])) for row in some

@@ -81,8 +81,9 @@ def dual_products(config, d):
         before = filters
     decoder += d * config.kernel**2 * config.filters[0]
     code = side**2 * before * config.latent_dim
-    judges = 2 * 2 * 120 * 120 * (side**2 if config.pairs == "input" else 1)  # pairs, strangers
-    return encoder + 2 * code, decoder + code, judges + 2 * d * 120
+    pairs = 2 * (side**2 if config.pairs == "input" else 1)  # positive and negative ones
+    discriminators = 2 * 120 * 120 * pairs
+    return encoder + 2 * code, decoder + code, discriminators + 2 * d * 120
 
 
 def _kmeans(config, n, z, k):
@@ -138,7 +139,7 @@ def spectralnet_flops(config, n, shape, k):
     pretraining, start, _ = _start(config, n, shape, k)
     siamese = _chain(config.latent_dim, *config.siamese) if config.siamese_epochs else 0
     space = config.siamese[-1] if config.siamese_epochs else config.latent_dim
-    pairs = 2 * n * config.siamese_neighbors  # neighbours and strangers
+    pairs = 2 * n * config.siamese_neighbors  # neighbours and others
     size = min(config.siamese_batch, pairs)
     pairs -= pairs % size  # whole batches
     first = 6 * config.siamese_epochs * 2 * pairs * siamese
@@ -150,8 +151,8 @@ def spectralnet_flops(config, n, shape, k):
 
 def _dual_steps(config, d, samples, relative, mutual, more=0):
     """Return the operations of gradient steps of the dual auto-encoder on so many samples."""
-    encoder, decoder, judges = dual_products(config, d)
-    a_sample = encoder + decoder * (2 if relative else 1) + (judges if mutual else 0) + more
+    encoder, decoder, discriminators = dual_products(config, d)
+    a_sample = encoder + decoder * (2 if relative else 1) + (discriminators if mutual else 0) + more
     return 6 * samples * a_sample
 
 
@@ -168,8 +169,8 @@ def dual_flops(config, n, d, k):
 
 def dscdan_flops(config, n, d, k):
     """Return about how many operations (pretraining, clustering) DSCDAN takes.
-
-    Clustering has k-means on the codes, the starts of the head, the joint steps, and looks at all
+    Clustering has k-means on the codes, the starts of the head, the joint steps, and refreshes of
+    all samples with k-means in the spectral embedding.
     samples with k-means in the spectral embedding.
     """
     encoder, _, _ = dual_products(config, d)
@@ -181,13 +182,13 @@ def dscdan_flops(config, n, d, k):
         starts = config.head_starts if config.spectral_steps else 1
         alone += starts * LABEL_STEPS * head
         start += 2 * n * n * config.latent_dim + _eigenvectors(n, k)
-    looks = math.ceil(config.maxiter / config.update_interval) + 1
-    look = 2 * n * (encoder + head) + _kmeans(config, n, k, k)
+    refreshes = math.ceil(config.maxiter / config.update_interval) + 1
+    refresh = 2 * n * (encoder + head) + _kmeans(config, n, k, k)
     joint = _dual_steps(
         config, d, config.maxiter * size, config.cluster_relative, config.cluster_mutual,
         head + graph,
     )  # fmt: skip
-    return pretraining, start + 6 * size * alone + joint + looks * look
+    return pretraining, start + 6 * size * alone + joint + refreshes * refresh
 
 
 def _eigenvectors(n, k):

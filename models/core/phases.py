@@ -32,7 +32,7 @@ class PhasedEstimator(Estimator):
         total : int
             Steps of the phase in all, those of earlier sessions included.
         name : str, optional
-            "pretrain" or "cluster", under which the monitor is told of it and its seconds are
+            "pretrain" or "cluster", under which the monitor hears of it and its seconds are
             added to `seconds_` and `step_seconds_`. None: a part of another phase, which
             accounts for it.
         interval : int, optional

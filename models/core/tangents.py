@@ -81,9 +81,9 @@ def tangent_neighbors(images: np.ndarray, m: int, sigma: float, candidates: int)
     for i in range(0, n, ROWS):
         some = near[i : i + ROWS]  # (b, candidates)
         apart = x[some] - x[i : i + ROWS, None]
-        mine = apart @ planes[i : i + ROWS].transpose(0, 2, 1)  # (b, candidates, 7)
-        theirs = np.matmul(planes[some], apart[..., None])[..., 0]
-        along = 0.5 * (np.square(mine).sum(axis=2) + np.square(theirs).sum(axis=2))
+        at_own = apart @ planes[i : i + ROWS].transpose(0, 2, 1)  # (b, candidates, 7)
+        at_other = np.matmul(planes[some], apart[..., None])[..., 0]
+        along = 0.5 * (np.square(at_own).sum(axis=2) + np.square(at_other).sum(axis=2))
         distances = np.square(apart).sum(axis=2) - along
         order = np.argsort(distances, axis=1, kind="stable")[:, :m]
         found[i : i + ROWS] = np.take_along_axis(some, order, axis=1)

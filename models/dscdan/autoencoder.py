@@ -144,7 +144,7 @@ class DualAutoencoder(DeepClusterer):
     def information(self, x, local, z):
         """Return minus the global and the local information (eqs. 9 and 10)."""
         b = tf.shape(z)[0]
-        z = tf.concat([z, tf.roll(z, 1, axis=0)], axis=0)  # pairs, then strangers
+        z = tf.concat([z, tf.roll(z, 1, axis=0)], axis=0)  # pairs, then negative pairs
         seen = {"global": z[:b], "local": local}
         if self.config.pairs == "input":
             seen["global"] = tf.reshape(x, (b, -1))

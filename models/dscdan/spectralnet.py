@@ -1,7 +1,7 @@
 """SpectralNet (Shaham et al., ICLR 2018): a siamese graph of codes, and a network that cuts it.
 
 The auto-encoder is pretrained as the Fc methods' own. A siamese network learns distances from
-pairs of nearest neighbours and of strangers; the spectral network then maps codes so that
+pairs of nearest neighbours and of distant samples; the spectral network then maps codes so that
 neighbours in a batch, by the siamese distance, are near each other and the outputs orthonormal.
 
 Departures: docs/methods/dscdan.md
@@ -26,7 +26,7 @@ LEAST = 1e-7  # training ends when the learning rate has dropped to this [releas
 
 
 def pairs(z, neighbors, seed):
-    """Return pairs, int32 (2 n neighbors, 3): i, j, 1 for neighbours and 0 for strangers.
+    """Return pairs, int32 (2 n neighbors, 3): i, j, 1 for neighbours and 0 for others.
 
     Each sample i has `neighbors` of either kind.
 

@@ -34,8 +34,8 @@ def supervised_stream(groups, clusters, n, rng):
     t = np.arange(n)
     rows = np.empty(n, np.int32)
     for g, members in enumerate(turns):
-        mine = t[t % k == g]
-        rows[mine] = members[(mine // k) % len(members)]
+        own = t[t % k == g]
+        rows[own] = members[(own // k) % len(members)]
     labels = np.asarray(clusters, np.int32)[t % k]
     order = rng.permutation(n)
     return rows[order], labels[order]

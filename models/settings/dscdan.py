@@ -88,7 +88,7 @@ class DSCDANConfig(DualConfig):
     aug_cluster: bool = setting(False, "augment in joint steps")
     optimizer: SGD | Adam = setting(Adam(1e-3), "optimizer of clustering")
     maxiter: int = setting(5000, "joint steps at most", ge=0)
-    update_interval: int = setting(100, "steps between two looks at the labels", ge=1)
+    update_interval: int = setting(100, "steps between two refreshes of the labels", ge=1)
     tol: float = setting(0.0, "stop below this share of changed labels", ge=0)
     n_neighbors: int = setting(3, "of a sample in the batch's graph, itself not counted", ge=1)
     sigma: float | None = setting(None, "width of its kernel (default median distance to a "
@@ -156,7 +156,7 @@ class SpectralNetConfig(PretrainConfig):
                                   effect=[when("sigma", None)])  # fmt: skip
     siamese: tuple = setting((1024, 1024, 512, 10), "widths of the siamese network; its output is "
                              "the graph's space", ge=1, effect=[SIAMESE])  # fmt: skip
-    siamese_neighbors: int = setting(2, "neighbours, and strangers, that a sample is paired with",
+    siamese_neighbors: int = setting(2, "neighbours, and others, that a sample is paired with",
                                      ge=1, effect=[SIAMESE])  # fmt: skip
     siamese_epochs: int = setting(400, "passes over the pairs at most; 0: the graph of the codes",
                                   ge=0)  # fmt: skip

@@ -65,7 +65,7 @@ class LayerwiseDCNConfig(Config, LayerwiseConfig):
     optimizer: SGD | Adam = setting(SGD(1e-4, 0.9), "optimizer of clustering")
     epochs: int = setting(50, "epochs of clustering at most", ge=1)
     maxiter: int | None = setting(None, "clustering steps at most, besides --epochs", ge=0)
-    update_interval: int | None = setting(None, "steps between two looks at all labels (default "
+    update_interval: int | None = setting(None, "steps between two refreshes (default "
                                           "one epoch)", ge=1)  # fmt: skip
     tol: float = setting(0.0, "stop below this share of changed labels", ge=0)
     count: int = setting(100, "samples that a first centre counts for in its running mean", ge=1)

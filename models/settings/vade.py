@@ -41,7 +41,7 @@ class VaDEConfig(PretrainConfig):
     least_lr: float = setting(2e-4, "where that ends", ge=0)  # [C mnist]
     epochs: int = setting(300, "epochs of clustering", ge=0)  # [C]: 500 or 3000, by version
     alpha: float = setting(1.0, "weight of the reconstruction", ge=0)  # [C mnist]
-    update_interval: int | None = setting(None, "steps between two looks at the labels (default "
+    update_interval: int | None = setting(None, "steps between two refreshes (default "
                                           "one epoch)", ge=1)  # fmt: skip
     tol: float = setting(0.0, "stop below this share of changed labels", ge=0)  # none in [C]
 
