@@ -119,11 +119,11 @@ def user_error(*words):
 @pytest.fixture
 def nowhere(request, monkeypatch, tmp_path):
     """Hide the machine's own data and cache, and the network, from a test."""
-    import datasets
+    from loaders import fetching
 
     monkeypatch.delenv("DEEP_CLUSTERING_DATA", raising=False)
-    monkeypatch.setattr(datasets, "__file__", str(tmp_path / "repository" / "datasets.py"))
-    monkeypatch.setattr(datasets, "_cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(fetching, "REPOSITORY", tmp_path / "repository" / "data")
+    monkeypatch.setattr(fetching, "_cache", lambda: tmp_path / "cache")
     if "server" not in request.fixturenames:
 
         def offline(*args, **kwargs):

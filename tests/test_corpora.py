@@ -14,7 +14,7 @@ from conftest import user_error
 from sklearn.utils import Bunch
 
 import datasets
-from loaders import corpora
+from loaders import corpora, fetching
 
 pytestmark = pytest.mark.usefixtures("nowhere")
 
@@ -169,7 +169,7 @@ def fetched(tmp_path, monkeypatch):
         (tmp_path / "cache").mkdir(exist_ok=True)
         return archive
 
-    monkeypatch.setattr(datasets, "_fetch", fetch)
+    monkeypatch.setattr(fetching, "_fetch", fetch)
     found = "sklearn.datasets._twenty_newsgroups.ARCHIVE"
     from sklearn.datasets import _base
     from sklearn.datasets import _twenty_newsgroups as twenty
@@ -360,7 +360,7 @@ def test_reuters_are_made_of_what_is_downloaded(tmp_path, small_rcv1, monkeypatc
     import sklearn.datasets
 
     original = sklearn.datasets.fetch_rcv1
-    monkeypatch.setattr(datasets, "_fetch", fetch)
+    monkeypatch.setattr(fetching, "_fetch", fetch)
     monkeypatch.setattr(sklearn.datasets, "fetch_rcv1", fetch_rcv1)
     first = datasets.load("reuters10k")
     assert len(asked) == 6 and all(path.is_file() for path in (tmp_path / "cache").glob("*.gz"))

@@ -28,6 +28,7 @@ from common.files import save_arrays
 from experiments import ledger, published
 from experiments import run_figure as report
 from experiments.ledger import as_row
+from loaders import fetching
 from reporting import charts, evidence, figures, maps
 from reporting import page as html_page
 from reporting.evidence import Absent, Damaged, confusion, history, spread
@@ -366,8 +367,8 @@ def test_data_that_cannot_be_had(results, monkeypatch):
         (results / "results.csv").unlink()
         ledger.update(results / "results.csv", results / "runs")
         ledger.update(results / "own" / "results.csv", results / "runs", own=True)
-        monkeypatch.delenv(datasets.ENVIRONMENT, raising=False)
-        monkeypatch.setattr(datasets, "_places", lambda data_dir: iter(()))
+        monkeypatch.delenv(fetching.ENVIRONMENT, raising=False)
+        monkeypatch.setattr(fetching, "_places", lambda data_dir: iter(()))
         page, warnings = written(results)
         said = [e.text for e in page.all("p", class_="absent")]
         assert said == [f"No confusion matrix, no image sheet: {why}."] and warnings == []
