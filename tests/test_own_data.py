@@ -1,6 +1,7 @@
 """The page on a user's own data, as a new user follows it, and readers on made-up files."""
 
 import csv
+import dataclasses
 import os
 import re
 import warnings
@@ -16,6 +17,7 @@ from PIL import Image
 
 import datasets
 import main
+import models.settings.presets
 from common.errors import UserError
 from experiments.options import METHOD
 from models import METHODS
@@ -224,6 +226,26 @@ def test_a_range_of_clusters_is_a_run(fitted, tmp_path, capsys):
     for wrong in ("2-90", "4-2", "0-3"):
         assert run(*words[:3], wrong) == 2
     assert run(*words, "--method", "UMAP+HDBSCAN") == 2
+
+
+def test_images_of_an_unknown_number_of_clusters(tmp_path, monkeypatch, capsys):
+    """The method of a run without --method has no auto-encoder: another's codes judge K."""
+    x = np.repeat(np.random.default_rng(0).random((3, 8, 8, 1)), 12, axis=0).astype(np.float32)
+    np.save(tmp_path / "a.npy", x)
+    short = {"pretrain_epochs": 1, "maxiter": 2, "fit_steps": 2}
+
+    def preset(*args):
+        config = models.settings.presets.preset(*args)
+        own = {field.name for field in dataclasses.fields(config)} & short.keys()
+        return dataclasses.replace(config, **{name: short[name] for name in own})
+
+    monkeypatch.setattr(models, "preset", preset)
+    words = ("--data", tmp_path / "a.npy", "--n-clusters", "2-5", "--maxiter", 2, "--quiet",
+             "--save-dir", tmp_path / "run", "--cache-dir", tmp_path / "cache")  # fmt: skip
+    assert run(*words) == 0
+    assert "K is judged on the codes of AE+k-means-DA" in capsys.readouterr().out
+    assert len(pd.read_csv(tmp_path / "run" / "n_clusters.csv")) == 4
+    assert len(np.load(tmp_path / "run" / "labels.npy")) == 36
 
 
 # -- made-up tables ----
