@@ -23,7 +23,8 @@ def best_printed(paper, dataset):
     if some.empty:
         return "–"
     best = some.loc[some.value.idxmax()]
-    return f"{best.value:.3f} ({best.row})"
+    name = best.row if best.method in ("", best.row) else f"{best.method}, {best.row}"
+    return f"{best.value:.3f} ({name})"
 
 
 def consensus(path):

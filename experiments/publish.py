@@ -59,15 +59,15 @@ class Ledgers:
         counts, warnings = self.update()
         for warning in warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        line = "; ".join(f"{n} rows in {os.path.relpath(path)}" for path, n in counts.items())
+        summary = "; ".join(f"{n} rows in {os.path.relpath(path)}" for path, n in counts.items())
         if self.path is None and "named" in self.sources:
             rendering.write_tables(paths.RESULTS)
-            line += f"; {os.path.relpath(os.path.join(paths.RESULTS, 'tables.md'))} rewritten"
+            summary += f"; {os.path.relpath(os.path.join(paths.RESULTS, 'tables.md'))} rewritten"
         for source in sorted(self.sources):
             some = [trial for trial in self.trials if trial.source == source]
             for line in conclude_groups(some, data_of, choices_of(self.path or file_of(source))):
                 print(line)
-        print(line)
+        print(summary)
 
 
 def choices_of(path):

@@ -480,7 +480,7 @@ def test_settings_are_overridden_by_name(command, file):
         ("--method AE+k-means --maxiter 3", "--maxiter is not a setting of AE+k-means"),
         ("--method FcDEC --landmarks 3", "--landmarks is not a setting of FcDEC"),
         ("--method FcDEC --noise 0.1", "--noise is not a setting of FcDEC"),
-        ("--method GMM --covariance tied", "unknown covariance 'tied'"),
+        ("--method GMM --covariance round", "unknown covariance 'round'"),
         ("--method k-means --device gpu", "device 'gpu': k-means runs on the CPU"),
         ("--method k-means --pretrained-weights a.h5", "k-means has no auto-encoder"),
         ("--method kmeans", "did you mean 'k-means'?"),

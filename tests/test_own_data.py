@@ -5,6 +5,7 @@ import dataclasses
 import os
 import re
 import warnings
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from PIL import Image
 import datasets
 import main
 import models.settings.presets
+from common import device
 from common.errors import UserError
 from experiments.options import METHOD
 from models import METHODS
@@ -39,8 +41,10 @@ def run(*words):
     """Carry out main.py's words in this process; return its exit status."""
     from experiments.options import parse
 
+    here = {"device": device.cpu_name(), "threads": 1}  # TensorFlow may have begun with others
     try:
-        return main.run(parse(list(map(str, words))))
+        with mock.patch.object(device, "set_up", lambda *args: here):
+            return main.run(parse(list(map(str, words))))
     except UserError as error:
         assert "\n" not in str(error)
         return error.status
