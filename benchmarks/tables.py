@@ -2,6 +2,8 @@
 
     python benchmarks/tables.py --methods GMM-stable FcDEC FcIDEC --seeds 10 --out FILE.csv
 
+benchmarks/tables.csv has the runs of docs/own-data.md.
+
 The tables are scikit-learn's iris, wine and breast cancer, and 500 samples of 4 Gaussian groups in
 2 to 1,000 columns; each in [0, 1], with variance 1, and as it is. Labels only score. A row is
 written as soon as it is known, and what FILE.csv holds is not run again.
