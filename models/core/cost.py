@@ -169,9 +169,9 @@ def dual_flops(config, n, d, k):
 
 def dscdan_flops(config, n, d, k):
     """Return about how many operations (pretraining, clustering) DSCDAN takes.
+
     Clustering has k-means on the codes, the starts of the head, the joint steps, and refreshes of
     all samples with k-means in the spectral embedding.
-    samples with k-means in the spectral embedding.
     """
     encoder, _, _ = dual_products(config, d)
     pretraining, start = dual_flops(config, n, d, k)
