@@ -22,11 +22,12 @@ from threadpoolctl import threadpool_limits
 
 from common.errors import UserError
 from common.files import replacing
+from models.core.seeds import SeedUse, new_stream
 
 SAMPLE = 3000  # samples that are scored at most, spread evenly
 HALVES = 5  # pairs of halves
 WIDEST = 100  # columns up to which mixtures have covariances between columns
-CODES = "AE+k-means-DA"
+CODES = "AE+k-means-DA"  # whose codes judge K for deep methods without an auto-encoder
 PARTS = 50  # principal components of inputs that have no codes
 
 
@@ -102,8 +103,6 @@ def choose(z, low, high, seed, vectors=False) -> Choice:
     z = z[np.unique(np.linspace(0, len(z) - 1, SAMPLE).astype(int))]
     z = z - z.mean(axis=0)
     z = z / (np.sqrt(np.mean(z**2)) or 1.0)
-    from models.core.seeds import SeedUse, new_stream
-
     seed = new_stream(seed, SeedUse.N_CLUSTERS)
     if not vectors and z.shape[1] > PARTS:
         z = PCA(min(PARTS, *z.shape), random_state=seed).fit_transform(z)

@@ -1,11 +1,10 @@
 """`run_exp.py --table ours`: the method of this project beside the best that the papers print."""
 
-import csv
-import os
 import statistics
 
 from experiments import published
 from experiments.rendering import markdown
+from experiments.trials import read_choices
 
 TABLE = "ours"
 PAIRS = (
@@ -28,15 +27,12 @@ def best_printed(paper, dataset):
 
 
 def consensus(path):
-    """Return {(method, data set): ACC} of the consensus of the runs at default settings."""
-    if not os.path.exists(path):
-        return {}
-    with open(path, newline="", encoding="utf-8") as file:
-        return {
-            (row["method"], row["dataset"]): (float(row["consensus_acc"]), row["runs"])
-            for row in csv.DictReader(file)
-            if not row["overrides"] and row["consensus_acc"]
-        }
+    """Return {(method, data set): (ACC, number of runs)} of consensus at default settings."""
+    return {
+        (row["method"], row["dataset"]): (float(row["consensus_acc"]), row["runs"])
+        for row in read_choices(path)
+        if not row["overrides"] and row["consensus_acc"]
+    }
 
 
 def table(rows, paper, choices):

@@ -17,7 +17,6 @@ from models.settings.base import Settings
 
 KEPT = "kept/"  # prefix of a model file's arrays that are no weights
 PART = "_part_"  # prefix of attributes that a fit makes
-MISSING = object()
 
 
 class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
@@ -43,12 +42,10 @@ class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
         super().__setattr__(name, value)
 
     def __getattr__(self, name):
-        found = MISSING if name.startswith("_") else self.__dict__.get(f"{PART}{name}", MISSING)
-        if hasattr(type(self), name):  # a property, which has failed with an AttributeError
-            return object.__getattribute__(self, name)
-        if found is MISSING:
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-        return found
+        part = f"{PART}{name}"
+        if part in self.__dict__:
+            return self.__dict__[part]
+        return super().__getattribute__(name)  # fails, or lets a property tell its own error
 
     # -- parameters ----------------------------------------------------------------------------
 

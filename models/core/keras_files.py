@@ -46,9 +46,7 @@ def save_autoencoder(folder, encoder, decoder, scaling=None):
     back = decoder(codes)
     if scaling is not None:
         back = keras.layers.Rescaling(deviation, shift.tolist())(back)
-    encoder = keras.Model(x, codes, name="encoder")
-    encoder.save(os.path.join(folder, "encoder.keras"))
-    encoder.save_weights(os.path.join(folder, "encoder.weights.h5"))
+    _write(keras.Model(x, codes, name="encoder"), folder)
     keras.Model(x, back, name="autoencoder").save(os.path.join(folder, "autoencoder.keras"))
 
 
@@ -66,9 +64,13 @@ def save_classifier(folder, shape, members):
     x = keras.Input(shape)
     some = [keras.layers.Softmax()(plain(member)(x)) for member in members]
     p = keras.layers.Average()(some) if len(some) > 1 else some[0]
-    model = keras.Model(x, p, name="classifier")
-    model.save(os.path.join(folder, "classifier.keras"))
-    model.save_weights(os.path.join(folder, "classifier.weights.h5"))
+    _write(keras.Model(x, p, name="classifier"), folder)
+
+
+def _write(model, folder):
+    """Write a model and its weights alone, under its name."""
+    model.save(os.path.join(folder, f"{model.name}.keras"))
+    model.save_weights(os.path.join(folder, f"{model.name}.weights.h5"))
 
 
 def dense_classifier(shape, kernels, biases):
