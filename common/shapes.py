@@ -1,10 +1,17 @@
-"""Shapes of flat images. No TensorFlow here."""
+"""Shapes of flat images, range of values. No TensorFlow here."""
 
 import math
 
+import numpy as np
+
 from common.errors import UserError
 
-LARGEST = 1e15  # of a sample's values; sums of squares of larger ones overflow in float32
+LARGEST = np.float64(1e15)  # of a value; sums of squares of larger ones overflow in float32
+
+
+def unusable(x: np.ndarray) -> np.ndarray:
+    """Return which values of x, real numbers, are NaN, infinite or beyond LARGEST: bool, as x."""
+    return ~((x >= -LARGEST) & (x <= LARGEST))
 
 
 def side_and_channels(d: int) -> tuple[int, int]:

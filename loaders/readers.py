@@ -10,7 +10,7 @@ from numbers import Integral
 import numpy as np
 
 from common.errors import UserError
-from common.shapes import LARGEST
+from common.shapes import LARGEST, unusable
 
 # Names of labels in tables and in files of arrays, in lower case.
 LABEL_NAMES = (
@@ -125,14 +125,13 @@ def check_values(path, x, least=2):
         )
     if len(x) < least:
         raise UserError(f"{path}: x has n = {len(x)} sample, expected at least {least}")
-    if x.dtype.kind != "b":
-        wrong = ~(np.abs(x.astype(np.float64)) <= LARGEST)
-        if wrong.any():
-            at = tuple(int(i) for i in np.argwhere(wrong)[0])
-            raise UserError(
-                f"{path}: x has {wrong.sum()} values that are NaN, infinite or beyond "
-                f"{LARGEST:g}, the first at {at} ({x[at]}), expected finite numbers"
-            )
+    wrong = unusable(x)
+    if wrong.any():
+        at = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise UserError(
+            f"{path}: x has {wrong.sum()} values that are NaN, infinite or beyond {LARGEST:g}, "
+            f"the first at {at} ({x[at]}), expected finite numbers"
+        )
 
 
 def as_labels(path, y, n):

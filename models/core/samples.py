@@ -7,7 +7,7 @@ from scipy import sparse
 
 from common.errors import UserError
 from common.memory import require_memory
-from common.shapes import LARGEST
+from common.shapes import LARGEST, unusable
 
 
 def as_samples(x: object) -> np.ndarray:
@@ -41,7 +41,7 @@ def as_samples(x: object) -> np.ndarray:
         raise UserError(f"data of shape {x.shape}, {x.dtype}: expected numbers (n, ...), n > 0")
     with np.errstate(over="ignore"):
         x = np.ascontiguousarray(x, dtype=np.float32)
-    bad = x.size - np.count_nonzero(np.abs(x) <= LARGEST)
+    bad = np.count_nonzero(unusable(x))
     if bad:
         raise UserError(
             f"{bad} values of the data are NaN, infinite or beyond {LARGEST:g}: expected numbers "
