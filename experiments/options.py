@@ -18,7 +18,7 @@ from models.settings.fields import STAGES
 from models.settings.presets import method_of, refuse_without_effect
 
 METHOD = "SpectralSAT-DA"  # without --method
-VECTOR_METHOD = "GMM-stable"  # the same for a user's vectors
+VECTOR_METHOD = "GMM-stable"  # the same for vectors
 
 
 AUTO = (2, 20)  # the range of --n-clusters auto
@@ -129,7 +129,7 @@ def _shown(row, changes):
 def _add_general(p):
     add = p.add_argument
     add("--method", metavar="NAME",
-        help=f"(default {METHOD}; own vectors: {VECTOR_METHOD})")  # fmt: skip
+        help=f"(default {METHOD}; of vectors {VECTOR_METHOD})")  # fmt: skip
     add("--dataset", metavar="NAME",
         help=f"{', '.join(datasets.DATASETS)} (default digits)")  # fmt: skip
     add("--data", metavar="FILE", help="your own table, arrays or folder of images")
