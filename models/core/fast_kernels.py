@@ -14,7 +14,18 @@ import keras
 import tensorflow as tf
 
 
-class SGD(keras.optimizers.SGD):
+class OneDevice:
+    """What Keras's two optimizers have in common here: gradients are of one device, no sum is due.
+
+    Keras asks TensorFlow for a sum over devices even where there is one. Each call of it within a
+    traced function leaves functions in a table of TensorFlow's that is never emptied.
+    """
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        return list(grads_and_vars)
+
+
+class SGD(OneDevice, keras.optimizers.SGD):
     """v <- momentum v - lr g; w <- w + v, with the whole update of a variable in one kernel."""
 
     def update_step(self, gradient, variable, learning_rate):
@@ -30,7 +41,7 @@ class SGD(keras.optimizers.SGD):
         )  # fmt: skip
 
 
-class Adam(keras.optimizers.Adam):
+class Adam(OneDevice, keras.optimizers.Adam):
     """m <- m + (1 - b1)(g - m); v <- v + (1 - b2)(g^2 - v); w <- w - lr_t m / (sqrt(v) + eps).
 
     lr_t = lr sqrt(1 - b2^t) / (1 - b1^t).

@@ -1,5 +1,6 @@
 """The one driver of the training loop: a phase is taken up, announced, run and timed here."""
 
+import gc
 import os
 import time
 
@@ -72,6 +73,9 @@ class PhasedEstimator(Estimator):
         TrainingFailed
             If the loss is not finite.
         """
+        # What TensorFlow traced for phases before lies in reference cycles, large but few objects,
+        # which Python would not look for until a process that fits many models holds gigabytes.
+        gc.collect()
         monitor, every = self._monitor, self.checkpoint_seconds
         beginning = trainer.snapshot() if retries else None
         restored = checkpoint is not None and resume
