@@ -44,6 +44,8 @@ class Dataset:
     prepared : dict
         How a user's file became x, for JSON: `load_file(path, like=prepared)` does the same to
         another file. Empty for named sets.
+    held_out : (x, y), or None
+        Samples that are not fitted and on which a run is scored, too: of "mnist-train".
     """
 
     x: np.ndarray
@@ -54,6 +56,7 @@ class Dataset:
     named: bool = False
     rows: tuple | None = None
     prepared: dict = field(default_factory=dict)
+    held_out: tuple | None = None
 
     @property
     def source(self) -> str:
@@ -144,20 +147,22 @@ def _load_digits(data_dir, download):
 # name -> loader(data_dir, download) -> (x, y)
 DATASETS = {"digits": _load_digits} | {name: partial(load_files, name) for name in SOURCES}
 
-# name -> (classes, first digits of Dataset.sha256): the problem that published scores are of. ""
-# where the files were not at hand when this was written: then K and the name have to do.
+# name -> (classes, first digits of Dataset.sha256, "" if not known): what published scores are of
 PROBLEMS = {
     "digits": (10, "61593b526cf1b18b"),
     "mnist": (10, "698530fccc44deb1"),
+    "mnist-train": (10, "8dcd1576acdd99e9"),
     "mnist-test": (10, "63006a6fd65f0576"),
     "usps": (10, "e0edb2e45a4eb4ce"),
     "fmnist": (10, "8d279cf477f2662b"),
-    "20news": (20, "4adce847b0603a1e"),
+    "20news": (20, "422d753efe06d853"),
+    "20news-l2": (20, "4adce847b0603a1e"),
     "reuters10k": (4, ""),
     "cifar10": (10, ""),
     "stl10": (10, ""),
     "ytf": (41, ""),
 }
+HELD_OUT = {"mnist-train": "mnist-test"}  # fitted -> also scored on
 
 
 def load(name: str, data_dir: str | Path | None = None, download: bool = True) -> Dataset:
@@ -165,8 +170,8 @@ def load(name: str, data_dir: str | Path | None = None, download: bool = True) -
 
     Parameters
     ----------
-    name : {"digits", "mnist", "mnist-test", "usps", "fmnist", "20news", "reuters10k", "cifar10", \
-"stl10", "ytf"}
+    name : {"digits", "mnist", "mnist-train", "mnist-test", "usps", "fmnist", "20news", \
+"20news-l2", "reuters10k", "cifar10", "stl10", "ytf"}
     data_dir : str or Path, optional
         Folder to look in first; then the environment variable DEEP_CLUSTERING_DATA, the
         repository's data folder and the user's cache.
@@ -177,8 +182,8 @@ def load(name: str, data_dir: str | Path | None = None, download: bool = True) -
     Returns
     -------
     Dataset
-        Images (n, h, w, c), or vectors (n, d) of "20news", "reuters10k", "cifar10" and "stl10"; as
-        many clusters as classes.
+        Images (n, h, w, c), or vectors (n, d) of text and of the features of "cifar10" and
+        "stl10"; as many clusters as classes.
 
     Raises
     ------
@@ -190,4 +195,6 @@ def load(name: str, data_dir: str | Path | None = None, download: bool = True) -
     if data_dir is not None:
         existing_folder(data_dir, "data folder")
     x, y = DATASETS[name](data_dir, download)
-    return Dataset(np.ascontiguousarray(x), y, name, len(np.unique(y)), named=True)
+    other = DATASETS[HELD_OUT[name]](data_dir, download) if name in HELD_OUT else None
+    x, k = np.ascontiguousarray(x), len(np.unique(y))
+    return Dataset(x, y, name, k, named=True, held_out=other)

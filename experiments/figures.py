@@ -46,7 +46,7 @@ FIGURES = {
     ),
     "kingdra-rounds": Figure(
         "Kingdra: KINGDRA-LADDER-IM round by round", "rounds",
-        note="dashed: the paper's ACC at the end\n(20news: of other inputs)",
+        note="dashed: the paper's ACC at the end",
     ),
     "dscdan-5": Figure(
         "DSCDAN, Figure 5: sensitivity to its weights, MNIST-test", "grid",

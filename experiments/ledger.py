@@ -51,6 +51,12 @@ RANGES = {
     **dict.fromkeys(("protocol", "pretrain_protocol"), (1, math.inf)),
 }
 
+# Config hash -> the settings that were defaults when its rows were made and are none today.
+FORMER_DEFAULTS = {
+    "724f3457e9a3": "radius=0.25",  # IMSAT-RPT
+    "3d74798c4e12": "head_init=random maxiter=1000",  # DSCDAN-code
+}
+
 
 def _text(value):
     """Return a value as one line of text; nothing for None, NaN and infinity."""
@@ -86,6 +92,10 @@ def as_row(record):
     finished(row)  # raises
     if row["method"] == "DSCDAN" and row["config_hash"] in _five_starts():
         row["method"] = "DSCDAN-restarts"  # its name when the row was made
+    if row["dataset"] == "20news" and row["data_hash"] == PROBLEMS["20news-l2"][1]:
+        row["dataset"] = "20news-l2"  # "20news" was its name when the row was made
+    if row["config_hash"] in FORMER_DEFAULTS:
+        row["overrides"] = FORMER_DEFAULTS[row["config_hash"]]
     return {name: text for name, text in row.items() if text or name in COLUMNS}
 
 

@@ -14,7 +14,7 @@ from experiments.rendering import METRICS, markdown, readme_block, with_block
 # Tables of the papers' own methods, 190 cells (method x data set), and what names their rows.
 OWN = {"decda-2": "", "decda-5": "", "aspc-5": "", "aspc-6": "", "kingdra-main": "LADDER",
        "dscdan-4": ""}  # fmt: skip
-WORDS = ("met", "short", "above", "other inputs", "open")  # what can be said of a cell
+WORDS = ("met", "short", "above", "open")  # what can be said of a cell
 TITLES = {
     "decda-2": "DEC-DA, Table 2: augmentation in each stage", "decda-3": "DEC-DA, Table 3: rivals",
     "decda-4": "DEC-DA, Table 4: run time", "decda-5": "DEC-DA, Table 5: k-means on codes",

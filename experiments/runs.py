@@ -308,6 +308,10 @@ def describe(run: Run, model: "Estimator", command: str, seconds: float) -> dict
             found = [metrics.scores(run.data.y, one) for one in np.atleast_2d(labels)]
             for name in ("acc", "nmi") + ("ari",) * (kind == "kmeans"):
                 row[f"{kind}_{name}"] = float(np.mean([score[name] for score in found]))
+    if run.data.held_out is not None:
+        x, y = run.data.held_out
+        found = metrics.scores(y, model.predict(x))
+        row |= {f"test_{name}": found[name] for name in ("acc", "nmi", "ari")}
     settings = ("pretrain_epochs", "aug_pretrain", "aug_cluster")
     row |= {name: getattr(run.config, name) for name in settings if hasattr(run.config, name)}
     if getattr(run.config, "n_init", None) == "auto":

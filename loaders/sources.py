@@ -92,8 +92,15 @@ _MNIST = Source(
     downloads={"mnist.npz": (_KERAS + "mnist.npz", f"sha256:{_MNIST_SHA256}")},
     licence="CC BY-SA 3.0",
 )
+_NEWS = Source(
+    read=partial(read_newsgroups, False),
+    layouts=_in(("20news/", ""), "20news-bydate_py3.pkz"),
+    downloads={"20news/20news-bydate.tar.gz": (_FIGSHARE + "5975967", f"sha256:{_NEWS_SHA256}")},
+    make=make_newsgroups,
+)
 SOURCES = {
     "mnist": _MNIST,
+    "mnist-train": replace(_MNIST, read=partial(read_mnist, "mnist", ("train",))),
     "mnist-test": replace(_MNIST, read=partial(read_mnist, "mnist", ("test",))),
     "usps": Source(
         read=read_usps,
@@ -112,14 +119,8 @@ SOURCES = {
         downloads={f"fmnist/{file}": (_KERAS + file, f"md5:{_MD5[file]}") for file in IDX.values()},
         licence="MIT",
     ),
-    "20news": Source(
-        read=read_newsgroups,
-        layouts=_in(("20news/", ""), "20news-bydate_py3.pkz"),
-        downloads={
-            "20news/20news-bydate.tar.gz": (_FIGSHARE + "5975967", f"sha256:{_NEWS_SHA256}")
-        },
-        make=make_newsgroups,
-    ),
+    "20news": _NEWS,
+    "20news-l2": replace(_NEWS, read=partial(read_newsgroups, True)),
     "reuters10k": Source(
         read=read_reuters10k,
         layouts=(RCV1,),

@@ -10,12 +10,17 @@ from models.core.functional import mean_squared_error
 class KMeansOfCodes(DeepClusterer):
     """Pretraining, then k-means on the codes (or what `init` says); no clustering steps."""
 
+    @property
+    def by_k_means(self):
+        """Whether the labels that k-means gives are the result, rather than those of `assign`."""
+        return self.config.init == "k-means"
+
     def cluster(self, data):
         self._monitor.begin("cluster", 0, 0)
         centers, labels, self.seconds_["initialize"] = self.start(data)
         self.centers.assign(centers)
         self.initial_labels_ = self.refresh_labels_ = labels
-        if self.config.init != "k-means":  # the result is always the nearest centre
+        if not self.by_k_means:
             self.refresh_labels_ = self.assign(self._encode(data)).astype(np.int64)
         self.n_iter_, self.converged_ = 0, True
         self.seconds_["cluster"] = self.step_seconds_["cluster"] = 0.0

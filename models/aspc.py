@@ -1,7 +1,8 @@
 """ASPC: adaptive self-paced deep clustering, with or without augmentation (TKDE 2019).
 
 min over v, w of (1/n) sum_i v_i ||f_w(x~_i) - M s_i||^2 - lambda v_i with v_i in {0, 1}, centres M
-fixed once they are initialised, s_i the nearest centre of the clean embedding.
+fixed once they are initialised, s_i the nearest centre of the clean embedding. The steps on w take
+the mean over the z latent dimensions in place of the sum, as the released code does.
 
 Departures: docs/methods/aspc-da.md
 """
@@ -69,5 +70,5 @@ class ASPC(DeepClusterer):
         return {"distance": self.config.beta}
 
     def loss(self, x, targets, seed):
-        losses = ops.sum(ops.square(self.encoder(x) - targets["center"]), axis=1)  # (b,)
+        losses = ops.mean(ops.square(self.encoder(x) - targets["center"]), axis=1)  # (b,)
         return {"distance": selected_mean(losses, targets["v"])}

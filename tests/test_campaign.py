@@ -438,21 +438,26 @@ def test_the_projects_own_files(home, monkeypatch):
         "1e-usps-others-seeds12": 48,
         "1f-mnist-test-others-seeds12": 48,
         "1g-usps-n-init-200": 9,
+        "1h-usps-fcidec-da-adam": 5,
         "2a-mnist-ladder-imsat": 12,
-        "2b-20news": 15,
+        "2b-20news": 30,
         "2c-usps-dscdan": 15,
         "2d-mnist-test-dscdan": 15,
         "2e-mnist-kingdra": 3,
+        "2f-dscdan-as-released": 2,
+        "2g-mnist-train-stage-1": 2,
+        "2h-usps-dscdan-2-neighbors": 1,
         "3a-mnist-seed0": 5,
         "3b-fmnist-seed0": 5,
         "3c-mnist-fmnist-rest-seed0": 2,
+        "3d-mnist-train": 2,
         "4a-usps-seeds34": 68,
         "4b-mnist-test-seeds34": 68,
         "4c-usps-n-init-200-seeds34": 6,
     }
-    seeds = {}
+    seeds, questions = {}, ("1h", "2f", "2g", "2h")
     for one in blocks:
-        for trial in one.left:
+        for trial in [] if one.name.startswith(questions) else one.left:
             about = (trial.record["method"], trial.record["dataset"])
             config = trial.record["config"]
             stages = (config.get("aug_pretrain"), config.get("aug_cluster"), config.get("n_init"))

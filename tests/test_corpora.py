@@ -31,23 +31,32 @@ TEXTS = [
 
 def test_words_are_the_most_frequent_and_ties_go_by_the_alphabet():
     """apple 4, fig 2, pear 2, kiwi 1: of the tied fig and pear the first is taken."""
-    x, kept = corpora.tf_idf(TEXTS, n_words=2, least=1)
+    x, kept = corpora.tf_idf(TEXTS, True, n_words=2, least=1)
     assert kept.tolist() == [True, True, True, False]
     assert (x > 0).tolist() == [[True, False], [True, True], [False, True]]
 
 
 def test_short_documents_are_left_out():
-    x, kept = corpora.tf_idf(TEXTS, n_words=3, least=3)
+    x, kept = corpora.tf_idf(TEXTS, False, n_words=3, least=3)
     assert kept.tolist() == [True, True, False, False] and len(x) == 2
 
 
 def test_values_by_hand():
     """idf = 1 + ln((1 + n) / (1 + documents with the word)), n = 2 after the short ones left."""
-    x, _ = corpora.tf_idf(TEXTS, n_words=3, least=2)
+    x, _ = corpora.tf_idf(TEXTS, True, n_words=3, least=2)
     idf = 1 + np.log(3 / np.array([3, 2, 3]))  # apple, fig, pear
     rows = np.array([[3, 0, 1], [1, 1, 1]]) * idf
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     np.testing.assert_allclose(x, rows * np.sqrt(5 / 2), rtol=1e-6)  # 5 entries in 2 rows
+    assert x.dtype == np.float32 and np.isclose((x[x > 0] ** 2).mean(), 1)
+
+
+def test_values_of_the_papers_inputs_by_hand():
+    """(1 + ln tf) idf, rows as they are, all times one number."""
+    x, _ = corpora.tf_idf(TEXTS, False, n_words=3, least=2)
+    idf = 1 + np.log(3 / np.array([3, 2, 3]))  # apple, fig, pear
+    rows = np.array([[1 + np.log(3), 0, 1], [1, 1, 1]]) * idf
+    np.testing.assert_allclose(x, rows / np.sqrt((rows**2).sum() / 5), rtol=1e-6)
     assert x.dtype == np.float32 and np.isclose((x[x > 0] ** 2).mean(), 1)
 
 
@@ -208,7 +217,7 @@ def test_scikit_learn_expects_the_archive_that_is_pinned():
 
 
 def test_real_newsgroups(real_data):
-    data = datasets.load("20news", real_data, download=False)
+    data = datasets.load("20news-l2", real_data, download=False)
     assert data.x.shape == (18040, 2000) and data.x.dtype == np.float32
     assert data.n_clusters == 20 and np.bincount(data.y).tolist() == [
         785, 905, 935, 952, 916, 937, 888, 948, 966, 928,
@@ -218,6 +227,9 @@ def test_real_newsgroups(real_data):
     entries = np.count_nonzero(data.x) / data.n
     np.testing.assert_allclose(np.linalg.norm(data.x, axis=1), np.sqrt(entries), rtol=1e-5)
     assert 7.1 < np.sqrt(entries) < 7.3
+    papers = datasets.load("20news", real_data, download=False)
+    assert (papers.y == data.y).all() and ((papers.x > 0) == (data.x > 0)).all()
+    assert np.isclose((papers.x[papers.x > 0].astype(float) ** 2).mean(), 1)
 
 
 # ---- Reuters ------------------------------------------------------------------------------------

@@ -98,8 +98,8 @@ def put_idx(folder, arrays):
 
 def test_names():
     assert list(datasets.DATASETS) == [
-        "digits", "mnist", "mnist-test", "usps", "fmnist",
-        "20news", "reuters10k", "cifar10", "stl10", "ytf",
+        "digits", "mnist", "mnist-train", "mnist-test", "usps", "fmnist",
+        "20news", "20news-l2", "reuters10k", "cifar10", "stl10", "ytf",
     ]  # fmt: skip
 
 

@@ -7,10 +7,12 @@ Departures: docs/methods/dscdan.md
 """
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from models.ae import KMeansOfCodes
+from models.core.autoencoder import CHUNK
 from models.core.base import DeepClusterer
 from models.core.functional import (
     class_divergence,
@@ -49,7 +51,7 @@ class DualAutoencoder(DeepClusterer):
         if c.pretrains_clusters:
             k = int(self.n_clusters)
             self.classes["classifier"] = dense_network(
-                z, (256,), (k, "softmax"), derive_seed(seed, 3)
+                z, c.class_head, (k, "softmax"), derive_seed(seed, 3)
             )
             self.classes["means"] = ClassMeans(k, z)
 
@@ -156,4 +158,35 @@ class DualAutoencoder(DeepClusterer):
 
 
 class ConvAE(KMeansOfCodes, DualAutoencoder):
-    """k-means on the codes of the dual auto-encoder: ConvAE, +MI, +RS, +MI+RS by its weights."""
+    """k-means on the codes of the dual auto-encoder: ConvAE, +MI, +RS, +MI+RS by its weights.
+
+    Where pretraining has a prior of classes, the argmax of its class head is the other answer, or,
+    by `final`, the result.
+    """
+
+    @property
+    def by_k_means(self):
+        return super().by_k_means and self.config.final == "k-means"
+
+    def assign(self, z):
+        if self.config.final == "k-means":
+            return super().assign(z)
+        return self._probabilities(z).argmax(axis=1)
+
+    def _probabilities(self, z):
+        """Return the class head's p(y|z), (n, k), of codes (n, z)."""
+        head = self.classes["classifier"]
+        return np.concatenate([head(z[i : i + CHUNK]) for i in range(0, len(z), CHUNK)])
+
+    def memberships(self, x):
+        if self.config.final == "k-means":
+            return super().memberships(x)
+        return self._probabilities(self.encode(x))
+
+    def other_labels(self):
+        """Return {name: labels (n,)} of the training samples that are not the result."""
+        found = super().other_labels()
+        if self.classes:
+            p = self._probabilities(self.pretrained_codes_)
+            found["argmax"] = p.argmax(axis=1).astype(np.int64)
+        return found

@@ -152,6 +152,8 @@ class DSCDAN(DualAutoencoder):
         """
         c, earlier = self.config, 0.0
         labels = None
+        if c.head_init == "pretrained":
+            self.head.network.set_weights(self.classes["classifier"].get_weights())
         if c.head_init == "spectral":
 
             def cut():

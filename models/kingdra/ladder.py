@@ -76,19 +76,28 @@ class Ladder:
         Of the Gaussian noise on the inputs and every layer of corrupted paths.
     last_bn : bool
     seed : int
-        Decides the initial weights (Glorot normal).
+        Decides the initial weights.
+    gains : (hidden layers', last one's), optional
+        A weight's standard deviation times sqrt(fan-in). None: Glorot normal.
     """
 
-    def __init__(self, sizes, noise_std, last_bn, seed):
+    def __init__(self, sizes, noise_std, last_bn, seed, gains=None):
         self.sizes, self.noise_std, self.last_bn = list(sizes), noise_std, last_bn
         pairs = list(zip(self.sizes, self.sizes[1:], strict=False))
         seeds = iter(np.random.default_rng(seed).integers(2**31, size=2 * len(pairs)).tolist())
 
-        def weights(a, b, name):
-            start = keras.initializers.GlorotNormal(next(seeds))
+        def weights(a, b, name, gain=None):
+            if gain is None:
+                start = keras.initializers.GlorotNormal(next(seeds))
+            else:
+                start = keras.initializers.RandomNormal(0.0, gain * a**-0.5, next(seeds))
             return keras.Variable(start((a, b)), name=name)
 
-        self.up = [weights(a, b, "up") for a, b in pairs]
+        hidden, last = gains or (None, None)
+        self.up = [
+            weights(a, b, "up", hidden if layer < len(pairs) else last)
+            for layer, (a, b) in enumerate(pairs, 1)
+        ]
         self.down = [weights(b, a, "down") for a, b in pairs]
         self.betas = [keras.Variable(np.zeros(b, np.float32), name="beta") for _, b in pairs]
         slopes = np.zeros((10, 1), np.float32)

@@ -15,6 +15,8 @@ from models.settings.fields import Adam, never, setting, when
 class ASPCConfig(Config):
     """ASPC's settings: those of `Config` and its own."""
 
+    protocol = 2  # 1: a step's distance was summed over the latent dimensions, not averaged
+
     n_init: int | str = setting(20, "restarts of k-means; auto: until the lowest inertia has come "
                                 "up several times", ge=1, word="auto", stage="start",
                                 effect=[when("init", "k-means", "umap", why="init={init}, not "

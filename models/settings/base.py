@@ -310,7 +310,7 @@ class Method:
         For vectors that are no published set, ours in part: SGD's rates, published for hundreds of
         pixels in [0, 1], diverge on tables, so Adam takes its place, on scaled columns.
         """
-        changes = dict(self.by_dataset.get(dataset, {}))
+        changes = dict(self.by_dataset.get(OTHER_FORMS.get(dataset, dataset), {}))
         if vectors and isinstance(self.settings, PretrainConfig) and self.settings.scalable:
             for name in ("pretrain_optimizer", "optimizer"):
                 if isinstance(getattr(self.settings, name, None), SGD):
@@ -320,6 +320,9 @@ class Method:
             sizes = [size for size in self.by_size if n >= size]
             changes |= self.by_size[max(sizes)] if sizes else {}
         return dataclasses.replace(self.settings, **changes)
+
+
+OTHER_FORMS = {"20news-l2": "20news"}  # data set -> the one whose settings it has
 
 
 def pretrain_key(config, shape, data_hash, seed, n_clusters=None):

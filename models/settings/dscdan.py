@@ -61,9 +61,15 @@ class DualConfig(PretrainConfig):
     prior_of: str = setting("standard", "prior of the codes, or of classes (as released)",
                             choices=("standard", "classes"), stage="pretrain",
                             effect=[when("prior")])  # fmt: skip
+    final: str = setting("k-means", "labels: k-means on the codes, or argmax of the class head",
+                         choices=("k-means", "argmax"), omit="hash", effect=[when("prior"), when(
+                             "prior_of", "classes", why="there is no class head")])  # fmt: skip
 
     def check(self):
         super().check()
+        if type(self) is DualConfig and self.final == "argmax" and not self.pretrains_clusters:
+            raise UserError(f"final='argmax' with prior_of={self.prior_of!r}, prior={self.prior!r}:"
+                            " expected a class head, prior_of='classes' and prior > 0")  # fmt: skip
         if len(self.filters) < 2:
             raise UserError(f"filters={self.filters!r}: expected two or more integers")
         if self.code == "draw" and self.psi != "multiplicative":
@@ -74,6 +80,11 @@ class DualConfig(PretrainConfig):
         """Whether the pretrained weights depend on the number of clusters."""
         return self.prior > 0 and self.prior_of == "classes"
 
+    @property
+    def class_head(self):
+        """Widths of pretraining's class head before its last layer [C]."""
+        return (256,)
+
 
 @dataclass(frozen=True)
 class DSCDANConfig(DualConfig):
@@ -83,7 +94,7 @@ class DSCDANConfig(DualConfig):
     starts_from_clusters = False  # k-means on the codes is only there to compare with; `head_init`
 
     head: tuple = setting((1024, 1024, 512), "widths of the spectral network before its last layer",
-                          ge=1)  # fmt: skip
+                          ge=1, key=lambda c: c.head_init == "pretrained")  # fmt: skip
     cluster_batch_size: int = setting(1024, "samples a joint step", ge=1)
     aug_cluster: bool = setting(False, "augment in joint steps")
     optimizer: SGD | Adam = setting(Adam(1e-3), "optimizer of clustering")
@@ -99,9 +110,9 @@ class DSCDANConfig(DualConfig):
                                   ge=0)  # fmt: skip
     head_starts: int = setting(5, "starts of these; the lowest spectral loss stays", ge=1,
                                effect=[when("spectral_steps")])  # fmt: skip
-    head_init: str = setting("random", "start of the head: random, or spectral (labels of the "
-                             "spectral clustering with the lowest cut)",
-                             choices=("random", "spectral"))  # fmt: skip
+    head_init: str = setting("random", "start of the head: random, spectral (labels of the "
+                             "spectral clustering with the lowest cut), or pretrained (the class "
+                             "head)", choices=("random", "spectral", "pretrained"))  # fmt: skip
     class_means: str = setting("fitted", "start of the class means: fitted, or pretrained (zero "
                                "where pretraining has none)", choices=("fitted", "pretrained"),
                                effect=[when("cluster_prior")])  # fmt: skip
@@ -123,6 +134,16 @@ class DSCDANConfig(DualConfig):
                 f"cluster_mutual={self.cluster_mutual!r} with mutual={self.mutual!r}: expected "
                 "discriminators from pretraining"
             )
+        if self.head_init == "pretrained" and not self.pretrains_clusters:
+            raise UserError(
+                f"head_init='pretrained' with prior_of={self.prior_of!r}, prior={self.prior!r}: "
+                "expected a class head from pretraining, prior_of='classes' and prior > 0"
+            )
+
+    @property
+    def class_head(self):
+        """Widths of pretraining's class head: the joint stage's where that goes on with it."""
+        return self.head if self.head_init == "pretrained" else super().class_head
 
     def total_steps(self, steps_per_pass):
         """Return the largest number of joint steps."""
@@ -174,8 +195,9 @@ class SpectralNetConfig(PretrainConfig):
 TABLE_2 = {"usps": {"filters": (16, 32)}, "ytf": {"kernel": 5}, "digits": {"filters": (16, 32)}}
 
 
-def _ae(settings):
-    return Method("models.dscdan.autoencoder:ConvAE", settings, "dscdan", by_dataset=TABLE_2)
+def _ae(settings, by_dataset=TABLE_2):
+    path = "models.dscdan.autoencoder:ConvAE"
+    return Method(path, settings, "dscdan", by_dataset=by_dataset)
 
 
 def _dscdan(settings, ours=False, by_dataset=TABLE_2):
@@ -187,9 +209,9 @@ CONVAE = DualConfig()
 CODE = DSCDANConfig(
     filters=(32, 32, 64, 64), original=2.5, relative=5.0, mutual=0.01, prior=1.0,
     psi="reparameterised", pairs="code", train_discriminators=False, prior_of="classes",
-    n_neighbors=4, sigma=2.62, class_means="pretrained", compare="noisy", cluster_original=5.0,
-    cluster_relative=2.5, cluster_mutual=0.001, cluster_prior=1.5, cluster_entropy=1.0,
-    spectral_steps=0, final="argmax",
+    head_init="pretrained", n_neighbors=4, sigma=2.62, class_means="pretrained", compare="noisy",
+    cluster_original=5.0, cluster_relative=2.5, cluster_mutual=0.001, cluster_prior=1.5,
+    cluster_entropy=1.0, spectral_steps=0, final="argmax",
 )  # fmt: skip
 CODE_SETS = TABLE_2 | {name: {"filters": (32, 64)} for name in ("usps", "digits")}
 
@@ -199,6 +221,11 @@ METHODS = {  # Table 4 of DSCDAN
     # Without the prior nothing keeps the encoder's own noise from vanishing: the paper's noise.
     "ConvAE+RS": _ae(replace(CONVAE, mutual=0.0, prior=0.0, psi="multiplicative")),
     "ConvAE+MI+RS": _ae(CONVAE),
+    # The released first stage: its prior of classes, its discriminators, its head's labels.
+    "ConvAE+MI+RS-code": _ae(replace(
+        CONVAE, filters=(32, 32, 64, 64), pairs="code", train_discriminators=False,
+        prior_of="classes", final="argmax",
+    ), CODE_SETS),
     "DSCDAN": _dscdan(DSCDANConfig(head_starts=1)),
     # Not in the paper: of five starts of the head the one with the lowest spectral loss.
     "DSCDAN-restarts": _dscdan(DSCDANConfig(head_starts=5), ours=True),

@@ -111,6 +111,7 @@ class IMSATConfig(InformationConfig):
     """IMSAT: L = R + mi_weight * (H(Y|X) - mu H(Y)), R the self-augmented training."""
 
     cost = "imsat"
+    protocol = 2  # 1: Glorot normal weights, logits of deviation near 1
     logged = ("augmentation", "clustering")
 
     batch_size: int = setting(250, "samples a step", ge=2)
@@ -166,7 +167,7 @@ METHODS = {
     "LADDER-IM": _ladder(ONE, NETWORKS),
     "LADDER-IM-ensemble": _ladder(LADDER, NETWORKS),
     "LADDER-DOT": _ladder(replace(ONE, clustering_loss="dot"), NETWORKS),
-    "IMSAT-RPT": _imsat(IMSATConfig(perturbation="rpt")),
+    "IMSAT-RPT": _imsat(IMSATConfig(perturbation="rpt", radius=2.5)),
     "IMSAT-VAT": _imsat(IMSATConfig()),
 }
 

@@ -15,6 +15,7 @@ class RIMConfig(InformationConfig):
     """L = H(Y|X) - mu H(Y) + weight_decay ||W||^2; network, optimizer and length are IMSAT's."""
 
     cost = "rim"
+    protocol = 2  # 1: Glorot normal weights
     logged = ("clustering", "decay")
 
     batch_size: int = setting(250, "samples a step", ge=2)
