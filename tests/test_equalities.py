@@ -5,6 +5,8 @@ The restatements follow the papers' equations and the order of the released loop
 weights, the centres that k-means gives, and the batches drawn; all else is computed here.
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -263,3 +265,174 @@ def test_aspc(x, eager, method, paced):
     assert_equal_weights(model, encoder, None, start)
     np.testing.assert_array_equal(np.asarray(model.centers, np.float64), centers)
     assert len(log.labels) >= epochs and all(map(np.array_equal, labels, log.labels))
+
+
+# ---- Kingdra's member, IMSAT: NumPy forwards, gradients by complex steps ------------------------
+
+
+def normal(z):
+    """Return z (b, w) less its mean over b, over its deviation; epsilon 1e-10."""
+    z = z - z.mean(axis=0)
+    return z / np.sqrt((z * z).mean(axis=0) + 1e-10)
+
+
+def relu(z):
+    return np.where(z.real > 0, z, 0)
+
+
+def log_softmax(z):
+    z = z - z.real.max(axis=1, keepdims=True)
+    return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+
+
+def information(logits, mu):
+    """Return mean H(p_i) - mu H(mean p_i), 1e-8 inside the logarithms."""
+    p = np.exp(log_softmax(logits))
+    mean = p.mean(axis=0)
+    entropy = -(p * np.log(p + 1e-8)).sum(axis=1).mean()
+    return entropy + mu * (mean * np.log(mean + 1e-8)).sum()
+
+
+def divergence(fixed, logits):
+    """Return the mean KL(softmax(fixed) || softmax(logits))."""
+    fixed = log_softmax(fixed)
+    return (np.exp(fixed) * (fixed - log_softmax(logits))).sum(axis=1).mean()
+
+
+def encoded(w, x, noise=None):
+    """Return logits and the layers of a path through up-weights and betas: [z0, z1, logits]."""
+    up, betas = w["up"], w["betas"]
+    noise = noise or [0.0] * (len(up) + 1)
+    layers = [x + noise[0]]
+    h = layers[0]
+    for i, (a, beta) in enumerate(zip(up, betas, strict=True)):
+        top = i == len(up) - 1
+        z = h @ a
+        layers.append((z if top else normal(z)) + noise[i + 1])
+        h = layers[-1] + beta
+        h = h if top else relu(h)
+    return h, layers
+
+
+def ladder_loss(w, x, noise, fixed, costs, mi_weight, mu):
+    """Return the loss of a member (docs/methods/kingdra.md) for a batch and its noise."""
+    clean, layers = encoded(w, x)
+    corrupted, noisy = encoded(w, x, noise)
+    u, total = normal(corrupted), 0.0
+    for i in range(len(layers) - 1, -1, -1):
+        a = w["laterals"][i]
+        m = a[0] / (1 + np.exp(-(a[1] * u + a[2]))) + a[3] * u + a[4]
+        v = a[5] / (1 + np.exp(-(a[6] * u + a[7]))) + a[8] * u + a[9]
+        estimate = (noisy[i] - m) * v + m
+        total = total + costs[i] * ((estimate - layers[i]) ** 2).mean()
+        if i:
+            u = normal(estimate @ w["down"][i - 1])
+    total = total + mi_weight * (information(clean, mu) + information(corrupted, mu))
+    return total + divergence(fixed, corrupted)
+
+
+def complex_gradients(loss, parameters):
+    """Return the gradients of a real loss by steps of 1e-30 i: exact to rounding."""
+    found = []
+    for p in parameters:
+        g = np.zeros(p.shape)
+        for at in np.ndindex(p.shape):
+            p[at] += 1e-30j
+            g[at] = loss().imag / 1e-30
+            p[at] = p[at].real
+        found.append(g)
+    return found
+
+
+def parts(network):
+    """Return {kind: [complex copies]} of a ladder network's weights."""
+    kinds = {"up": network.up, "down": network.down, "betas": network.betas,
+             "laterals": network.laterals}  # fmt: skip
+    return {k: [np.asarray(v, np.complex128) for v in some] for k, some in kinds.items()}
+
+
+def recorded(monkeypatch):
+    """Return a list to which each draw of noise is added."""
+    import tensorflow as tf
+
+    inner, drawn = tf.random.stateless_normal, []
+
+    def draw(*args, **others):
+        found = inner(*args, **others)
+        drawn.append(np.asarray(found, np.float64))
+        return found
+
+    monkeypatch.setattr(tf.random, "stateless_normal", draw)
+    return drawn
+
+
+# Not Adam, which magnifies gradients near 0.
+SMALL = {"widths": (5, 4), "batch_size": BATCH, "optimizer": SGD(0.02, 0.9)}
+
+
+def test_a_member_of_kingdra(x, eager, monkeypatch):
+    """Ladder, information and KL losses, 20 steps in data order."""
+    from models.kingdra.model import Member
+
+    inner, start, drawn = Member.loss, [], recorded(monkeypatch)
+
+    def watched(self, batch, targets, seed):
+        if not start:
+            start.append(parts(self.network))
+        return inner(self, batch, targets, seed)
+
+    monkeypatch.setattr(Member, "loss", watched)
+    costs = (10.0, 1.0, 0.1, 0.1)
+    model = build("LADDER-IM", K, rounds=1, epochs_first=4, denoising_costs=costs, **SMALL).fit(x)
+    (w,) = start
+    flat = [*w["up"], *w["down"], *w["betas"], *w["laterals"]]
+    before, optimizer = [p.copy() for p in flat], Momentum([p.real for p in flat], 0.02, 0.9)
+    assert len(drawn) == 20 * 4
+    for step in range(20):
+        batch = x[np.arange(step * BATCH, (step + 1) * BATCH) % N].astype(np.float64)
+        noise = [0.3 * one[0] for one in drawn[4 * step : 4 * step + 4]]
+        fixed = encoded(w, batch)[0].copy()
+        loss = partial(ladder_loss, w, batch, noise, fixed, costs, 0.1, 4.0)
+        optimizer.step(complex_gradients(loss, flat))
+    ours = [v for some in parts(model.networks[0]).values() for v in some]
+    assert max(np.abs(a - b).max() for a, b in zip(flat, before, strict=True)) > 5e-4
+    for a, b in zip(ours, flat, strict=True):
+        np.testing.assert_allclose(a.real, b.real, rtol=0, atol=2e-6)
+
+
+def test_imsat_rpt(x, eager, monkeypatch):
+    """KL(p(x) || p(x + r)) + lambda (H(Y|X) - mu H(Y)), r random and as long as radius says."""
+    from models.kingdra.imsat import IMSAT
+
+    inner, start, seen, drawn = IMSAT.loss, [], [], recorded(monkeypatch)
+
+    def watched(self, batch, targets, seed):
+        if not start:
+            start.append(parts(self.networks[0]))
+            drawn.clear()  # what the initial weights took
+        seen.append((np.asarray(batch, np.float64), np.asarray(targets["length"], np.float64)))
+        return inner(self, batch, targets, seed)
+
+    monkeypatch.setattr(IMSAT, "loss", watched)
+    model = build("IMSAT-RPT", K, epochs=4, neighbor=3, **SMALL).fit(x)
+    (w,) = start
+    flat = [*w["up"], *w["betas"]]
+    optimizer, before = Momentum([p.real for p in flat], 0.02, 0.9), [p.copy() for p in flat]
+    third = np.sort(np.sqrt(squared(x.astype(np.float64), x.astype(np.float64))), axis=1)[:, 3]
+    assert len(seen) == len(drawn) == 20
+    for (batch, lengths), d in zip(seen, drawn, strict=True):
+        rows = squared(batch, x.astype(np.float64)).argmin(axis=1)
+        np.testing.assert_allclose(lengths, 2.5 * third[rows], rtol=1e-5)
+        moved = batch + lengths[:, None] * d / np.linalg.norm(d, axis=1, keepdims=True)
+        fixed = encoded(w, batch)[0].copy()
+
+        def loss():
+            logits = encoded(w, batch)[0]  # noqa: B023
+            kl = divergence(fixed, encoded(w, moved)[0])  # noqa: B023
+            return kl + 0.1 * information(logits, 4.0)
+
+        optimizer.step(complex_gradients(loss, flat))
+    ours = parts(model.networks[0])
+    assert max(np.abs(a - b).max() for a, b in zip(flat, before, strict=True)) > 5e-4
+    for a, b in zip([*ours["up"], *ours["betas"]], flat, strict=True):
+        np.testing.assert_allclose(a.real, b.real, rtol=0, atol=1e-6)

@@ -41,7 +41,8 @@ QUICK = {
 }  # fmt: skip
 SPECTRAL_NET = SETTINGS["SpectralNet"] | {"optimizer": Adam(1e-3), "maxiter": 60}
 SLOW = {
-    "VaDE": SETTINGS["VaDE"] | {"likelihood": "gaussian", "pretrain_epochs": 60, "scale_inputs": True},
+    "VaDE": SETTINGS["VaDE"] | {"likelihood": "gaussian", "pretrain_epochs": 60,
+                                "scale_inputs": True},
     "ASPC": SETTINGS["ASPC-DA"], "FcIDEC": STEPS, "UMAP+HDBSCAN": {}, "SpectralNet": SPECTRAL_NET,
     "KINGDRA-LADDER-IM": RUNS["KINGDRA-LADDER-IM"], **{
         name: SETTINGS[name] for name in (
