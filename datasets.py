@@ -95,11 +95,7 @@ class Dataset:
 
 
 def load_file(
-    path: str | Path,
-    n_clusters: int | None = None,
-    *,
-    like: dict | None = None,
-    **reading,
+    path: str | Path, n_clusters: int | None = None, *, like: dict | None = None, **reading
 ) -> Dataset:
     """Load a user's own data: a table, a file of arrays or a folder of images.
 

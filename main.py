@@ -9,23 +9,11 @@ import sys
 
 from common import device, logs
 from common.checkout import commit_at_start
-from common.errors import (
-    BAD_RESULT_STATUS,
-    DISK_STATUS,
-    TrainingFailed,
-    UserError,
-    disk_line,
-)
+from common.errors import BAD_RESULT_STATUS, DISK_STATUS, TrainingFailed, UserError, disk_line
 from common.logs import logger
 from experiments.estimate import estimate
 from experiments.inputs import check_shapes, default_method, load_data
-from experiments.options import (
-    check,
-    check_trials,
-    folder_of,
-    parse,
-    resolve,
-)
+from experiments.options import check, check_trials, folder_of, parse, resolve
 from models import preset
 
 
@@ -86,9 +74,16 @@ def run(args):
     folder = folder_of(args, data, config)
     if args.dry_run:
         pretrain, cluster = estimate(config, data, args.threads)
-        plan = {"method": args.method, "dataset": data.name, "n": data.n,
-                "shape": list(data.x.shape[1:]), "n_clusters": int(data.n_clusters),
-                "seed": args.seed, "save_dir": folder, "config": config.to_dict()}  # fmt: skip
+        plan = {
+            "method": args.method,
+            "dataset": data.name,
+            "n": data.n,
+            "shape": list(data.x.shape[1:]),
+            "n_clusters": int(data.n_clusters),
+            "seed": args.seed,
+            "save_dir": folder,
+            "config": config.to_dict(),
+        }
         print(json.dumps(plan, indent=1))
         print(f"about {pretrain:.1f} min of pretraining, at most {cluster:.1f} min of clustering")
         return 0
@@ -109,9 +104,17 @@ def run(args):
     where = f"{environment['device']}, {environment['threads']} threads"
     logger.info(f"{what}, {where} -> {folder}")
     job = runs.Run(
-        args.method, data, args.seed, config, folder, args.cache_dir, args.pretrained_weights,
-        args.checkpoint_seconds, args.steps_per_execution, environment,
-    )  # fmt: skip
+        args.method,
+        data,
+        args.seed,
+        config,
+        folder,
+        args.cache_dir,
+        args.pretrained_weights,
+        args.checkpoint_seconds,
+        args.steps_per_execution,
+        environment,
+    )
     words = sys.argv[1:]
     if not any(word.split("=")[0] == "--method" for word in words):
         words = ["--method", args.method, *words]  # the default may be another one day
@@ -129,8 +132,10 @@ def run(args):
     for line in health.lines(result):
         print(line)
     steps = "clustering steps" if config.pretrains else "iterations"
-    print(f"{result['iterations']} {steps}, {result['seconds_total']:.0f} s in all; "
-          f"labels, weights, log and figure (clusters.png) in {folder}")  # fmt: skip
+    print(
+        f"{result['iterations']} {steps}, {result['seconds_total']:.0f} s in all; "
+        f"labels, weights, log and figure (clusters.png) in {folder}"
+    )
     return alarm(args, result)
 
 

@@ -32,8 +32,9 @@ X = np.arange(24.0).reshape(8, 3)
 
 def text(content, name="a.csv"):
     """Return what writes a text file."""
-    return lambda: Path(name).write_bytes(content if isinstance(content, bytes) else
-                                          content.encode())  # fmt: skip
+    return lambda: Path(name).write_bytes(
+        content if isinstance(content, bytes) else content.encode()
+    )
 
 
 def arrays(name="a.npz", **held):
@@ -108,8 +109,11 @@ CASES = [
     ("one cluster", text("a,b\n1,2\n3,4\n"), "--data a.csv --n-clusters 1"),
     ("a range of one", text("a,b\n1,2\n3,4\n"), "--data a.csv --n-clusters 4-4"),
     ("a range above the samples", text("1,2\n3,4\n5,6\n7,8\n"), "--data a.csv --n-clusters 2-9"),
-    ("a range where K is found", text("a,b\n1,2\n3,4\n"), OWN[:12] + " --n-clusters 2-3 "
-     "--method UMAP+HDBSCAN"),
+    (
+        "a range where K is found",
+        text("a,b\n1,2\n3,4\n"),
+        OWN[:12] + " --n-clusters 2-3 --method UMAP+HDBSCAN",
+    ),
     ("rows that are no such images", text("1,2,3\n4,5,6\n"), OWN + " --image-shape 2 2 1"),
     ("images of two channels", text("1,2\n3,4\n"), OWN + " --image-shape 1 1 2"),
     ("planes of rows of numbers", text("1,2\n3,4\n"), OWN + " --channels-first"),
@@ -123,8 +127,11 @@ CASES = [
     ("a setting out of range", None, "--method FcDEC --pretrain-epochs -1"),
     ("a negative seed", None, "--seed -1"),
     ("no threads", None, "--threads 0"),
-    ("Python objects", arrays("a.npy", x=np.array([[1, {}]], object)),
-     "--data a.npy --n-clusters 2"),
+    (
+        "Python objects",
+        arrays("a.npy", x=np.array([[1, {}]], object)),
+        "--data a.npy --n-clusters 2",
+    ),
     ("two arrays that may be the samples", arrays(a=X, b=X), "--data a.npz --n-clusters 2"),
     ("an array that is not there", arrays(x=X, z=X), "--data a.npz --n-clusters 2 --array y"),
     ("two arrays of labels", arrays(x=X, label=np.arange(8), gnd=np.arange(8)), "--data a.npz"),
@@ -140,30 +147,44 @@ CASES = [
     ("a .mtx that is text", text("x", "a.mtx"), "--data a.mtx --n-clusters 2"),
     ("a group named x", arrays("a.h5", **{"x/part": X}), "--data a.h5 --n-clusters 2"),
     ("a folder without images", lambda: os.mkdir("pictures"), "--data pictures --n-clusters 2"),
-    ("images of two sizes", both(picture("p/a.png"), picture("p/b.png", (5, 5))),
-     "--data p --n-clusters 2"),
-    ("images on two levels", both(picture("p/a.png"), picture("p/q/b.png")),
-     "--data p --n-clusters 2"),
+    (
+        "images of two sizes",
+        both(picture("p/a.png"), picture("p/b.png", (5, 5))),
+        "--data p --n-clusters 2",
+    ),
+    (
+        "images on two levels",
+        both(picture("p/a.png"), picture("p/q/b.png")),
+        "--data p --n-clusters 2",
+    ),
     ("a damaged image", both(picture("p/a.png"), text("x", "p/b.png")), "--data p --n-clusters 2"),
     ("--predict without a model", text("1,2\n"), "--predict a.csv"),
     ("a model that is none", text("x", "m.h5"), "--predict m.h5 --weights m.h5"),
-    ("a column that the model needs", both(fit, text("a,b\n1,2\n")),
-     "--predict a.csv --weights run"),
+    (
+        "a column that the model needs",
+        both(fit, text("a,b\n1,2\n")),
+        "--predict a.csv --weights run",
+    ),
     ("--out in no folder", fit, "--predict fit.csv --weights run --out no/labels.csv"),
     ("--out that is there", both(fit, text("x", "labels.csv")), "--predict fit.csv --weights run"),
     ("--predict and --data", fit, "--predict fit.csv --data fit.csv --weights run"),
-    ("a folder of another run", fit,
-     "--data fit.csv --n-clusters 3 --method k-means --save-dir run"),
-]  # fmt: skip
+    (
+        "a folder of another run",
+        fit,
+        "--data fit.csv --n-clusters 3 --method k-means --save-dir run",
+    ),
+]
 
 
 def line_of(write, words):
     """Return the line that main.py prints of a case; AssertionError if it ends otherwise."""
     errors = io.StringIO()
     with (
-        tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder),
-        contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()),
-    ):  # fmt: skip
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.chdir(folder),
+        contextlib.redirect_stderr(errors),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         if write is not None:
             write()
         before = errors.tell()
@@ -182,10 +203,15 @@ def line_of(write, words):
 
 def table():
     """Return docs/bad-input.md."""
-    rows = ["# Bad input, and the line it gets", "",
-            f"{len(CASES)} kinds, each with exit status 2 and nothing written. Made by "
-            "`python benchmarks/bad_input.py`.", "",
-            "| what is wrong | `python main.py` | the line |", "| --- | --- | --- |"]  # fmt: skip
+    rows = [
+        "# Bad input, and the line it gets",
+        "",
+        f"{len(CASES)} kinds, each with exit status 2 and nothing written. Made by "
+        "`python benchmarks/bad_input.py`.",
+        "",
+        "| what is wrong | `python main.py` | the line |",
+        "| --- | --- | --- |",
+    ]
     for what, write, words in CASES:
         line = line_of(write, words).replace("|", "\\|")
         rows.append(f"| {what} | `{words}` | {line} |")

@@ -72,7 +72,7 @@ def main():
             | {"chosen seed": row["chosen_seed"]}
             | {what: row[f"{what}_acc"] for what in ("chosen", "consensus", "best", "mean")}
             | {"company": row["company"]}
-        )  # fmt: skip
+        )
     table = pd.DataFrame(lines)
     table["right"] = table.chosen >= table.best - NEAR
     print(table.round(4).to_string(index=False))

@@ -149,15 +149,28 @@ def judged(folders):
         model = load(folder / "model_final.h5")
         labels, z = (np.load(folder / f"{name}.npy") for name in ("labels", "embedding"))
         found = health.assess(
-            model, data.x, z, labels, model.memberships(data.x), graph,
-            converged=result["converged"], log=read_log(folder / "log.csv"),
-        )  # fmt: skip
+            model,
+            data.x,
+            z,
+            labels,
+            model.memberships(data.x),
+            graph,
+            converged=result["converged"],
+            log=read_log(folder / "log.csv"),
+        )
         kept = {n: result[n] for n in ("start_agreement", "drift") if n in result}
         rows.append(
-            {"run": folder.name, "dataset": result["dataset"], "k": result["k"],
-             "classes": len(np.unique(data.y)), "acc": result["acc"], "nmi": result["nmi"]}
-            | found.columns() | kept
-        )  # fmt: skip
+            {
+                "run": folder.name,
+                "dataset": result["dataset"],
+                "k": result["k"],
+                "classes": len(np.unique(data.y)),
+                "acc": result["acc"],
+                "nmi": result["nmi"],
+            }
+            | found.columns()
+            | kept
+        )
         for share in (0.1, 0.3, 1.0) if folder.name.endswith("as-published-s0") else ():
             rng = np.random.default_rng(0)
             some = rng.random(len(labels)) < share
@@ -165,10 +178,14 @@ def judged(folders):
             mixed[some] = rng.permutation(labels[some])
             found = health.assess(model, data.x, z, mixed, model.memberships(data.x), graph)
             rows.append(
-                rows[-1] | {"run": f"{folder.name}, {share:.0%} of the labels shuffled",
-                            "acc": metrics.acc(data.y, mixed), "nmi": metrics.nmi(data.y, mixed)}
+                rows[-1]
+                | {
+                    "run": f"{folder.name}, {share:.0%} of the labels shuffled",
+                    "acc": metrics.acc(data.y, mixed),
+                    "nmi": metrics.nmi(data.y, mixed),
+                }
                 | found.columns()
-            )  # fmt: skip
+            )
     return pd.DataFrame(rows)
 
 

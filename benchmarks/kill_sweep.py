@@ -46,9 +46,13 @@ _keep = _counted(_keep)
 
 def copy_project(folder):
     """Copy the project's code, without results, to a folder that is to be made; return it."""
-    for path in [*ROOT.glob("*.py"), ROOT / "docs" / "results.md", ROOT / "results" / "paper.csv",
-                 *ROOT.glob("configs/figures/*"),
-                 *(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))]:  # fmt: skip
+    for path in [
+        *ROOT.glob("*.py"),
+        ROOT / "docs" / "results.md",
+        ROOT / "results" / "paper.csv",
+        *ROOT.glob("configs/figures/*"),
+        *(path for name in PACKAGES for path in (ROOT / name).rglob("*.py")),
+    ]:
         target = Path(folder) / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
@@ -61,9 +65,12 @@ def copy_project(folder):
 def start(project, words, log):
     """Start run_exp.py of a project's copy in a process group of its own."""
     return subprocess.Popen(
-        [sys.executable, "run_exp.py", *words], cwd=project, stdout=log, stderr=log,
+        [sys.executable, "run_exp.py", *words],
+        cwd=project,
+        stdout=log,
+        stderr=log,
         start_new_session=True,
-    )  # fmt: skip
+    )
 
 
 def processes(project):
@@ -168,8 +175,10 @@ def differences(project, reference):
                 told.append(f"{name}: {file} differs")
         if not log_rows(here).equals(log_rows(there)):
             told.append(f"{name}: log.csv differs")
-    kept = [{str(path.relative_to(p / "results")) for path in (p / "results").rglob("*")}
-            for p in (project, reference)]  # fmt: skip
+    kept = [
+        {str(path.relative_to(p / "results")) for path in (p / "results").rglob("*")}
+        for p in (project, reference)
+    ]
     told += [f"left behind: {path}" for path in sorted(kept[0] - kept[1])]
     return told + [f"missing: {path}" for path in sorted(kept[1] - kept[0])]
 
@@ -240,12 +249,25 @@ def main():
         "methods": ["FcDEC", "ConvDEC", "ConvIDEC"],
         "datasets": ["digits", str(folder / "shapes.npz")],
         "seeds": [0, 1],
-        "settings": {"pretrain_epochs": 2, "maxiter": 30, "update_interval": 10, "tol": 0,
-                     "n_init": 2},
-    }  # fmt: skip
+        "settings": {
+            "pretrain_epochs": 2,
+            "maxiter": 30,
+            "update_interval": 10,
+            "tol": 0,
+            "n_init": 2,
+        },
+    }
     (folder / "sweep.json").write_text(json.dumps(sweep, indent=1))
-    words = ["--file", str(folder / "sweep.json"), "--jobs", str(args.jobs), "--threads", "1",
-             "--checkpoint-seconds", "2"]  # fmt: skip
+    words = [
+        "--file",
+        str(folder / "sweep.json"),
+        "--jobs",
+        str(args.jobs),
+        "--threads",
+        "1",
+        "--checkpoint-seconds",
+        "2",
+    ]
     told = demonstrate(folder, words, args.kills, random.Random(args.seed))
     print("\n".join(told) or "rows, scores, labels, embeddings and logs are equal")
     if args.keep is None and not told:

@@ -40,8 +40,9 @@ def members(d, count, supervised):
     from models.kingdra.rounds import RoundState
 
     name, _, k = SETS[d]
-    model = build("KINGDRA-LADDER-IM", k, config=preset("KINGDRA-LADDER-IM", name), members=count,
-                  high=1)  # fmt: skip
+    model = build(
+        "KINGDRA-LADDER-IM", k, config=preset("KINGDRA-LADDER-IM", name), members=count, high=1
+    )
     model._identity, model._monitor = "benchmark", Monitor()
     model._build((d,))
     data = tf.constant(np.random.default_rng(0).random((20 * BATCH, d), dtype=np.float32))
@@ -84,9 +85,7 @@ def steps_table(rounds, steps=20):
             (member,) = members(d, 1, supervised)
             train(member, 3)
             times = [pretraining.seconds(lambda m=member: train(m, steps)) for _ in range(rounds)]
-            peak = statistics.median(
-                pretraining.product_speed(tf.float32) for _ in range(rounds)
-            )  # fmt: skip
+            peak = statistics.median(pretraining.product_speed(tf.float32) for _ in range(rounds))
             one = statistics.median(times) / steps
             speed = step_flops(d, k, supervised) / one
             minutes = 10 * 5 * -(-n // BATCH) * one / 60
@@ -117,10 +116,12 @@ def batched(rounds):
 
         apart(), together()
         pairs = [
-            (pretraining.seconds(lambda f=apart: [f() for _ in range(5)]),
-             pretraining.seconds(lambda f=together: [f() for _ in range(5)]))
+            (
+                pretraining.seconds(lambda f=apart: [f() for _ in range(5)]),
+                pretraining.seconds(lambda f=together: [f() for _ in range(5)]),
+            )
             for _ in range(rounds)
-        ]  # fmt: skip
+        ]
         ratio = statistics.median(two / one for one, two in pairs)
         print(f"ten products {rows}x{a}x{b}: batched takes {ratio:.2f} of the time apart")
 
@@ -155,8 +156,10 @@ def ensemble(rounds):
 
     pairs = [(ask("side"), ask("turn")) for _ in range(rounds)]
     gain = statistics.median(turn / side for side, turn in pairs)
-    print(f"two members side by side, a thread each: {gain:.2f} times the throughput of one after "
-          "the other on two threads")  # fmt: skip
+    print(
+        f"two members side by side, a thread each: {gain:.2f} times the throughput of one after "
+        "the other on two threads"
+    )
 
 
 def graph(n=70000, m=10, k=10):

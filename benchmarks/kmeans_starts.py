@@ -67,10 +67,18 @@ def main():
     from models import build
 
     # No clustering step, one start: only the codes of the pretrained network are wanted.
-    z = build(
-        args.method, data.n_clusters, config=options.resolve(args, data), maxiter=0, n_init=1,
-        pretrained_weights=args.pretrained_weights,
-    ).fit(data.x).transform(data.x)  # fmt: skip
+    z = (
+        build(
+            args.method,
+            data.n_clusters,
+            config=options.resolve(args, data),
+            maxiter=0,
+            n_init=1,
+            pretrained_weights=args.pretrained_weights,
+        )
+        .fit(data.x)
+        .transform(data.x)
+    )
     if args.inits:
         compare(z, data.y, data.n_clusters, args.starts)
         return

@@ -70,11 +70,16 @@ def trainer(network, x, precision="float32"):
     model = build(METHODS[network], 10, n=len(x), precision=precision)
     model._build(x.shape[1:])
     return Trainer(
-        tf.constant(x), model.pretrain_loss, {"reconstruction": 1.0},
+        tf.constant(x),
+        model.pretrain_loss,
+        {"reconstruction": 1.0},
         model.encoder.trainable_variables + model.decoder.trainable_variables,
-        make(model.config.pretrain_optimizer), batch_size=BATCH, seed=0, shuffle=True,
+        make(model.config.pretrain_optimizer),
+        batch_size=BATCH,
+        seed=0,
+        shuffle=True,
         augment=model._augmentation(True),
-    )  # fmt: skip
+    )
 
 
 def stock(network, x):
@@ -149,10 +154,15 @@ def onednn(network, n, side, rounds, threads):
     children = []
     for value in "01":
         words = [sys.executable, os.path.abspath(__file__), "--child", network, str(n), str(side)]
-        children.append(subprocess.Popen(
-            [*words, str(threads)], env=os.environ | {device.ONEDNN: value}, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        ))  # fmt: skip
+        children.append(
+            subprocess.Popen(
+                [*words, str(threads)],
+                env=os.environ | {device.ONEDNN: value},
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+        )
     try:
         found = [child.stdout.readline().strip() for child in children]
         assert found == ["False", "True"], found
@@ -167,8 +177,11 @@ def onednn(network, n, side, rounds, threads):
             child.kill()
     off, on = np.median(table, axis=0) * 1e3
     ratios = np.divide(*np.array(table).T[::-1])
-    print(f"| {network} | {side}x{side} | {off:.1f} | {on:.1f} | {np.median(ratios):.2f} | "
-          f"{ratios.min():.2f} to {ratios.max():.2f} |", flush=True)  # fmt: skip
+    print(
+        f"| {network} | {side}x{side} | {off:.1f} | {on:.1f} | {np.median(ratios):.2f} | "
+        f"{ratios.min():.2f} to {ratios.max():.2f} |",
+        flush=True,
+    )
 
 
 def be_child(network, n, side, threads):
@@ -189,9 +202,15 @@ def memory(network):
 
     x = images(70000, 28)
     model = build(
-        METHODS[network], 10, n=len(x), pretrain_epochs=1, maxiter=2, update_interval=1, n_init=1,
+        METHODS[network],
+        10,
+        n=len(x),
+        pretrain_epochs=1,
+        maxiter=2,
+        update_interval=1,
+        n_init=1,
         tol=0.0,
-    )  # fmt: skip
+    )
     model.fit(x)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{network:4} 70,000 28x28 images, whole fit: peak {peak:.2f} GB", flush=True)
@@ -212,8 +231,10 @@ def main():
         be_child(*args.child)
         return
     if args.onednn:
-        print(f"{device.cpu_name()}, {device.cpu_kind()}, {args.threads} threads, batch {BATCH}, "
-              f"{args.rounds} rounds\n")  # fmt: skip
+        print(
+            f"{device.cpu_name()}, {device.cpu_kind()}, {args.threads} threads, batch {BATCH}, "
+            f"{args.rounds} rounds\n"
+        )
         print("| network | images | oneDNN off, ms | on, ms | ratio | range |")
         print("| --- | --- | --- | --- | --- | --- |")
         for network in args.networks:

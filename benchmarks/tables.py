@@ -42,8 +42,11 @@ def table(name):
         d = int(name.removeprefix("blobs"))
         spread = 1.0 if d == 2 else 4.0
         return tables.make_blobs(500, d, centers=4, cluster_std=spread, random_state=d)
-    found = {"iris": tables.load_iris, "wine": tables.load_wine,
-             "cancer": tables.load_breast_cancer}[name]()  # fmt: skip
+    found = {
+        "iris": tables.load_iris,
+        "wine": tables.load_wine,
+        "cancer": tables.load_breast_cancer,
+    }[name]()
     return found.data, found.target
 
 
@@ -90,8 +93,10 @@ def main():
                     continue
                 begin = time.monotonic()
                 row = dict(zip(key, (name, scale, method, seed), strict=True))
-                row |= {"acc": score(method, z, y, seed, cache),
-                        "seconds": round(time.monotonic() - begin, 1)}  # fmt: skip
+                row |= {
+                    "acc": score(method, z, y, seed, cache),
+                    "seconds": round(time.monotonic() - begin, 1),
+                }
                 rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
                 rows.to_csv(args.out, index=False)
     of = rows[rows["table"].isin(args.tables) & rows["scale"].isin(args.scales)]

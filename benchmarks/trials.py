@@ -107,10 +107,12 @@ def growth(networks, rounds):
             trainer.run(2, 10**9, lambda step: False)
             model.refresh(model._encode(x), 0)
         table = [
-            [pretraining.seconds(lambda w=work: once(*w)) / n for work, n in
-             zip(works, sizes, strict=True)]
+            [
+                pretraining.seconds(lambda w=work: once(*w)) / n
+                for work, n in zip(works, sizes, strict=True)
+            ]
             for _ in range(rounds)
-        ]  # fmt: skip
+        ]
         small, large = np.median(table, axis=0) * 1e6
         ratio = statistics.median(b / a for a, b in table)
         print(
@@ -131,9 +133,20 @@ def startup(networks, rounds):
                 run = os.path.join(folder, f"{network}{i}")
                 log = os.path.join(run, "log.csv")
                 words = [
-                    "--method", pretraining.METHODS[network], "--data", data, "--n-clusters", "2",
-                    "--pretrain-epochs", "1", "--save-dir", run, "--cache-dir", run, "--quiet",
-                ]  # fmt: skip
+                    "--method",
+                    pretraining.METHODS[network],
+                    "--data",
+                    data,
+                    "--n-clusters",
+                    "2",
+                    "--pretrain-epochs",
+                    "1",
+                    "--save-dir",
+                    run,
+                    "--cache-dir",
+                    run,
+                    "--quiet",
+                ]
                 begin = time.monotonic()
                 process = subprocess.Popen([sys.executable, single.__file__, *words])
                 while not any(row["phase"] == "pretrain" for row in runs.read_log(log)):
@@ -151,8 +164,12 @@ def main():
         serve(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
         return
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("--what", nargs="+", choices=("jobs", "growth", "startup"),
-                   default=["jobs", "growth", "startup"])  # fmt: skip
+    p.add_argument(
+        "--what",
+        nargs="+",
+        choices=("jobs", "growth", "startup"),
+        default=["jobs", "growth", "startup"],
+    )
     p.add_argument("--networks", nargs="+", choices=pretraining.METHODS, default=["fc", "conv"])
     p.add_argument("--rounds", type=int, default=3)
     args = p.parse_args()

@@ -17,9 +17,12 @@ from common.errors import UserError
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 # Kinds of CPU: what a row says of it, and its flag in /proc/cpuinfo.
 KINDS = {
-    "avx2": "avx2", "avx512": "avx512f", "avx512_vnni": "avx512_vnni",
-    "avx512_bf16": "avx512_bf16", "amx_bf16": "amx_bf16",
-}  # fmt: skip
+    "avx2": "avx2",
+    "avx512": "avx512f",
+    "avx512_vnni": "avx512_vnni",
+    "avx512_bf16": "avx512_bf16",
+    "amx_bf16": "amx_bf16",
+}
 BFLOAT16 = ("avx512_bf16", "amx_bf16")  # flags of units that multiply numbers in bfloat16
 
 

@@ -14,35 +14,65 @@ from pathlib import Path
 from common import paths
 from common.errors import UserError
 from experiments import ledger, options
-from experiments.runs import about, finished, make_folder
+from experiments.description import about
+from experiments.runs import finished, make_folder
 from experiments.sweep import Cores, Sweep
 
 FOLDER = os.path.join(paths.ROOT, "configs", "campaign")
-ALONE = ("methods", "datasets", "seeds", "trials", "table", "figure", "file", "ray", "gpus",
-         "dry_run", "tables", "report", "maps")  # options of other sweeps  # fmt: skip
+ALONE = (
+    "methods",
+    "datasets",
+    "seeds",
+    "trials",
+    "table",
+    "figure",
+    "file",
+    "ray",
+    "gpus",
+    "dry_run",
+    "tables",
+    "report",
+    "maps",
+)  # options of other sweeps
 
 
 def parser():
     """Return the parser of the words that only a campaign has."""
     p = options.Parser(
-        prog="run_exp.py", usage="run_exp.py --campaign [options]",
+        prog="run_exp.py",
+        usage="run_exp.py --campaign [options]",
         description=__doc__.partition("\n\n")[0],
         epilog="Also: --timeout, --retries and the options of main.py, for every run.",
-    )  # fmt: skip
+    )
     add = p.add_argument
     add("--campaign", action="store_true", help="run what is left")
     only = p.add_mutually_exclusive_group()
-    only.add_argument("--status", action="store_true",
-        help="run nothing: print what is done and what is left, a line a file")  # fmt: skip
-    only.add_argument("--import", dest="source", metavar="DIR",
+    only.add_argument(
+        "--status",
+        action="store_true",
+        help="run nothing: print what is done and what is left, a line a file",
+    )
+    only.add_argument(
+        "--import",
+        dest="source",
+        metavar="DIR",
         help="run nothing: take the finished runs of another checkout, or of its folder of runs, "
-        "into results/results.csv")  # fmt: skip
-    add("--jobs", type=int, default=len(os.sched_getaffinity(0)), metavar="N",
-        help="runs side by side (default: as many as cores)")  # fmt: skip
+        "into results/results.csv",
+    )
+    add(
+        "--jobs",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help="runs side by side (default: as many as cores)",
+    )
     add("--threads", type=int, default=1, metavar="N", help="threads a run (default 1)")
-    add("--runs-dir", metavar="DIR",
+    add(
+        "--runs-dir",
+        metavar="DIR",
         help="where the run folders lie, with the pretrained auto-encoders beside it, in "
-        "DIR/../pretrained (default results/runs)")  # fmt: skip
+        "DIR/../pretrained (default results/runs)",
+    )
     return p
 
 
@@ -101,8 +131,9 @@ def run(argv, parse, plan, results_dir):
     ledger.update(results, runs_dir)  # or refuse
     left = [trial for block in blocks for trial in block.left]
     print(f"campaign: {sum(len(block.done) for block in blocks)} runs have a row or a result")
-    failed = carry_out(left, Cores(args.jobs, sweep_args.timeout), sweep_args.retries, results,
-                       runs_dir)  # fmt: skip
+    failed = carry_out(
+        left, Cores(args.jobs, sweep_args.timeout), sweep_args.retries, results, runs_dir
+    )
     if failed:
         print(f"{len(failed)} failed: {'; '.join(failed)}", file=sys.stderr)
     return 2 if complaints else 1 if failed else 0
@@ -237,8 +268,9 @@ def import_runs(source, results):
     rows, warnings = ledger.folders(below if below.is_dir() else folder)
     good = []
     for place, row in rows.items():
-        missing = [name for name, value in zip(ledger.KEY, ledger.key_of(row), strict=True)
-                   if not value]  # fmt: skip
+        missing = [
+            name for name, value in zip(ledger.KEY, ledger.key_of(row), strict=True) if not value
+        ]
         if row["status"] != "ok":
             continue
         if missing:
@@ -250,6 +282,8 @@ def import_runs(source, results):
     there = ledger.done_keys(ledger.read_rows(results))
     new = {ledger.key_of(row) for row in good} - there
     everything = ledger.add(results, good, replace=False)
-    print(f"{len(good)} finished runs found, {len(new)} of them new; {len(everything)} rows in "
-          f"{os.path.relpath(results)}")  # fmt: skip
+    print(
+        f"{len(good)} finished runs found, {len(new)} of them new; {len(everything)} rows in "
+        f"{os.path.relpath(results)}"
+    )
     return 0

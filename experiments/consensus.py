@@ -127,6 +127,10 @@ def conclude(
     best = np.flatnonzero(scores >= scores.max() - TIE)
     chosen = int(best[np.argmax(similarity[best])])
     return Conclusion(
-        chosen, scores, similarity, labels[chosen].astype(np.int64),
-        vote(labels, chosen), company(labels),
-    )  # fmt: skip
+        chosen,
+        scores,
+        similarity,
+        labels[chosen].astype(np.int64),
+        vote(labels, chosen),
+        company(labels),
+    )

@@ -133,9 +133,11 @@ class Cluster:
         try:
             _check_address(address)
             ray.init(
-                address=address, log_to_driver=False, logging_level="ERROR",
+                address=address,
+                log_to_driver=False,
+                logging_level="ERROR",
                 runtime_env={"working_dir": paths.ROOT, "excludes": EXCLUDED},
-            )  # fmt: skip
+            )
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             raise UserError(
                 f"no Ray cluster at {address!r}: {str(error).strip().splitlines()[0]}"

@@ -39,23 +39,28 @@ class Figure:
 
 FIGURES = {
     "decda-3": Figure(
-        "DEC-DA, Figure 3: FcDEC-DA on MNIST-test under larger shifts and rotations", "grid",
+        "DEC-DA, Figure 3: FcDEC-DA on MNIST-test under larger shifts and rotations",
+        "grid",
         (("shift_pixels", "largest shift, pixels"), ("rotation", "largest rotation, degrees")),
         "paper: stable for rotations up to 40 degrees and shifts of 1 to 4 pixels, far lower at 6; "
         "its grid is not known",
     ),
     "kingdra-rounds": Figure(
-        "Kingdra: KINGDRA-LADDER-IM round by round", "rounds",
+        "Kingdra: KINGDRA-LADDER-IM round by round",
+        "rounds",
         note="dashed: the paper's ACC at the end",
     ),
     "dscdan-5": Figure(
-        "DSCDAN, Figure 5: sensitivity to its weights, MNIST-test", "grid",
-        (("mutual", "beta, weight of the mutual information"),
-         ("prior", "gamma, weight of the prior")),
+        "DSCDAN, Figure 5: sensitivity to its weights, MNIST-test",
+        "grid",
+        (
+            ("mutual", "beta, weight of the mutual information"),
+            ("prior", "gamma, weight of the prior"),
+        ),
         "the paper's grid is not known; each weight is that of both stages",
     ),
     "dscdan-6": Figure("DSCDAN, Figure 6: t-SNE of the embeddings of MNIST-test", "maps"),
-}  # fmt: skip
+}
 LOGGED = ("acc", "member_acc", "agreement", "pseudo_labels", "pseudo_acc")  # of a round
 
 
@@ -103,11 +108,14 @@ def cells(name, rows):
     found = published.scores(rows, {text for text in words if text})
     return [
         {
-            "method": method, "dataset": dataset, "seed": seed, "settings": overrides,
+            "method": method,
+            "dataset": dataset,
+            "seed": seed,
+            "settings": overrides,
             "run": found.get(published.place_of(method, dataset, text), {}).get(seed),
         }
         for (method, dataset, seed, overrides), text in zip(wanted, words, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def changes(method, dataset, overrides):
@@ -140,12 +148,16 @@ def rounds(name, results_dir):
     for cell in cells(name, []):
         start = "-".join((cell["method"], cell["dataset"], f"s{cell['seed']}-"))
         same = [
-            (folder / "log.csv", row["overrides"]) for folder, row in folders.items()
+            (folder / "log.csv", row["overrides"])
+            for folder, row in folders.items()
             if row["status"] == "ok" and folder.name.startswith(start)
-        ]  # fmt: skip
+        ]
         about = ("method", "dataset", "seed")
-        of = [row["overrides"] for row in rows
-              if [row[n] for n in about] == [str(cell[n]) for n in about]]  # fmt: skip
+        of = [
+            row["overrides"]
+            for row in rows
+            if [row[n] for n in about] == [str(cell[n]) for n in about]
+        ]
         kept = sorted((results / "logs").glob(f"{start}*.csv"))
         there = {path.parent.name for path, _ in same}
         for path in (path for path in kept if path.stem not in there):
@@ -154,6 +166,13 @@ def rounds(name, results_dir):
             some = [row for row in read_log(str(path)) if row.get("agreement")]
             for i, row in enumerate(some, start=1):
                 logged = {key: row.get(key, "") for key in LOGGED}
-                found.append({"dataset": cell["dataset"], "seed": cell["seed"],
-                              "settings": settings, "round": i} | logged)  # fmt: skip
+                found.append(
+                    {
+                        "dataset": cell["dataset"],
+                        "seed": cell["seed"],
+                        "settings": settings,
+                        "round": i,
+                    }
+                    | logged
+                )
     return found

@@ -76,24 +76,30 @@ def judge(signals: dict, k: int, n: int) -> Health:
     if largest > max(COLLAPSED, 1.5 / k):
         collapsed.append(f"one cluster holds {largest:.0%} of the samples")
     elif s["cluster_entropy"] < LEAST["cluster_entropy"]:
-        doubts.append(f"sizes are uneven: from {smallest * n:,.0f} to "
-                      f"{largest * n:,.0f} samples")  # fmt: skip
+        doubts.append(f"sizes are uneven: from {smallest * n:,.0f} to {largest * n:,.0f} samples")
     if s.get("changed", 0) > MOST["changed"] and s["at_limit"]:
         doubts.append(f"{s['changed']:.0%} of the labels still changed when training stopped")
     if s.get("stability", 1) < LEAST["stability"]:
-        doubts.append(f"only {s['stability']:.0%} of the samples keep their cluster under a small "
-                      "transform")  # fmt: skip
+        doubts.append(
+            f"only {s['stability']:.0%} of the samples keep their cluster under a small transform"
+        )
     if s["neighbor_agreement"] < LEAST["neighbor_agreement"]:
-        doubts.append(f"nearest neighbours in the embedding share a cluster in only "
-                      f"{s['neighbor_agreement']:.0%} of the pairs")  # fmt: skip
+        doubts.append(
+            f"nearest neighbours in the embedding share a cluster in only "
+            f"{s['neighbor_agreement']:.0%} of the pairs"
+        )
     if s["input_modularity"] < BELOW_KMEANS * s["kmeans_modularity"]:
-        doubts.append(f"neighbours in the input share a cluster far less than under k-means of the "
-                      f"samples (modularity {s['input_modularity']:.3f}, k-means "
-                      f"{s['kmeans_modularity']:.3f})")  # fmt: skip
+        doubts.append(
+            f"neighbours in the input share a cluster far less than under k-means of the "
+            f"samples (modularity {s['input_modularity']:.3f}, k-means "
+            f"{s['kmeans_modularity']:.3f})"
+        )
     if s.get("drift", 0) > MOST["drift"]:
-        doubts.append(f"labels have drifted: neighbours in the input agreed better before "
-                      f"(modularity {s['input_modularity'] + s['drift']:.3f}, now "
-                      f"{s['input_modularity']:.3f})")  # fmt: skip
+        doubts.append(
+            f"labels have drifted: neighbours in the input agreed better before "
+            f"(modularity {s['input_modularity'] + s['drift']:.3f}, now "
+            f"{s['input_modularity']:.3f})"
+        )
     verdict = "collapsed" if collapsed else "doubtful" if doubts else "healthy"
     return Health(verdict, (*collapsed, *doubts), s)
 

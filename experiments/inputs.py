@@ -9,8 +9,15 @@ from experiments.options import METHOD, VECTOR_METHOD
 from experiments.spec import RunSpec
 from models import METHODS
 
-READING = ("label_column", "ignore_columns", "array", "image_shape", "channels_first",
-           "image_size", "missing")  # fmt: skip
+READING = (
+    "label_column",
+    "ignore_columns",
+    "array",
+    "image_shape",
+    "channels_first",
+    "image_size",
+    "missing",
+)
 
 
 def default_method(data):

@@ -6,7 +6,6 @@ seconds.
 """
 
 import csv
-import functools
 import itertools
 import json
 import math
@@ -20,27 +19,54 @@ from common.errors import UserError
 from common.files import remove_leftovers, replacing
 from common.locks import locked
 from datasets import PROBLEMS
-from models import preset
-from models.settings.base import digest
+from experiments import former
 
 COLUMNS = [
-    "method", "dataset", "n", "k", "seed", "status", "reason",
-    "acc", "nmi", "nmi_geometric", "ari",  # of the final labels
-    "refresh_acc", "refresh_nmi",  # of the labels at the last refresh, as the released code reports
-    "kmeans_acc", "kmeans_nmi", "kmeans_ari",  # before clustering
-    "iterations", "converged", "pretrain_epochs", "aug_pretrain", "aug_cluster",
+    "method",
+    "dataset",
+    "n",
+    "k",
+    "seed",
+    "status",
+    "reason",
+    "acc",
+    "nmi",
+    "nmi_geometric",
+    "ari",  # of the final labels
+    "refresh_acc",
+    "refresh_nmi",  # of the labels at the last refresh, as the released code reports
+    "kmeans_acc",
+    "kmeans_nmi",
+    "kmeans_ari",  # before clustering
+    "iterations",
+    "converged",
+    "pretrain_epochs",
+    "aug_pretrain",
+    "aug_cluster",
     "overrides",  # "tol=0.01 lr=0.1"; empty: the paper's settings
-    "seconds_pretrain", "seconds_initialize", "seconds_cluster",
+    "seconds_pretrain",
+    "seconds_initialize",
+    "seconds_cluster",
     "seconds_steps",  # of pretraining and clustering, the training steps themselves
-    "seconds_total", "peak_memory_mb",
-    "device", "threads", "precision", "python", "tensorflow", "keras", "scikit_learn", "numpy",
+    "seconds_total",
+    "peak_memory_mb",
+    "device",
+    "threads",
+    "precision",
+    "python",
+    "tensorflow",
+    "keras",
+    "scikit_learn",
+    "numpy",
     "commit",  # of the code when the run began
-    "config_hash", "protocol", "pretrain_protocol",  # versions, see models/settings; empty: 1
+    "config_hash",
+    "protocol",
+    "pretrain_protocol",  # versions, see models/settings; empty: 1
     "data_hash",
     "source",  # of the data: "named", one of datasets.DATASETS, or "file", a user's own
     "command",
     "finished",  # UTC, ISO
-]  # fmt: skip
+]
 KEY = ("method", "dataset", "data_hash", "k", "seed", "config_hash")  # two rows, one run
 REQUIRED = ("method", "dataset", "seed", "status")
 RANGES = {
@@ -49,12 +75,6 @@ RANGES = {
     **{name: (0, math.inf) for name in COLUMNS if name.startswith("seconds")},
     **dict.fromkeys(("n", "k", "iterations", "pretrain_epochs", "peak_memory_mb"), (0, math.inf)),
     **dict.fromkeys(("protocol", "pretrain_protocol"), (1, math.inf)),
-}
-
-# Config hash -> the settings that were defaults when its rows were made and are none today.
-FORMER_DEFAULTS = {
-    "724f3457e9a3": "radius=0.25",  # IMSAT-RPT
-    "3d74798c4e12": "head_init=random maxiter=1000",  # DSCDAN-code
 }
 
 
@@ -90,20 +110,8 @@ def as_row(record):
         if not _within(row[name], low, high):
             raise ValueError(f"{name} {row[name]!r}: expected a number in [{low}, {high}]")
     finished(row)  # raises
-    if row["method"] == "DSCDAN" and row["config_hash"] in _five_starts():
-        row["method"] = "DSCDAN-restarts"  # its name when the row was made
-    if row["dataset"] == "20news" and row["data_hash"] == PROBLEMS["20news-l2"][1]:
-        row["dataset"] = "20news-l2"  # "20news" was its name when the row was made
-    if row["config_hash"] in FORMER_DEFAULTS:
-        row["overrides"] = FORMER_DEFAULTS[row["config_hash"]]
+    former.rename(row)
     return {name: text for name, text in row.items() if text or name in COLUMNS}
-
-
-@functools.cache
-def _five_starts():
-    """Return the config hashes of DSCDAN-restarts, which DSCDAN was before it had one start."""
-    configs = [preset("DSCDAN-restarts", name) for name in PROBLEMS]
-    return {digest(config.to_dict() | {"weights": None}) for config in configs}
 
 
 def source(row):

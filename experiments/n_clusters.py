@@ -71,8 +71,10 @@ def _stability(z, k, seed):
         half = len(z) // 2
         if half < k:
             return math.nan
-        models = [KMeans(k, n_init=5, random_state=seed).fit(z[rows])
-                  for rows in (order[:half], order[half:])]  # fmt: skip
+        models = [
+            KMeans(k, n_init=5, random_state=seed).fit(z[rows])
+            for rows in (order[:half], order[half:])
+        ]
         found.append(adjusted_rand_score(*(model.predict(z) for model in models)))
     return float(np.mean(found))
 
@@ -111,8 +113,9 @@ def choose(z, low, high, seed, vectors=False) -> Choice:
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of k-means with fewer distinct points than clusters
         for k in range(low, high + 1):
-            rows.append({"n_clusters": k, name: score(z, k, seed),
-                         "stability": _stability(z, k, seed)})  # fmt: skip
+            rows.append(
+                {"n_clusters": k, name: score(z, k, seed), "stability": _stability(z, k, seed)}
+            )
     table = pd.DataFrame(rows)
     order = table[name].to_numpy().argsort(kind="stable")[::-1]
     best, second = (rows[i] for i in order[:2])
@@ -138,8 +141,11 @@ def draw(path, choice):
     name = choice.table.columns[1]
     axes = figure.add_subplot()
     axes.plot(choice.table["n_clusters"], choice.table[name], "o-", color="C0")
-    axes.set(xlabel="number of clusters K", ylabel=f"{name} (higher is better)",
-             title=f"K = {choice.k} chosen without labels")  # fmt: skip
+    axes.set(
+        xlabel="number of clusters K",
+        ylabel=f"{name} (higher is better)",
+        title=f"K = {choice.k} chosen without labels",
+    )
     axes.axvline(choice.k, color="0.7", zorder=0)
     other = axes.twinx()
     other.plot(choice.table["n_clusters"], choice.table["stability"], "s--", color="C1")
@@ -165,9 +171,15 @@ def codes(args, data, config):
     with tempfile.TemporaryDirectory() as folder:
         monitor = RunMonitor(os.path.join(folder, "log.csv"), None, not args.quiet, config.logged)
         model = build(
-            method, 2, config=config, random_state=args.seed, cache_dir=args.cache_dir,
-            pretrained_weights=start, monitor=monitor, checkpoint_seconds=args.checkpoint_seconds,
-        )  # fmt: skip
+            method,
+            2,
+            config=config,
+            random_state=args.seed,
+            cache_dir=args.cache_dir,
+            pretrained_weights=start,
+            monitor=monitor,
+            checkpoint_seconds=args.checkpoint_seconds,
+        )
         try:
             return model.fit_autoencoder(data.x)
         finally:

@@ -4,14 +4,13 @@ A command line is parsed in two steps: --method first, then the options that thi
 """
 
 import argparse
-import dataclasses
 import os
 import sys
-import textwrap
 
 import datasets
 from common import paths
 from common.errors import UserError, unknown
+from experiments import method_list
 from models import METHODS, preset
 from models.settings.base import digest
 from models.settings.fields import STAGES
@@ -70,13 +69,13 @@ def parser(method=None, dataset=None):
             usage=f"{prog} [--method NAME] [options]",
             description="Cluster a data set with one method. Without arguments: "
             f"{METHOD} on the digits\nthat come with scikit-learn.",
-            epilog=_list_of_methods(prog),
+            epilog=method_list.by_paper(prog),
         )
     else:
         p = Parser(
             usage=f"{prog} --method {method} [options]",
             description=f"The settings of {method}; `{prog} -h` shows the options of every method.",
-            epilog=_differences(method),
+            epilog=method_list.differences(method),
             add_help=False,
         )
         p.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
@@ -88,91 +87,88 @@ def parser(method=None, dataset=None):
     return p
 
 
-def _list_of_methods(prog):
-    papers = {}
-    for name, row in METHODS.items():
-        papers.setdefault(row.paper, []).append(f"{name}*" if row.ours else name)
-    lines = ["methods by paper (docs/methods; * in no paper):"]
-    for paper, names in papers.items():
-        line = f"  {paper:13}"
-        for name in names:
-            if len(line) + len(name) > 96:
-                lines.append(line.rstrip())
-                line = " " * 15
-            line += f"{name}, "
-        lines.append(line.removesuffix(", "))
-    return "\n".join([*lines, "", f"{prog} --method NAME -h shows the settings of a method."])
-
-
-def _differences(method):
-    """Return lines on the settings that depend on the data set."""
-    row, lines = METHODS[method], []
-    sizes = {name for changes in row.by_size.values() for name in changes}
-    for dataset, changes in row.by_dataset.items():
-        if changes.keys() - sizes:
-            lines.append(f"{dataset}: {_shown(row, changes)}")
-    for size, changes in sorted(row.by_size.items()):
-        lines.append(f"{size} samples and more: {_shown(row, changes)}")
-    lines = [textwrap.fill(line, 78, initial_indent="  ", subsequent_indent="    ",
-                           break_on_hyphens=False) for line in lines]  # fmt: skip
-    return "\n".join(["other defaults:", *lines]) if lines else None
-
-
-def _shown(row, changes):
-    options = dataclasses.replace(row.settings, **changes).options()
-    before = row.settings.options()
-    fields = [o for o in options.values() if o.setting in changes]
-    changed = [o for o in fields if o.default != before[o.name].default] or fields
-    return ", ".join(f"{o.flag} {o.shown}" for o in changed)
-
-
 def _add_general(p):
     add = p.add_argument
-    add("--method", metavar="NAME",
-        help=f"(default {METHOD}; of vectors {VECTOR_METHOD})")  # fmt: skip
-    add("--dataset", metavar="NAME",
-        help=f"{', '.join(datasets.DATASETS)} (default digits)")  # fmt: skip
+    add("--method", metavar="NAME", help=f"(default {METHOD}; of vectors {VECTOR_METHOD})")
+    add("--dataset", metavar="NAME", help=f"{', '.join(datasets.DATASETS)} (default digits)")
     add("--data", metavar="FILE", help="your own table, arrays or folder of images")
-    add("--n-clusters", type=k_range, metavar="K",
-        help="default: the number of distinct labels; 2-15 or auto: chosen")  # fmt: skip
+    add(
+        "--n-clusters",
+        type=k_range,
+        metavar="K",
+        help="default: the number of distinct labels; 2-15 or auto: chosen",
+    )
     add("--data-dir", metavar="DIR", help="where data files lie; see data/README.md")
     _add_reading(add)
     add("--seed", type=int, default=0, metavar="S", help="decides every random number (default 0)")
-    add("--trials", type=int, metavar="N",
-        help="train N seeds; choose one without labels, find their consensus")  # fmt: skip
+    add(
+        "--trials",
+        type=int,
+        metavar="N",
+        help="train N seeds; choose one without labels, find their consensus",
+    )
     add("--jobs", type=int, metavar="N", help="trials side by side (default 1)")
     add("--save-dir", metavar="DIR", help="the run's folder (default results/runs/...)")
-    add("--cache-dir", metavar="DIR", default=os.path.join(paths.RESULTS, "pretrained"),
-        help="pretrained auto-encoders (default results/pretrained)")  # fmt: skip
+    add(
+        "--cache-dir",
+        metavar="DIR",
+        default=os.path.join(paths.RESULTS, "pretrained"),
+        help="pretrained auto-encoders (default results/pretrained)",
+    )
     add("--pretrained-weights", metavar="FILE", help="start from this ae_weights.h5")
     add("-t", "--test", action="store_true", help="do not train: score the model of --weights")
-    add("--predict", metavar="FILE",
-        help="do not train: label these samples by the model of --weights")  # fmt: skip
+    add(
+        "--predict",
+        metavar="FILE",
+        help="do not train: label these samples by the model of --weights",
+    )
     add("--weights", metavar="FILE", help="a model_final.h5 or a run folder, for -t and --predict")
     add("--out", metavar="FILE", help="labels of --predict (default labels.csv; - prints them)")
     add("--overwrite", action="store_true", help="start over in a folder that holds a run")
     add("--dry-run", action="store_true", help="print the settings and a time estimate, and stop")
-    add("--threads", type=int, default=len(os.sched_getaffinity(0)), metavar="N",
-        help="CPU threads (default: all)")  # fmt: skip
+    add(
+        "--threads",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help="CPU threads (default: all)",
+    )
     add("--device", choices=("cpu", "gpu"), help="default: a GPU if TensorFlow sees one")
     add("--checkpoint-seconds", type=float, default=60.0, metavar="S", help="(default 60)")
-    add("--steps-per-execution", type=int, default=1, metavar="N",
-        help="training steps in one call of TensorFlow (default 1); same result")  # fmt: skip
+    add(
+        "--steps-per-execution",
+        type=int,
+        default=1,
+        metavar="N",
+        help="training steps in one call of TensorFlow (default 1); same result",
+    )
     add("--quiet", action="store_true", help="no progress")
-    add("--strict", action="store_true",
-        help="exit status 4 if a cluster is empty or the result has collapsed")  # fmt: skip
+    add(
+        "--strict",
+        action="store_true",
+        help="exit status 4 if a cluster is empty or the result has collapsed",
+    )
 
 
 def _add_reading(add):
     add("--label-column", metavar="NAME", help="of --data: column or array of labels, or none")
     add("--ignore-columns", nargs="+", default=(), metavar="NAME", help="that are no features")
     add("--array", metavar="NAME", help="the array that holds the samples")
-    add("--image-shape", nargs=3, type=int, metavar=("H", "W", "C"),
-        help="rows of numbers are images of this shape")  # fmt: skip
+    add(
+        "--image-shape",
+        nargs=3,
+        type=int,
+        metavar=("H", "W", "C"),
+        help="rows of numbers are images of this shape",
+    )
     add("--channels-first", action="store_true", help="colours before rows and columns")
     add("--image-size", nargs=2, type=int, metavar=("H", "W"), help="resize a folder's images")
-    add("--missing", choices=("error", "mean", "drop"), default="error",
-        help="what becomes of missing values (default error)")  # fmt: skip
+    add(
+        "--missing",
+        choices=("error", "mean", "drop"),
+        default="error",
+        help="what becomes of missing values (default error)",
+    )
 
 
 def add_settings(p, options):
@@ -189,9 +185,12 @@ def add_settings(p, options):
             elif o.several:
                 form["nargs"] = "+"
             group.add_argument(
-                o.flag, dest=o.name, default=argparse.SUPPRESS,
-                help=argparse.SUPPRESS if o.hidden else o.described.replace("%", "%%"), **form,
-            )  # fmt: skip
+                o.flag,
+                dest=o.name,
+                default=argparse.SUPPRESS,
+                help=argparse.SUPPRESS if o.hidden else o.described.replace("%", "%%"),
+                **form,
+            )
 
 
 def _converter(option):

@@ -8,9 +8,13 @@ from experiments.trials import read_choices
 
 TABLE = "ours"
 PAIRS = (
-    ("SpectralSAT-DA", "digits"), ("SpectralSAT-DA", "usps"), ("SpectralSAT-DA", "mnist-test"),
-    ("SpectralSAT-DA", "mnist"), ("SpectralSAT-DA", "fmnist"), ("SpectralSAT", "20news-l2"),
-)  # fmt: skip
+    ("SpectralSAT-DA", "digits"),
+    ("SpectralSAT-DA", "usps"),
+    ("SpectralSAT-DA", "mnist-test"),
+    ("SpectralSAT-DA", "mnist"),
+    ("SpectralSAT-DA", "fmnist"),
+    ("SpectralSAT", "20news-l2"),
+)
 PAPERS = ("decda", "aspc", "dscdan", "kingdra")
 HEAD = ("data set", "ACC", "lowest", "NMI", "seeds", "minutes", "consensus", "the papers' best")
 
@@ -55,10 +59,12 @@ def table(rows, paper, choices):
             acc, nmi = ([run[metric] for run in runs.values()] for metric in ("acc", "nmi"))
             time = statistics.fmean(run["seconds"] for run in runs.values()) / 60
             line[1:6] = [
-                published.spread_text(*published.mean_std(acc), 3), f"{min(acc):.3f}",
+                published.spread_text(*published.mean_std(acc), 3),
+                f"{min(acc):.3f}",
                 published.spread_text(*published.mean_std(nmi), 3),
-                ", ".join(map(str, sorted(runs))), f"{time:.1f}",
-            ]  # fmt: skip
+                ", ".join(map(str, sorted(runs))),
+                f"{time:.1f}",
+            ]
         if (method, dataset) in agreed:
             value, count = agreed[method, dataset]
             line[6] = f"{value:.3f} (of {count})"

@@ -23,8 +23,17 @@ from models.settings.base import pretrain_key
 
 DEFAULT_METHODS = ("FcDEC-DA", "FcIDEC-DA", "FcDCN-DA", "ConvDEC-DA", "ConvIDEC-DA")
 DEFAULT_DATASETS = ("mnist", "mnist-test", "usps", "fmnist")
-FOR_MAIN = ("--seed", "--save-dir", "--dataset", "--method", "--data", "-t", "--test", "--weights",
-            "--overwrite")  # fmt: skip
+FOR_MAIN = (
+    "--seed",
+    "--save-dir",
+    "--dataset",
+    "--method",
+    "--data",
+    "-t",
+    "--test",
+    "--weights",
+    "--overwrite",
+)
 
 
 def parser():
@@ -36,39 +45,84 @@ def parser():
     )
     add = p.add_argument
     add("--methods", nargs="+", metavar="NAME", help="default: the five -DA methods")
-    add("--datasets", nargs="+", metavar="NAME",
-        help="names or files of your own; default: mnist mnist-test usps fmnist")  # fmt: skip
+    add(
+        "--datasets",
+        nargs="+",
+        metavar="NAME",
+        help="names or files of your own; default: mnist mnist-test usps fmnist",
+    )
     seeds = p.add_mutually_exclusive_group()
-    seeds.add_argument("--trials", type=int, metavar="N", help="seeds 0 to N-1 (default 5; "
-        "with --table as many as its paper averages, ten in DSCDAN's)")  # fmt: skip
+    seeds.add_argument(
+        "--trials",
+        type=int,
+        metavar="N",
+        help="seeds 0 to N-1 (default 5; "
+        "with --table as many as its paper averages, ten in DSCDAN's)",
+    )
     seeds.add_argument("--seeds", type=int, nargs="+", metavar="S")
-    add("--table", metavar="ID", help="the runs that a published table needs, e.g. "
-        "decda-3, or the table of the project's own method, ours")  # fmt: skip
-    add("--figure", metavar="ID", help="draw a published figure from the rows that there are, e.g. "
-        "decda-3; with --dry-run print the runs that it needs")  # fmt: skip
+    add(
+        "--table",
+        metavar="ID",
+        help="the runs that a published table needs, e.g. "
+        "decda-3, or the table of the project's own method, ours",
+    )
+    add(
+        "--figure",
+        metavar="ID",
+        help="draw a published figure from the rows that there are, e.g. "
+        "decda-3; with --dry-run print the runs that it needs",
+    )
     add("--file", nargs="+", metavar="FILE", help="sweeps in JSON files, see docs/running.md")
-    add("--jobs", type=int, metavar="N", help="trials side by side, each on its share of the cores "
-        "(default 1; with --ray as many as the cluster holds)")  # fmt: skip
-    add("--threads", type=int, metavar="N",
-        help="threads a trial (default: cores / jobs; with --ray 1)")  # fmt: skip
+    add(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="trials side by side, each on its share of the cores "
+        "(default 1; with --ray as many as the cluster holds)",
+    )
+    add(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="threads a trial (default: cores / jobs; with --ray 1)",
+    )
     add("--timeout", type=float, metavar="MINUTES", help="stop a trial that takes longer")
     add("--retries", type=int, default=0, metavar="N", help="times to retry a failed trial")
     add(
         "--ray", metavar="ADDRESS", help="run on this Ray cluster: auto, HOST:PORT, ray://HOST:PORT"
     )
-    add("--gpus", type=float, metavar="X", help="GPUs a trial, with --ray (default: 1 if the "
-        "cluster has any; 0.5 puts two trials on one)")  # fmt: skip
-    add("--results", metavar="FILE", help="keep the rows of this sweep in this CSV file (default: "
-        "results/results.csv, for files of your own results/own/results.csv)")  # fmt: skip
+    add(
+        "--gpus",
+        type=float,
+        metavar="X",
+        help="GPUs a trial, with --ray (default: 1 if the "
+        "cluster has any; 0.5 puts two trials on one)",
+    )
+    add(
+        "--results",
+        metavar="FILE",
+        help="keep the rows of this sweep in this CSV file (default: "
+        "results/results.csv, for files of your own results/own/results.csv)",
+    )
     add("--campaign", action="store_true", help="go on with configs/campaign; see --campaign -h")
     add("--dry-run", action="store_true", help="print the plan and stop")
-    add("--tables", action="store_true",
+    add(
+        "--tables",
+        action="store_true",
         help="run nothing: rebuild results.csv, the papers' tables and docs/results.md from all "
-        "runs on the data sets with names")  # fmt: skip
-    add("--report", action="store_true",
-        help="run nothing: write results/report.html, all results on one page")  # fmt: skip
-    add("--maps", metavar="NAME", help="run nothing: write results/maps-NAME.png, t-SNE of a data "
-        "set's saved embeddings, as in DSCDAN's figure")  # fmt: skip
+        "runs on the data sets with names",
+    )
+    add(
+        "--report",
+        action="store_true",
+        help="run nothing: write results/report.html, all results on one page",
+    )
+    add(
+        "--maps",
+        metavar="NAME",
+        help="run nothing: write results/maps-NAME.png, t-SNE of a data "
+        "set's saved embeddings, as in DSCDAN's figure",
+    )
     return p
 
 
@@ -108,8 +162,11 @@ def wanted(args):
         methods, names = args.methods or DEFAULT_METHODS, args.datasets or DEFAULT_DATASETS
         return [(m, d, {}) for d in names for m in methods]
     if args.table == ours.TABLE:
-        return [(m, d, {}) for m, d in ours.PAIRS
-                if d in (args.datasets or [d]) and m in (args.methods or [m])]  # fmt: skip
+        return [
+            (m, d, {})
+            for m, d in ours.PAIRS
+            if d in (args.datasets or [d]) and m in (args.methods or [m])
+        ]
     paper = published.read_paper()
     cells = paper[paper.table == args.table]
     if cells.empty:
@@ -188,9 +245,11 @@ def shared_spec(rest, methods, overrides, threads):
     options.refuse_others(overrides, methods)
     args = options.parse_shared(rest, methods)
     return RunSpec.of(
-        args, threads=threads, overrides=overrides | args.overrides,
+        args,
+        threads=threads,
+        overrides=overrides | args.overrides,
         n_clusters=k if args.n_clusters is None else args.n_clusters,
-    )  # fmt: skip
+    )
 
 
 def _check(args, rest):
@@ -267,5 +326,7 @@ def show(trials, jobs):
     kept = paths.RESULTS if os.path.exists(paths.RESULTS) else paths.ROOT
     free = shutil.disk_usage(kept).free / 1e6
     hours = minutes / jobs / 60
-    print(f"{len(trials)} trials, {len(todo)} to do: at most {hours:.1f} hours of this machine, "
-          f"{jobs} at a time; about {megabytes:.0f} MB of disk, {free:.0f} are free")  # fmt: skip
+    print(
+        f"{len(trials)} trials, {len(todo)} to do: at most {hours:.1f} hours of this machine, "
+        f"{jobs} at a time; about {megabytes:.0f} MB of disk, {free:.0f} are free"
+    )

@@ -21,9 +21,13 @@ from models import METHODS, preset
 PAPER = Path(paths.ROOT, "results", "paper.csv")
 FIELDS = ("ours", "paper", "difference", "verdict")
 SOURCE = {  # metric -> our column
-    "acc": "acc", "nmi": "nmi", "seconds": "seconds_total", "seconds_cluster": "seconds_cluster",
-    "test_acc": "test_acc", "test_nmi": "test_nmi",  # of samples that were not fitted
-}  # fmt: skip
+    "acc": "acc",
+    "nmi": "nmi",
+    "seconds": "seconds_total",
+    "seconds_cluster": "seconds_cluster",
+    "test_acc": "test_acc",
+    "test_nmi": "test_nmi",  # of samples that were not fitted
+}
 TOLERANCE = 0.01  # what counts as equal at least: papers round, and print no spread
 MOST = 0.02  # of our own spread: runs that scatter widely are not near the paper
 TRIALS = {"decda": 5, "aspc": 5, "dscdan": 10, "kingdra": 5, "dec-keras": 10}  # paper -> its runs
@@ -263,10 +267,13 @@ def _table(found, paper, table_id):
     cells = [[line.get(column, "") for column in columns] for line in lines.values()]
     table = pd.DataFrame(cells, index=pd.Index(lines, name="method"), columns=columns)
     table.attrs = {
-        "table": table_id, "covered": covered, "implemented": implemented,
+        "table": table_id,
+        "covered": covered,
+        "implemented": implemented,
         "seeds": sorted({run["seed"] for run in used}),
-        "devices": sorted({run["device"] for run in used} - {""}), "only": only(published),
-    }  # fmt: skip
+        "devices": sorted({run["device"] for run in used} - {""}),
+        "only": only(published),
+    }
     return table
 
 
@@ -298,9 +305,11 @@ def compare(runs, cell, kin=False):
     mean, std = mean_std(values)
     digits = 1 if cell.metric.startswith("seconds") else 4
     trials = TRIALS.get(cell.paper, 1)
-    word = "" if kin or digits == 1 else verdict(
-        mean, std, len(values), cell.value, cell.spread, trials
-    )  # fmt: skip
+    word = (
+        ""
+        if kin or digits == 1
+        else verdict(mean, std, len(values), cell.value, cell.spread, trials)
+    )
     return {
         "ours": f"{spread_text(mean, std, digits)} ({len(values)})",
         "difference": f"{round(mean - cell.value, 9):+.{digits}f}",

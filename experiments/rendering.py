@@ -9,8 +9,14 @@ from experiments import published
 from experiments.ledger import read_rows, write_text
 from experiments.published import LEGEND, every_table, mean_std, read_paper, spread_text
 
-METRICS = {"acc": "ACC", "nmi": "NMI", "test_acc": "test ACC", "test_nmi": "test NMI",
-           "seconds": "seconds", "seconds_cluster": "seconds of clustering"}  # fmt: skip
+METRICS = {
+    "acc": "ACC",
+    "nmi": "NMI",
+    "test_acc": "test ACC",
+    "test_nmi": "test NMI",
+    "seconds": "seconds",
+    "seconds_cluster": "seconds of clustering",
+}
 
 HEAD = f"""# The papers' tables beside our runs
 

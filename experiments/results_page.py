@@ -12,21 +12,36 @@ from experiments.ledger import write_text
 from experiments.rendering import METRICS, markdown, readme_block, with_block
 
 # Tables of the papers' own methods, 190 cells (method x data set), and what names their rows.
-OWN = {"decda-2": "", "decda-5": "", "aspc-5": "", "aspc-6": "", "kingdra-main": "LADDER",
-       "dscdan-4": ""}  # fmt: skip
+OWN = {
+    "decda-2": "",
+    "decda-5": "",
+    "aspc-5": "",
+    "aspc-6": "",
+    "kingdra-main": "LADDER",
+    "dscdan-4": "",
+}
 WORDS = ("met", "short", "above", "open")  # what can be said of a cell
 TITLES = {
-    "decda-2": "DEC-DA, Table 2: augmentation in each stage", "decda-3": "DEC-DA, Table 3: rivals",
-    "decda-4": "DEC-DA, Table 4: run time", "decda-5": "DEC-DA, Table 5: k-means on codes",
+    "decda-2": "DEC-DA, Table 2: augmentation in each stage",
+    "decda-3": "DEC-DA, Table 3: rivals",
+    "decda-4": "DEC-DA, Table 4: run time",
+    "decda-5": "DEC-DA, Table 5: k-means on codes",
     "decda-6": "DEC-DA, Table 6: fitted on 60,000 images, scored on 10,000 others",
-    "aspc-3": "ASPC-DA, Table 3: rivals", "aspc-4": "ASPC-DA, Table 4: run time",
-    "aspc-5": "ASPC-DA, Table 5: ablation", "aspc-6": "ASPC-DA, Table 6: other starts",
-    "aspc-text": "ASPC-DA, two variants in its text", "kingdra-main": "Kingdra, main table",
-    "dscdan-3": "DSCDAN, Table 3: rivals", "dscdan-4": "DSCDAN, Table 4: ablation",
-    "dec-2": "DEC, Table 2", "idec-2": "IDEC, Table 2", "dcec-1": "DCEC, Table 1",
-    "dec-keras-readme": "DEC-keras, README", "gdl-readme": "GDL toolbox, README",
+    "aspc-3": "ASPC-DA, Table 3: rivals",
+    "aspc-4": "ASPC-DA, Table 4: run time",
+    "aspc-5": "ASPC-DA, Table 5: ablation",
+    "aspc-6": "ASPC-DA, Table 6: other starts",
+    "aspc-text": "ASPC-DA, two variants in its text",
+    "kingdra-main": "Kingdra, main table",
+    "dscdan-3": "DSCDAN, Table 3: rivals",
+    "dscdan-4": "DSCDAN, Table 4: ablation",
+    "dec-2": "DEC, Table 2",
+    "idec-2": "IDEC, Table 2",
+    "dcec-1": "DCEC, Table 1",
+    "dec-keras-readme": "DEC-keras, README",
+    "gdl-readme": "GDL toolbox, README",
     "hcis-4": "HCIS 2018, Table 4",
-}  # fmt: skip
+}
 
 
 # ---- Cells: a method on a data set -------------------------------------------------------------
@@ -63,9 +78,12 @@ def results_page(rows, paper):
     """Return what stands in docs/results.md: counts, every published table, every cell we ran."""
     found = published.scores(rows, published.wanted(paper))
     choices = Path(paths.RESULTS, "choices.csv")
-    parts = [count_block(found, paper), f"## Ours\n\n{ours.table(rows, paper, choices)}",
-             "`python run_exp.py --table ours`; docs/methods/spectral-sat.md\n",
-             "## Table by table\n"]  # fmt: skip
+    parts = [
+        count_block(found, paper),
+        f"## Ours\n\n{ours.table(rows, paper, choices)}",
+        "`python run_exp.py --table ours`; docs/methods/spectral-sat.md\n",
+        "## Table by table\n",
+    ]
     for name in paper.table.unique():
         title = f"{TITLES[name]} (`{name}`)" if name in TITLES else name
         parts.append(f"### {title}\n\n{table_block(found, paper, name)}")
@@ -76,10 +94,14 @@ def results_page(rows, paper):
 def figure_block(rows):
     """Return how much of each figure there is, and the commands that draw it and make its runs."""
     lines = [
-        [figures.FIGURES[name].title, f"{done} of {all_}", f"`python run_exp.py --figure {name}`",
-         f"`{figures.command(name)}`"]
+        [
+            figures.FIGURES[name].title,
+            f"{done} of {all_}",
+            f"`python run_exp.py --figure {name}`",
+            f"`{figures.command(name)}`",
+        ]
         for name, (done, all_) in figures.coverage(rows).items()
-    ]  # fmt: skip
+    ]
     return markdown(["figure", "cells", "draw it", "its runs"], *lines)
 
 
@@ -87,8 +109,10 @@ def count_block(found, paper):
     """Return how many cells of the papers' own methods are met, short, above and open."""
     counted = tally(found, paper)
     total = {word: sum(some[word] for some in counted.values()) for word in WORDS}
-    lines = [[name, *map(str, (sum(some.values()), *some.values()))]
-             for name, some in {**counted, "all": total}.items()]  # fmt: skip
+    lines = [
+        [name, *map(str, (sum(some.values()), *some.values()))]
+        for name, some in {**counted, "all": total}.items()
+    ]
     cells = sum(total.values())
     return (
         f"{cells - total['open']} of the {cells} cells (method x data set) of the papers' own "

@@ -112,8 +112,14 @@ def cluster_figure(path, x, z, labels, memberships, title="", note=""):
     some, flat = plane(z)
     axis = right.subplots()
     colour = labels[some] % 20
-    axis.scatter(*flat.T, c=colour, cmap="tab10" if k <= 10 else "tab20", s=5, vmin=0,
-                 vmax=9 if k <= 10 else 19)  # fmt: skip
+    axis.scatter(
+        *flat.T,
+        c=colour,
+        cmap="tab10" if k <= 10 else "tab20",
+        s=5,
+        vmin=0,
+        vmax=9 if k <= 10 else 19,
+    )
     for j in np.unique(labels[some]):
         middle = np.median(flat[labels[some] == j], axis=0)
         axis.annotate(str(j), middle, fontsize=13, weight="bold")

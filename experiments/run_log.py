@@ -13,10 +13,25 @@ from experiments import quality
 from models.core.monitor import Monitor
 
 LOG_COLUMNS = (
-    "phase", "step", "seconds", "loss", "reconstruction", "kl", "distance",
-    "changed", "lambda", "selected", "distance_mean", "acc", "nmi", "ari",
-    "empty", "largest", "modularity", "start_agreement",  # of the labels, without ground truth
-)  # fmt: skip
+    "phase",
+    "step",
+    "seconds",
+    "loss",
+    "reconstruction",
+    "kl",
+    "distance",
+    "changed",
+    "lambda",
+    "selected",
+    "distance_mean",
+    "acc",
+    "nmi",
+    "ari",
+    "empty",
+    "largest",
+    "modularity",
+    "start_agreement",  # of the labels, without ground truth
+)
 
 
 class RunMonitor(Monitor):
@@ -68,9 +83,14 @@ class RunMonitor(Monitor):
         if self.show:
             slow = 1.0 if sys.stderr.isatty() else 30.0
             self._bar = tqdm(
-                total=total, initial=step, desc=phase, unit="step", mininterval=slow,
-                ncols=110 if not sys.stderr.isatty() else None, dynamic_ncols=sys.stderr.isatty(),
-            )  # fmt: skip
+                total=total,
+                initial=step,
+                desc=phase,
+                unit="step",
+                mininterval=slow,
+                ncols=110 if not sys.stderr.isatty() else None,
+                dynamic_ncols=sys.stderr.isatty(),
+            )
 
     def progress(self, phase, step):
         if self._bar is not None:
@@ -83,8 +103,11 @@ class RunMonitor(Monitor):
             values |= {name: score[name] for name in ("acc", "nmi", "ari")}
         if labels is not None and self.x is not None:
             found = quality.sizes(labels, max(self.k, int(labels.max()) + 1))
-            values |= {"empty": found["empty_clusters"], "largest": found["largest_cluster"],
-                       "modularity": self.graph.modularity(labels)}  # fmt: skip
+            values |= {
+                "empty": found["empty_clusters"],
+                "largest": found["largest_cluster"],
+                "modularity": self.graph.modularity(labels),
+            }
         for name, parts in (others or {}).items():
             if self.y is not None and parts:
                 some = [metrics.acc(self.y if i is None else self.y[i], c) for i, c in parts]

@@ -6,38 +6,31 @@ Labels, where there are any, are used here and only here, to score.
 """
 
 import contextlib
-import datetime
 import glob
-import importlib.metadata
 import json
-import math
 import os
-import platform
-import resource
 import tempfile
 import time
 from dataclasses import dataclass, field
 from inspect import signature
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-import metrics
 from common.checkout import commit_at_start
 from common.errors import FolderInUse, UserError
 from common.files import remove_leftovers, save_array, save_json
 from common.locks import locked
 from datasets import DATASETS, PROBLEMS, Dataset
 from experiments import health
+from experiments.description import describe
 from experiments.predict import label_table, write_table
 from experiments.run_log import RunMonitor, read_log
 from models import build, class_of
 from models.core import novelty
-from models.settings.base import Settings, digest
+from models.settings.base import Settings
 from models.settings.presets import preset
 
 if TYPE_CHECKING:
-    from models.core.estimator import Estimator
+    pass
 
 
 @dataclass(frozen=True)
@@ -91,25 +84,10 @@ def identity(
     } | ({"source": "file"} if clash else {})
 
 
-def about(identity: dict) -> dict:
-    """Return the columns of results.csv that a run's identity gives."""
-    config = identity["config"] | {"weights": identity["pretrained_weights"]}
-    columns = {
-        name: identity[name] for name in ("method", "dataset", "n", "k", "seed", "data_hash")
-    }
-    versions = {name: config.get(name, 1) for name in ("protocol", "pretrain_protocol")}
-    return columns | {"config_hash": digest(config)} | versions
-
-
 def differences(config: Settings, paper: Settings) -> list[str]:
     """Return the settings of a record that differ from another's, as "name=value"."""
     own, other = config.to_dict(), paper.to_dict()
     return [f"{name}={_short(own[name])}" for name in own if own[name] != other.get(name)]
-
-
-def now() -> str:
-    """Return the date and time in UTC, ISO, to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _short(value):
@@ -160,11 +138,17 @@ def _claim(run, overwrite):
             keys = [k for k in expected | found if found.get(k) != expected.get(k)]
             if keys == ["config"]:
                 there, here = found["config"], expected["config"]
-                keys = [f"{k} {there.get(k)} there, {here.get(k)} here" for k in here | there
-                        if there.get(k) != here.get(k)]  # fmt: skip
+                keys = [
+                    f"{k} {there.get(k)} there, {here.get(k)} here"
+                    for k in here | there
+                    if there.get(k) != here.get(k)
+                ]
             else:
-                keys = [f"{k} {found.get(k)!r} there, {expected.get(k)!r} here" for k in keys
-                        if k != "config"]  # fmt: skip
+                keys = [
+                    f"{k} {found.get(k)!r} there, {expected.get(k)!r} here"
+                    for k in keys
+                    if k != "config"
+                ]
             raise UserError(
                 f"{run.folder!r} holds another run ({'; '.join(keys)}): choose another --save-dir, "
                 "or --overwrite it"
@@ -175,11 +159,24 @@ def _claim(run, overwrite):
 
 
 RUN_FILES = (
-    "config.json", "log.csv", "labels.npy", "labels.csv", "embedding.npy",
-    "pretrained_codes.npy", "clusters.png", "ae_weights.h5", "model_final.h5", "result.json",
-    "encoder.keras", "autoencoder.keras", "encoder.weights.h5", "classifier.keras",
-    "classifier.weights.h5", "checkpoint*.h5.damaged", "stderr.txt",
-)  # fmt: skip
+    "config.json",
+    "log.csv",
+    "labels.npy",
+    "labels.csv",
+    "embedding.npy",
+    "pretrained_codes.npy",
+    "clusters.png",
+    "ae_weights.h5",
+    "model_final.h5",
+    "result.json",
+    "encoder.keras",
+    "autoencoder.keras",
+    "encoder.weights.h5",
+    "classifier.keras",
+    "classifier.weights.h5",
+    "checkpoint*.h5.damaged",
+    "stderr.txt",
+)
 CHECKPOINTS = ("checkpoint*.h5",)
 
 
@@ -240,21 +237,30 @@ def execute(run: Run, show: bool = True, overwrite: bool = False, command: str =
             return done
         begin = time.monotonic()
         monitor = RunMonitor(
-            os.path.join(run.folder, "log.csv"), run.data.y, show, run.config.logged,
-            run.data.x, int(run.data.n_clusters),
-        )  # fmt: skip
+            os.path.join(run.folder, "log.csv"),
+            run.data.y,
+            show,
+            run.config.logged,
+            run.data.x,
+            int(run.data.n_clusters),
+        )
         deep = {
-            "run_dir": run.folder, "cache_dir": run.cache_dir,
+            "run_dir": run.folder,
+            "cache_dir": run.cache_dir,
             "pretrained_weights": run.pretrained_weights,
             "checkpoint_seconds": run.checkpoint_seconds,
             "steps_per_execution": run.steps_per_execution,
             "workers": run.environment.get("threads", 1),
-        }  # fmt: skip
+        }
         parameters = signature(class_of(run.method)).parameters
         model = build(
-            run.method, run.data.n_clusters, config=run.config, random_state=run.seed,
-            monitor=monitor, **{name: v for name, v in deep.items() if name in parameters},
-        )  # fmt: skip
+            run.method,
+            run.data.n_clusters,
+            config=run.config,
+            random_state=run.seed,
+            monitor=monitor,
+            **{name: v for name, v in deep.items() if name in parameters},
+        )
         try:
             model.fit(run.data.x)
         finally:
@@ -285,67 +291,26 @@ def _keep(run, model, monitor, command, seconds):
     write_table(path("labels.csv"), table)
     start = model.other_labels().get("kmeans") if run.config.deep and model.n_iter_ else None
     found = health.assess(
-        model, run.data.x, z, model.labels_, memberships, monitor.graph, start, model.converged_,
+        model,
+        run.data.x,
+        z,
+        model.labels_,
+        memberships,
+        monitor.graph,
+        start,
+        model.converged_,
         read_log(monitor.path),
-    )  # fmt: skip
+    )
     report.cluster_figure(
-        path("clusters.png"), run.data.x, z, model.labels_, memberships,
-        title=f"{run.method} on {run.data.name}, seed {run.seed}", note=found.line(),
-    )  # fmt: skip
+        path("clusters.png"),
+        run.data.x,
+        z,
+        model.labels_,
+        memberships,
+        title=f"{run.method} on {run.data.name}, seed {run.seed}",
+        note=found.line(),
+    )
     result = describe(run, model, command, seconds) | found.columns()
     save_json(path("result.json"), result)
     _remove(run.folder, CHECKPOINTS)
     return result
-
-
-def describe(run: Run, model: "Estimator", command: str, seconds: float) -> dict:
-    """Return a run's row: scores, settings, time, machine, versions."""
-    row = about(run.identity()) | {"status": "ok", "source": run.data.source}
-    if run.data.y is not None:
-        row |= metrics.scores(run.data.y, model.labels_)
-    if run.data.y is not None and run.config.deep:
-        for kind, labels in model.other_labels().items():
-            found = [metrics.scores(run.data.y, one) for one in np.atleast_2d(labels)]
-            for name in ("acc", "nmi") + ("ari",) * (kind == "kmeans"):
-                row[f"{kind}_{name}"] = float(np.mean([score[name] for score in found]))
-    if run.data.held_out is not None:
-        x, y = run.data.held_out
-        found = metrics.scores(y, model.predict(x))
-        row |= {f"test_{name}": found[name] for name in ("acc", "nmi", "ari")}
-    settings = ("pretrain_epochs", "aug_pretrain", "aug_cluster")
-    row |= {name: getattr(run.config, name) for name in settings if hasattr(run.config, name)}
-    if getattr(run.config, "n_init", None) == "auto":
-        row["n_init_made"] = model.n_init_
-    row |= {
-        "iterations": model.n_iter_,
-        "converged": model.converged_,
-        "overrides": run.overrides(),
-        **{f"seconds_{name}": round(value, 2) for name, value in model.seconds_.items()},
-        "seconds_steps": _rounded(sum(getattr(model, "step_seconds_", {}).values())),
-        "seconds_total": round(sum(model.seconds_.values()), 2),
-        "seconds_process": round(seconds, 2),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        **run.environment,
-        "precision": getattr(run.config, "precision", "float32"),
-        "python": platform.python_version(),
-        "tensorflow": version("tensorflow"),
-        "keras": version("keras"),
-        "scikit_learn": version("scikit-learn"),
-        "numpy": np.__version__,
-        "commit": commit_at_start(),
-        "command": command,
-        "finished": now(),
-    }
-    return row
-
-
-def _rounded(seconds):
-    return round(seconds, 2) if math.isfinite(seconds) else None
-
-
-def version(package: str) -> str:
-    """Return the version of an installed package, which need not be imported; "" if none is."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""

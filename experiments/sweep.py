@@ -23,7 +23,8 @@ from common.errors import FolderInUse
 from common.files import save_json
 from common.locks import is_locked, try_lock
 from common.logs import warnings_in
-from experiments.runs import about, finished, now, read_result
+from experiments.description import about, now
+from experiments.runs import finished, read_result
 from experiments.spec import RunSpec
 
 PAUSE = 2.0  # seconds until a trial that another sweep runs is checked again
@@ -124,9 +125,12 @@ class Process:
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, os.path.join(root or paths.ROOT, "main.py"), *argv],
-            stdout=subprocess.DEVNULL, stderr=self.errors, stdin=subprocess.DEVNULL,
-            preexec_fn=prepare, env=limited(threads),
-        )  # fmt: skip
+            stdout=subprocess.DEVNULL,
+            stderr=self.errors,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=prepare,
+            env=limited(threads),
+        )
 
     def poll(self) -> Outcome | None:
         """Return the Outcome, or None while it runs in time."""
@@ -188,8 +192,13 @@ def fail(trial: Trial, why: str, stderr: str = "") -> None:
     Not if another sweep runs the trial or has done it.
     """
     command = "python main.py " + shlex.join(trial.command())
-    failure = {"status": "failed", "reason": why, "command": command, "finished": now(),
-               "source": trial.source}  # fmt: skip
+    failure = {
+        "status": "failed",
+        "reason": why,
+        "command": command,
+        "finished": now(),
+        "source": trial.source,
+    }
     with contextlib.suppress(OSError):
         os.makedirs(trial.folder, exist_ok=True)
         lock = try_lock(os.path.join(trial.folder, "lock"))
@@ -226,8 +235,10 @@ class Sweep:
         self.begun = now()
         self.pending = [trial for trial in trials if finished(trial.folder) is None]
         self.running, self.failed = [], []
-        print(f"{len(trials) - len(self.pending)} trials are done, {len(self.pending)} to do",
-              flush=True)  # fmt: skip
+        print(
+            f"{len(trials) - len(self.pending)} trials are done, {len(self.pending)} to do",
+            flush=True,
+        )
 
     def run(self) -> list[str]:
         """Run what is not done; return the names of the trials that failed."""

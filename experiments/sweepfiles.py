@@ -44,13 +44,19 @@ def read_sweep(path, args):
     """
     sweep = read_object(path)
     forms = {
-        "methods": ("a list of names", _is_list_of(str)), "seeds": ("a list of integers",
-        _is_list_of(int)), "datasets": ("a list of names", _is_list_of(str)),
-        "trials": ("an integer", lambda v: type(v) is int), "table": ("a table's id or a list of "
-        "them", lambda v: isinstance(v, str) or _is_list_of(str)(v)),
-        "settings": ("an object or a list of them", lambda v: isinstance(v, dict)
-        or _is_list_of(dict)(v)),
-    }  # fmt: skip
+        "methods": ("a list of names", _is_list_of(str)),
+        "seeds": ("a list of integers", _is_list_of(int)),
+        "datasets": ("a list of names", _is_list_of(str)),
+        "trials": ("an integer", lambda v: type(v) is int),
+        "table": (
+            "a table's id or a list of them",
+            lambda v: isinstance(v, str) or _is_list_of(str)(v),
+        ),
+        "settings": (
+            "an object or a list of them",
+            lambda v: isinstance(v, dict) or _is_list_of(dict)(v),
+        ),
+    }
     for key, value in sweep.items():
         if key not in KEYS:
             raise UserError(f"{path!r}: {unknown('key', key, KEYS)}")

@@ -13,14 +13,31 @@ from common.files import replacing, save_array, save_json
 from common.locks import locked
 from datasets import Dataset
 from experiments import consensus
-from experiments.runs import about, finished, now
+from experiments.description import about, now
+from experiments.runs import finished
 
 CHOICES = [
-    "method", "dataset", "n", "k", "data_hash", "overrides", "config_hash", "runs", "seeds",
-    "chosen_seed", "chosen_verdict", "company", "similarity",
-    "chosen_acc", "consensus_acc", "mean_acc", "best_acc", "chosen_nmi", "consensus_nmi",
+    "method",
+    "dataset",
+    "n",
+    "k",
+    "data_hash",
+    "overrides",
+    "config_hash",
+    "runs",
+    "seeds",
+    "chosen_seed",
+    "chosen_verdict",
+    "company",
+    "similarity",
+    "chosen_acc",
+    "consensus_acc",
+    "mean_acc",
+    "best_acc",
+    "chosen_nmi",
+    "consensus_nmi",
     "finished",
-]  # fmt: skip
+]
 KEY = ("method", "dataset", "data_hash", "k", "config_hash")
 
 

@@ -14,8 +14,17 @@ from loaders.readers import LABEL_NAMES, Reading, Record, reading
 
 # Names of samples, in lower case.
 SAMPLE_NAMES = (
-    "x", "data", "fea", "feat", "feature", "features", "image", "images", "inputs", "samples",
-)  # fmt: skip
+    "x",
+    "data",
+    "fea",
+    "feat",
+    "feature",
+    "features",
+    "image",
+    "images",
+    "inputs",
+    "samples",
+)
 PARTS = (("x_train", "x_test"), ("xtrain", "xtest"), ("train_x", "test_x"))
 
 
@@ -86,9 +95,14 @@ def pick(path, held, read, how, notes, matlab=False):
     else:
         xs = list(held)
         if len(held) > 1:
-            xs = [name for name, (shape, dtype) in held.items()
-                  if len(shape) >= 2 and min(shape) > 1 and np.dtype(dtype).kind in "buif"
-                  and name not in named(LABEL_NAMES)]  # fmt: skip
+            xs = [
+                name
+                for name, (shape, dtype) in held.items()
+                if len(shape) >= 2
+                and min(shape) > 1
+                and np.dtype(dtype).kind in "buif"
+                and name not in named(LABEL_NAMES)
+            ]
     if len(xs) != 1 and not pair:
         raise UserError(
             f"{path}: holds {_described(held)}: expected one array of samples, named x or "

@@ -10,8 +10,20 @@ from common.errors import UserError
 from loaders.arrays import read_numpy
 from loaders.readers import Record, few, reading
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm",
-           ".pgm", ".pbm")  # fmt: skip
+ENDINGS = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jfif",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".webp",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+)
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
@@ -120,8 +132,10 @@ def _together(images, like, notes):
     if channels == 1 and gray < len(images):
         notes.append(f"{len(images) - gray} of {len(images)} coloured images made grey")
         weights = np.float32([0.299, 0.587, 0.114])
-        images = [i if i.shape[2] == 1 else np.round(i @ weights)[..., None].astype(i.dtype)
-                  for i in images]  # fmt: skip
+        images = [
+            i if i.shape[2] == 1 else np.round(i @ weights)[..., None].astype(i.dtype)
+            for i in images
+        ]
     deep = any(image.dtype == np.uint16 for image in images)
     shape = (len(images), *images[0].shape[:2], channels)
     x = np.empty(shape, np.float32 if deep else np.uint8)

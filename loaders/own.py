@@ -97,12 +97,20 @@ def _read(path, given, how, like):
         _refuse(path, given, "a folder of images", ("label_column", "image_size"))
         return read_folder(path, how, like), path.resolve().name
     if suffix in TABLES:
-        _refuse(path, given, "a table", ("label_column", "ignore_columns", "missing", "image_shape",
-                                       "channels_first"))  # fmt: skip
+        _refuse(
+            path,
+            given,
+            "a table",
+            ("label_column", "ignore_columns", "missing", "image_shape", "channels_first"),
+        )
         return TABLES[suffix](path, how, like), path.stem
     if suffix in ARRAYS:
-        _refuse(path, given, "a file of arrays", ("label_column", "array", "image_shape",
-                                                "channels_first", "missing"))  # fmt: skip
+        _refuse(
+            path,
+            given,
+            "a file of arrays",
+            ("label_column", "array", "image_shape", "channels_first", "missing"),
+        )
         record = ARRAYS[suffix](path, how)
         if record.x.ndim == 2 and record.x.dtype.kind == "f" and how.missing != "error":
             record.columns = [str(i) for i in range(record.x.shape[1])]
@@ -144,8 +152,10 @@ def _images(path, x, how, notes):
         notes.append("channels moved from the first axis of an image to the last")
         x = x.transpose(0, 2, 3, 1)
     if how.image_shape is not None and x.shape[1:] not in (how.image_shape, how.image_shape[:2]):
-        raise UserError(f"{path}: x has shape {x.shape}, expected {('n', *how.image_shape)}, as "
-                        "--image-shape says")  # fmt: skip
+        raise UserError(
+            f"{path}: x has shape {x.shape}, expected {('n', *how.image_shape)}, as "
+            "--image-shape says"
+        )
     return x
 
 
@@ -163,8 +173,10 @@ def _in_units(path, x, notes, like):
         x = x[..., None]  # (n, h, w, 1)
     if x.ndim == 2:
         if whole and high > 1 and not like:
-            notes.append(f"whole numbers in [{low:g}, {high:g}] used as they are: only images are "
-                         "scaled (--image-shape H W C)")  # fmt: skip
+            notes.append(
+                f"whole numbers in [{low:g}, {high:g}] used as they are: only images are "
+                "scaled (--image-shape H W C)"
+            )
     elif like and like.get("scale"):
         scale = like["scale"]
         x = (x.astype(np.float64) - scale[0]) / ((scale[1] - scale[0]) or 1.0)

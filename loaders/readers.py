@@ -14,9 +14,23 @@ from common.shapes import LARGEST, unusable
 
 # Names of labels in tables and in files of arrays, in lower case.
 LABEL_NAMES = (
-    "label", "labels", "y", "class", "classes", "target", "targets", "species", "cluster",
-    "clusters", "category", "gnd", "gt", "truth", "groundtruth", "ground_truth",
-)  # fmt: skip
+    "label",
+    "labels",
+    "y",
+    "class",
+    "classes",
+    "target",
+    "targets",
+    "species",
+    "cluster",
+    "clusters",
+    "category",
+    "gnd",
+    "gt",
+    "truth",
+    "groundtruth",
+    "ground_truth",
+)
 
 
 @dataclass(frozen=True)

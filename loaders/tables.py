@@ -36,9 +36,11 @@ def read_columns(path, how, like=None):
     for _, column in frame.items():
         kind = getattr(column.dtype, "kind", "O")
         if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
-            numbers = column.to_numpy(dtype=None if kind in "iu" else np.float64,
-                                      na_value=np.nan) if column.hasnans or kind == "f" \
-                else column.to_numpy()  # fmt: skip
+            numbers = (
+                column.to_numpy(dtype=None if kind in "iu" else np.float64, na_value=np.nan)
+                if column.hasnans or kind == "f"
+                else column.to_numpy()
+            )
             columns.append(pd.Series(np.asarray(numbers, np.float64 if column.hasnans else None)))
         else:
             columns.append(column.astype("str").where(column.notna(), ""))
@@ -108,8 +110,10 @@ def _record(path, names, columns, how, notes, header, like):
                 rows = tuple(map(str, column)) if rows is None and column.is_unique else rows
                 notes.append(f"column {shown} taken as names of the rows, not as a feature")
         elif column.dtype.kind in "iu" and n > 2 and _counts(column):
-            notes.append(f"column {names[i]!r} counts the rows and is used as a feature: "
-                         f"--ignore-columns {names[i]!r} leaves it out")  # fmt: skip
+            notes.append(
+                f"column {names[i]!r} counts the rows and is used as a feature: "
+                f"--ignore-columns {names[i]!r} leaves it out"
+            )
     if label is not None:
         notes.append(f"labels: column {names[label]!r}") if names[label].lower() not in (
             "label",
@@ -127,8 +131,9 @@ def _record(path, names, columns, how, notes, header, like):
                 f"{names[i]!r} leaves it out"
             )
     if not features:
-        raise UserError(f"{path}: no column of numbers besides labels and names of rows, expected "
-                        "at least one")  # fmt: skip
+        raise UserError(
+            f"{path}: no column of numbers besides labels and names of rows, expected at least one"
+        )
     kept = [names[i] for i in features]
     x = np.stack([columns[i].to_numpy(dtype=_common(columns, features)) for i in features], axis=1)
     y = None if label is None else _as_written(columns[label])
@@ -165,8 +170,10 @@ def _same_columns(path, names, features, fitted, header, notes):
     """Return the columns that a model was fitted on, in that order."""
     if not header or not any(names[i] in fitted for i in features):
         if len(features) != len(fitted):
-            raise UserError(f"{path}: {len(features)} columns of features, expected "
-                            f"{len(fitted)}: {few(fitted)}")  # fmt: skip
+            raise UserError(
+                f"{path}: {len(features)} columns of features, expected "
+                f"{len(fitted)}: {few(fitted)}"
+            )
         return features
     lacking = [name for name in fitted if name not in [names[i] for i in features]]
     if lacking:
@@ -207,8 +214,10 @@ def without_missing(path, record, how, like=None):
     for i, name in enumerate(names):
         if name not in means:
             if holes[:, i].all():
-                raise UserError(f"{path}: column {name!r} has no value at all, expected some: "
-                                f"--ignore-columns {name!r} leaves it out")  # fmt: skip
+                raise UserError(
+                    f"{path}: column {name!r} has no value at all, expected some: "
+                    f"--ignore-columns {name!r} leaves it out"
+                )
             means[name] = float(np.nanmean(x[:, i]))
         x[holes[:, i], i] = means[name]
     record.means = means

@@ -26,8 +26,9 @@ def _decoded(path, notes):
     with reading(path, "a CSV table"), open(path, "rb") as file:
         raw = file.read()
         if b"\0" in raw[:4096] and raw[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-            raise UserError(f"{path}: cannot be read as a CSV table: it holds bytes that are no "
-                            "text")  # fmt: skip
+            raise UserError(
+                f"{path}: cannot be read as a CSV table: it holds bytes that are no text"
+            )
         if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
             return raw.decode("utf-16")
         try:
@@ -111,9 +112,16 @@ def parse(path):
     if separator not in (",", r"\s+"):
         shown = {"\t": "tabs"}.get(separator, repr(separator))
         notes.append(f"columns are separated by {shown}")
-    options = {"sep": separator, "header": None, "skiprows": 1 if header else 0, "dtype": str,
-               "keep_default_na": False, "na_filter": False, "skipinitialspace": True,
-               "engine": "c"}  # fmt: skip
+    options = {
+        "sep": separator,
+        "header": None,
+        "skiprows": 1 if header else 0,
+        "dtype": str,
+        "keep_default_na": False,
+        "na_filter": False,
+        "skipinitialspace": True,
+        "engine": "c",
+    }
     with reading(path, "a CSV table"):
         frame = pd.read_csv(io.StringIO(text, newline=""), **options)
     if len(frame) != n:

@@ -39,9 +39,16 @@ def class_of(method):
 
 
 def build(
-    method, n_clusters, *, dataset=None, n=None, vectors=False, config=None, random_state=0,
+    method,
+    n_clusters,
+    *,
+    dataset=None,
+    n=None,
+    vectors=False,
+    config=None,
+    random_state=0,
     **others,
-):  # fmt: skip
+):
     """Return an unfitted estimator of a method with the paper's settings.
 
     Parameters
@@ -106,9 +113,11 @@ def load(path):
     try:
         cls = class_of(about["method"])
         model = cls(
-            about["n_clusters"], type(preset(about["method"])).from_dict(about["config"]),
-            method=about["method"], random_state=about["random_state"],
-        )  # fmt: skip
+            about["n_clusters"],
+            type(preset(about["method"])).from_dict(about["config"]),
+            method=about["method"],
+            random_state=about["random_state"],
+        )
         return model.take_up(path, arrays, about)
     except KeyError as error:
         raise UserError(f"{str(path)!r} holds no {error}: another version's model") from error

@@ -38,9 +38,12 @@ class BurnInSGD(SGD):
         rate = tf.cast(learning_rate, variable.dtype) * (2 if len(variable.shape) == 1 else 1)
         index = self._get_variable_index(variable)
         tf.raw_ops.ResourceApplyKerasMomentum(
-            var=variable.handle, accum=self.momentums[index].value.handle, lr=rate, grad=gradient,
+            var=variable.handle,
+            accum=self.momentums[index].value.handle,
+            lr=rate,
+            grad=gradient,
             momentum=momentum,
-        )  # fmt: skip
+        )
 
 
 def dropped(h, rate, seed):
@@ -75,9 +78,14 @@ class Layerwise(DeepClusterer):
             [keras.Input(shape), keras.layers.Flatten(), scaling(c.scale), *up], name="encoder"
         )
         self.decoder = keras.Sequential(
-            [keras.Input((c.latent_dim,)), *down, scaling(1 / c.scale),
-             keras.layers.Reshape(shape)], name="decoder",
-        )  # fmt: skip
+            [
+                keras.Input((c.latent_dim,)),
+                *down,
+                scaling(1 / c.scale),
+                keras.layers.Reshape(shape),
+            ],
+            name="decoder",
+        )
 
     @property
     def up(self):
@@ -120,14 +128,27 @@ class Layerwise(DeepClusterer):
         """Train one stage of pretraining; return whether there was something left to train."""
         c = self.config
         trainer = Trainer(
-            data, loss, weights, variables, self.pretrain_optimizer(), batch_size=c.batch_size,
-            shuffle=True, seed=new_stream(self.seed_, SeedUse.LAYERS, i),
-            identity=f"stage {i}", augment=self._augmentation(c.aug_pretrain),
-        )  # fmt: skip
+            data,
+            loss,
+            weights,
+            variables,
+            self.pretrain_optimizer(),
+            batch_size=c.batch_size,
+            shuffle=True,
+            seed=new_stream(self.seed_, SeedUse.LAYERS, i),
+            identity=f"stage {i}",
+            augment=self._augmentation(c.aug_pretrain),
+        )
         return self.run_phase(
-            trainer, steps, "pretrain", checkpoint=file, resume=resume, offset=offset,
-            start=lambda restored: trainer.step >= steps, save_at_end=True,
-        )  # fmt: skip
+            trainer,
+            steps,
+            "pretrain",
+            checkpoint=file,
+            resume=resume,
+            offset=offset,
+            start=lambda restored: trainer.step >= steps,
+            save_at_end=True,
+        )
 
     def pretrain_optimizer(self):
         """Return a stage's optimizer, with its schedule."""

@@ -46,9 +46,11 @@ class N2D(DeepClusterer):
         """Return a variable for the mixture's means, float64 (k, m), and make those beside it."""
         self._mapper = None
         self._kept = {
-            "codes": _variable(np.float32, 2), "map": _variable(np.float32, 2),
-            "weights": _variable(np.float64, 1), "precisions_cholesky": _variable(np.float64, 3),
-        }  # fmt: skip
+            "codes": _variable(np.float32, 2),
+            "map": _variable(np.float32, 2),
+            "weights": _variable(np.float64, 1),
+            "precisions_cholesky": _variable(np.float64, 3),
+        }
         return _variable(np.float64, 2)
 
     def extra_state(self):
@@ -85,9 +87,12 @@ class N2D(DeepClusterer):
                 ) from error
         weights, means, precisions = (getattr(mixture, name) for name in MIXTURE)
         return {
-            "codes": codes, "map": places, "weights": weights, "centers": means,
+            "codes": codes,
+            "map": places,
+            "weights": weights,
+            "centers": means,
             "precisions_cholesky": precisions,
-        }  # fmt: skip
+        }
 
     def fit_map(self, codes):
         """Return UMAP fitted to codes (n, z); the same for the same codes and seed."""
@@ -96,9 +101,12 @@ class N2D(DeepClusterer):
         if n <= size + 1:
             raise UserError(f"N2D of {n} samples: expected more than {size + 1}")
         return umap.UMAP(
-            n_neighbors=min(c.n_neighbors, n - 1), min_dist=c.min_dist, n_components=size,
-            random_state=derive_seed(self.seed_, INITIALIZE), n_jobs=1,
-        ).fit(codes)  # fmt: skip
+            n_neighbors=min(c.n_neighbors, n - 1),
+            min_dist=c.min_dist,
+            n_components=size,
+            random_state=derive_seed(self.seed_, INITIALIZE),
+            n_jobs=1,
+        ).fit(codes)
 
     def embed(self, z):
         """Return the places (n, m) of codes z (n, z) in the map."""

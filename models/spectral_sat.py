@@ -6,19 +6,17 @@ A method of this project: docs/methods/spectral-sat.md
 import os
 import time
 
-import keras
 import numpy as np
 import tensorflow as tf
-from keras import layers, ops
 from threadpoolctl import threadpool_limits
 
 from augment import RandomShiftRotate
 from common.shapes import image_shape
 from models.core import graphs
+from models.core.classifier import Decay, classifier
 from models.core.functional import negative_entropy
 from models.core.keras_files import save_classifier
 from models.core.monitor import Monitor
-from models.core.networks import _seeds
 from models.core.optimizers import make as make_optimizer
 from models.core.phases import PhasedEstimator, once
 from models.core.samples import hash_array
@@ -29,52 +27,7 @@ from models.core.weights import arrays_of, assign_arrays
 from models.settings.base import digest
 
 CHUNK = 2048  # samples predicted at a time
-FILTERS, UNITS = (32, 64, 128), (1200, 1200)  # of the two networks
-STATISTICS = 0.99  # momentum of the running means and variances of batch normalisation, at most
-
-
-def classifier(shape, k, network, seed, steps):
-    """Return a Keras model, samples (b, *shape) -> logits (b, k), normalised by the batch.
-
-    The running statistics, which predictions use, are over a tenth of `steps` or less, so that
-    they have left their start behind at the end of a short training.
-    """
-    seeds = _seeds(seed)
-    momentum = min(STATISTICS, 1 - 10 / max(steps, 20))
-
-    def options():
-        return {"use_bias": False, "kernel_initializer": _start(next(seeds))}
-
-    def normalised(x):
-        return layers.ReLU()(layers.BatchNormalization(momentum=momentum)(x))
-
-    x = entry = keras.Input(shape)
-    if network == "conv":
-        for n in FILTERS:
-            x = normalised(layers.Conv2D(n, 3, strides=2, padding="same", **options())(x))
-    x = layers.Flatten()(x)
-    if network == "fc":
-        for n in UNITS:
-            x = normalised(layers.Dense(n, **options())(x))
-    return keras.Model(entry, layers.Dense(k, kernel_initializer=_start(next(seeds)))(x))
-
-
-def _start(seed):
-    return keras.initializers.GlorotUniform(seed=seed)
-
-
-class Decay(keras.optimizers.schedules.LearningRateSchedule):
-    """lr until half of `total` steps are made, then lr * 2 (1 - steps / total)."""
-
-    def __init__(self, lr, total):
-        self.lr, self.total = lr, total
-
-    def __call__(self, step):
-        left = 1.0 - ops.cast(step, "float32") / self.total
-        return self.lr * ops.clip(2.0 * left, 0.0, 1.0)
-
-    def get_config(self):
-        return {"lr": self.lr, "total": self.total}
+BACK = 5  # times fit_steps: steps on the partition where training is taken back
 
 
 class SpectralSAT(PhasedEstimator):
@@ -115,9 +68,17 @@ class SpectralSAT(PhasedEstimator):
     fitted = "network"
 
     def __init__(
-        self, n_clusters, config, *, method=None, random_state=0, run_dir=None, monitor=None,
-        checkpoint_seconds=60.0, steps_per_execution=1,
-    ):  # fmt: skip
+        self,
+        n_clusters,
+        config,
+        *,
+        method=None,
+        random_state=0,
+        run_dir=None,
+        monitor=None,
+        checkpoint_seconds=60.0,
+        steps_per_execution=1,
+    ):
         self.n_clusters = n_clusters
         self.config = config
         self.method = method
@@ -150,22 +111,19 @@ class SpectralSAT(PhasedEstimator):
             os.makedirs(self.run_dir, exist_ok=True)
         self._build(x.shape[1:])
         x = x.reshape(len(x), *self.network.input_shape[1:])
-        self._identity = digest(
-            [self.method, self.config.identity_dict(), int(self.n_clusters), int(self.seed_),
-             hash_array(x)]
-        )  # fmt: skip
+        about = [self.method, self.config.identity_dict(), int(self.n_clusters), int(self.seed_)]
+        self._identity = digest([*about, hash_array(x)])
         self.seconds_, self.step_seconds_ = {}, {}
         begin = time.monotonic()
-        start, earlier = once(
-            self._place("checkpoint-start.h5"), f"{self._identity} start", lambda: self.start(x),
-            self._monitor.warn,
-        )  # fmt: skip
+        place, warn = self._place("checkpoint-start.h5"), self._monitor.warn
+        start, earlier = once(place, f"{self._identity} start", lambda: self.start(x), warn)
         self.seconds_["initialize"] = time.monotonic() - begin + earlier
         self.initial_labels_ = start["labels"].astype(np.int64)
         self._train(tf.constant(x), start)
         self.labels_ = self.predict(x)
-        self._monitor.row("final", self.n_iter_, {"seconds": self.seconds_["cluster"]},
-                          self.labels_)  # fmt: skip
+        self._monitor.row(
+            "final", self.n_iter_, {"seconds": self.seconds_["cluster"]}, self.labels_
+        )
         return self
 
     def _build(self, shape):
@@ -174,13 +132,17 @@ class SpectralSAT(PhasedEstimator):
         taken = image_shape(shape) if c.needs_images else (int(np.prod(shape)),)
         self.n_features_in_ = int(np.prod(shape))
         self.network = classifier(
-            taken, int(self.n_clusters), c.network, self._seed(SeedUse.SPECTRAL_SAT_NETWORK),
+            taken,
+            int(self.n_clusters),
+            c.network,
+            self._seed(SeedUse.SPECTRAL_SAT_NETWORK),
             c.fit_steps + c.maxiter,
-        )  # fmt: skip
+        )
         self._logits = tf.function(
-            lambda x: self.network(x, training=False), autograph=False,
+            lambda x: self.network(x, training=False),
+            autograph=False,
             input_signature=[tf.TensorSpec([None, *taken], tf.float32)],
-        )  # fmt: skip
+        )
         self._augment = RandomShiftRotate(c.shift, c.rotation, c.shift_pixels, "true")
 
     def _seed(self, use):
@@ -189,10 +151,11 @@ class SpectralSAT(PhasedEstimator):
     # -- the start ---------------------------------------------------------------------------
 
     def start(self, x):
-        """Return {"labels": (n,), "neighbors": (n, partners), "lengths": (n,)} of samples x.
+        """Return {"labels": (n,), "neighbors": (n, most), "lengths": (n,), "information": ()}.
 
-        lengths are the distances to the farthest of the `judge` neighbours, for the noise on
-        vectors.
+        Of samples x: neighbours, nearest first, for partners and the judgement; distances to the
+        farthest of the `judge` ones, for the noise on vectors; and what clusters of neighbours
+        share, nats.
         """
         c, n = self.config, len(x)
         m = min(max(*c.neighbors, c.judge, c.partners), n - 1)
@@ -202,9 +165,14 @@ class SpectralSAT(PhasedEstimator):
             else:
                 nearest = graphs.nearest_neighbors(x.reshape(n, -1), m)[1]
             labels, information, m, count = graphs.informative_partition(
-                nearest, int(self.n_clusters), c.neighbors, c.judge, c.more, c.n_init,
+                nearest,
+                int(self.n_clusters),
+                c.neighbors,
+                c.judge,
+                c.more,
+                c.n_init,
                 self._seed(SeedUse.SPECTRAL_SAT_START),
-            )  # fmt: skip
+            )
         self._monitor.note(
             f"partition by {m} neighbours and {count} eigenvectors: clusters of neighbours share "
             f"{information:.3f} nats"
@@ -212,32 +180,59 @@ class SpectralSAT(PhasedEstimator):
         last = nearest[:, min(c.judge, nearest.shape[1]) - 1]
         lengths = np.linalg.norm((x - x[last]).reshape(n, -1), axis=1)
         return {
-            "labels": labels.astype(np.int32), "lengths": lengths.astype(np.float32),
-            "neighbors": nearest[:, : c.partners].astype(np.int32),
-        }  # fmt: skip
+            "labels": labels.astype(np.int32),
+            "lengths": lengths.astype(np.float32),
+            "neighbors": nearest[:, : max(c.partners, c.judge)].astype(np.int32),
+            "information": np.float64(information),
+        }
 
     # -- training ----------------------------------------------------------------------------
 
     def _train(self, data, start):
-        """Train on the partition, then by self-augmentation; each phase has a checkpoint."""
+        """Train on the partition, then by self-augmentation; each phase has a checkpoint.
+
+        Where the clusters of neighbours then share far less than the partition's do, it is taken
+        back: the network goes on from where it was fitted to the partition, on that alone.
+        """
         c = self.config
         counts = np.bincount(start["labels"], minlength=int(self.n_clusters))
         self._shares = tf.constant(counts / len(data), tf.float32)
-        targets = {name: tf.Variable(t, trainable=False) for name, t in start.items()}
+        arrays = {"labels": start["labels"], "lengths": start["lengths"]}
+        arrays["neighbors"] = start["neighbors"][:, : c.partners]
+        targets = {name: tf.Variable(t, trainable=False) for name, t in arrays.items()}
         self._data = data
-        first = self._trainer(self.fit_loss, {"cross_entropy": 1.0}, 0, c.fit_steps, targets)
-        self.run_phase(
-            first, c.fit_steps, "cluster", checkpoint=self._place("checkpoint-fit.h5"),
-            save_at_end=True,
-        )  # fmt: skip
+
+        def run(phase, loss, weights, steps):
+            trainer = self._trainer(loss, weights, phase, steps, targets)
+            place = self._place(f"checkpoint-{('fit', 'sat', 'back')[phase]}.h5")
+            offset, more = self.n_iter_, phase < 2  # whether another phase follows
+            self.run_phase(
+                trainer, steps, "cluster", checkpoint=place, offset=offset, save_at_end=more
+            )
+            self.n_iter_ += trainer.step
+
+        self.n_iter_, self.converged_ = 0, None
+        run(0, self.fit_loss, {"cross_entropy": 1.0}, c.fit_steps)
+        fitted = self.network.get_weights()
         weights = {"divergence": 1.0, "entropy": c.entropy_weight, "sizes": c.size_weight}
-        second = self._trainer(self.sat_loss, weights, 1, c.maxiter, targets)
-        self.run_phase(
-            second, c.maxiter, "cluster", checkpoint=self._place("checkpoint-sat.h5"),
-            offset=first.step,
-        )  # fmt: skip
-        self.n_iter_, self.converged_ = first.step + second.step, None
+        run(1, self.sat_loss, weights, c.maxiter)
+        if c.fit_steps and self._lost(start) > c.most_lost:
+            self.network.set_weights(fitted)
+            run(2, self.fit_loss, {"cross_entropy": 1.0}, BACK * c.fit_steps)
         del self._data
+
+    def _lost(self, start):
+        """Return the share of the neighbours' information that training has lost, and note it."""
+        labels = self.predict(self._data.numpy())
+        graph = graphs.unweighted_graph(start["neighbors"], self.config.judge)
+        now, before = graphs.neighbor_information(graph, labels), float(start["information"])
+        lost = 1.0 - now / before if before > 0 else 0.0
+        back = self.config.fit_steps and lost > self.config.most_lost
+        self._monitor.note(
+            f"after training clusters of neighbours share {now:.3f} nats"
+            + (f", {lost:.0%} less than before: back to the partition" if back else "")
+        )
+        return lost
 
     def _trainer(self, loss, weights, phase, total, targets):
         c = self.config
@@ -245,13 +240,19 @@ class SpectralSAT(PhasedEstimator):
         if phase == 1:
             optimizer.learning_rate = Decay(c.optimizer.lr, max(total, 1))
         return Trainer(
-            self._data, loss, weights, self.network.trainable_variables, optimizer,
-            batch_size=c.batch_size, seed=new_stream(
-                self.seed_, SeedUse.SPECTRAL_SAT_STEPS, phase
-            ), shuffle=True, targets=targets, whole_batches=True,
+            self._data,
+            loss,
+            weights,
+            self.network.trainable_variables,
+            optimizer,
+            batch_size=c.batch_size,
+            seed=new_stream(self.seed_, SeedUse.SPECTRAL_SAT_STEPS, phase),
+            shuffle=True,
+            targets=targets,
+            whole_batches=True,
             state=self.network.non_trainable_variables,
             identity=f"{self._identity} {phase}",
-        )  # fmt: skip
+        )
 
     def fit_loss(self, x, targets, seed):
         """Return the cross-entropy of samples (b, ...) and of their transforms with the labels."""
@@ -275,12 +276,10 @@ class SpectralSAT(PhasedEstimator):
         mean = tf.reduce_mean(p, axis=0)
         ratio = tf.math.log(tf.maximum(mean, 1e-8)) - tf.math.log(tf.maximum(self._shares, 1e-8))
         return {
-            "divergence": tf.reduce_mean(
-                tf.reduce_sum(tf.exp(fixed) * (fixed - moved), axis=1)
-            ),
+            "divergence": tf.reduce_mean(tf.reduce_sum(tf.exp(fixed) * (fixed - moved), axis=1)),
             "entropy": -negative_entropy(p),
             "sizes": tf.reduce_sum(mean * ratio),
-        }  # fmt: skip
+        }
 
     def partner(self, x, neighbors, seed):
         """Return samples (b, ...): x, or, ever more seldom, one of a sample's `neighbors` (b, m).

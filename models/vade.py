@@ -161,9 +161,7 @@ class VaDE(DeepClusterer):
         return centers
 
     def extra_state(self):
-        return {
-            "prior_logits": self.prior_logits, "prior_log_variances": self.prior_log_variances,
-        }  # fmt: skip
+        return {"prior_logits": self.prior_logits, "prior_log_variances": self.prior_log_variances}
 
     def prior(self):
         """Return log pi (k,), means (k, z) and log variances (k, z) of the mixture."""
@@ -214,9 +212,11 @@ class VaDE(DeepClusterer):
     def fit_mixture(self, z):
         """Return {name: array} of a mixture of Gaussians, diagonal, fitted to codes z (n, z)."""
         mixture = GaussianMixture(
-            self.n_clusters, covariance_type="diag", n_init=self.config.n_init,
+            self.n_clusters,
+            covariance_type="diag",
+            n_init=self.config.n_init,
             random_state=derive_seed(self.seed_, INITIALIZE),
-        )  # fmt: skip
+        )
         with threadpool_limits(1):  # OpenMP threads add up in any order: not repeatable
             try:
                 labels = mixture.fit_predict(z.astype(np.float64))
@@ -226,9 +226,11 @@ class VaDE(DeepClusterer):
                     "collapsed; expected fewer clusters"
                 ) from error
         return {
-            "means": mixture.means_, "variances": mixture.covariances_,
-            "weights": mixture.weights_, "labels": labels.astype(np.int64),
-        }  # fmt: skip
+            "means": mixture.means_,
+            "variances": mixture.covariances_,
+            "weights": mixture.weights_,
+            "labels": labels.astype(np.int64),
+        }
 
     def cluster_optimizer(self, n):
         """Return the optimizer, its rate `decay` times smaller every `decay_epochs` epochs."""

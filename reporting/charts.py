@@ -21,18 +21,30 @@ POINTS = 200  # of a curve, at most
 COLOURS = 10
 SHORTEST = 0.01  # seconds that are shown
 # style.css's colours, and what stands for them until matplotlib is done.
-VARIABLES = [*(f"var(--c{i})" for i in range(COLOURS)),
-             *map("var(--{})".format, ("muted", "line", "card", "ink"))]  # fmt: skip
+VARIABLES = [
+    *(f"var(--c{i})" for i in range(COLOURS)),
+    *map("var(--{})".format, ("muted", "line", "card", "ink")),
+]
 STAND_INS = [f"#fedc{i:02x}" for i in range(len(VARIABLES))]
 *COLOUR, MUTED, LINE, CARD, INK = STAND_INS
 DASHES = ("-", "--", ":")
 SETTINGS = {
-    "svg.fonttype": "none", "svg.hashsalt": "report", "path.simplify": False,
-    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 11,
-    "text.color": MUTED, "axes.labelcolor": MUTED, "xtick.color": MUTED, "ytick.color": MUTED,
-    "grid.color": LINE, "grid.linewidth": 1, "axes.formatter.useoffset": False,
-    "legend.fontsize": 10, "legend.frameon": False,
-}  # fmt: skip
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "path.simplify": False,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 11,
+    "text.color": MUTED,
+    "axes.labelcolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "grid.color": LINE,
+    "grid.linewidth": 1,
+    "axes.formatter.useoffset": False,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+}
 
 
 def _rounded(found):
@@ -50,7 +62,7 @@ CLEANED = [  # what is not needed in a page, or must not be there twice
     (r"M ([\d.]+ [\d.]+)\s*L \1(?=\s*[M\"])", r"M \1h0"),
     (r"\s*\n\s*", ""),
     *zip(STAND_INS, VARIABLES, strict=True),
-]  # fmt: skip
+]
 
 
 def _axes(size):
@@ -103,8 +115,18 @@ def _fewer(*arrays):
 def _dots(axes, x, y, colour, size, name):
     """Draw points as one path: lines of no length with round ends."""
     path = Path(np.repeat(np.stack([x, y], axis=1), 2, axis=0), [Path.MOVETO, Path.LINETO] * len(x))
-    axes.add_patch(PathPatch(path, facecolor="none", edgecolor=colour, linewidth=size,
-                             capstyle="round", clip_on=False, zorder=3, gid=name))  # fmt: skip
+    axes.add_patch(
+        PathPatch(
+            path,
+            facecolor="none",
+            edgecolor=colour,
+            linewidth=size,
+            capstyle="round",
+            clip_on=False,
+            zorder=3,
+            gid=name,
+        )
+    )
 
 
 @mpl.rc_context(SETTINGS)
@@ -140,8 +162,15 @@ def curves(series, label, log=False, reference=None, unit=False):
     if reference:
         value, text = reference
         axes.axhline(value, ls="--", lw=1, color=MUTED, clip_on=False, gid="reference")
-        axes.annotate(text, (1, value), (-2, 3), ("axes fraction", "data"), "offset points",
-                      ha="right", gid="halo")  # fmt: skip
+        axes.annotate(
+            text,
+            (1, value),
+            (-2, 3),
+            ("axes fraction", "data"),
+            "offset points",
+            ha="right",
+            gid="halo",
+        )
     axes.margins(0, 0.06)
     first, last = (f(steps[i] for _, steps, _, _ in series) for f, i in ((min, 0), (max, -1)))
     axes.set(xlabel="step", xlim=(min(0, first), max(last, first + 1)))
@@ -198,11 +227,18 @@ def against_time(marks, label):
         if moved != y:
             axes.annotate("", (x, y), (x, moved), arrowprops=line, zorder=3, **pixels)
         axes.annotate(
-            str(i + 1), (x, moved), **pixels, color=CARD, size=9, weight="bold",
-            ha="center", va="center_baseline", zorder=4,
+            str(i + 1),
+            (x, moved),
+            **pixels,
+            color=CARD,
+            size=9,
+            weight="bold",
+            ha="center",
+            va="center_baseline",
+            zorder=4,
             bbox={"boxstyle": "circle,pad=0.25", "facecolor": COLOUR[i % COLOURS], "linewidth": 0},
             gid=f"title: {name}: ACC {np.mean(accs):.4f}, {np.mean(ends):.0f} s",
-        )  # fmt: skip
+        )
     return _svg(axes, label)
 
 
@@ -219,8 +255,16 @@ def point_map(places, labels, label):
     for j in np.unique(labels):
         _dots(axes, *places[labels == j].T, COLOUR[j % COLOURS], 4, f"dots {j}")
     for j in np.unique(labels):
-        axes.annotate(str(j), np.median(places[labels == j], axis=0), ha="center", color=INK,
-                      va="center", size=16, weight="bold", gid="halo")  # fmt: skip
+        axes.annotate(
+            str(j),
+            np.median(places[labels == j], axis=0),
+            ha="center",
+            color=INK,
+            va="center",
+            size=16,
+            weight="bold",
+            gid="halo",
+        )
     axes.set_aspect("equal", "datalim")
     axes.autoscale_view()
     return _svg(axes, label, "map")

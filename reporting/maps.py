@@ -11,9 +11,7 @@ from reporting import evidence
 from reporting.evidence import Absent, Damaged
 
 RAW = "raw data"
-PANELS = (
-    RAW, "ConvAE", "FcDEC", "SpectralNet", "ConvAE+RS", "ConvAE+MI", "ConvAE+MI+RS", "DSCDAN",
-)  # fmt: skip
+PANELS = (RAW, "ConvAE", "FcDEC", "SpectralNet", "ConvAE+RS", "ConvAE+MI", "ConvAE+MI+RS", "DSCDAN")
 COLUMNS = 4
 
 
@@ -69,20 +67,31 @@ def draw(results_dir, dataset, path):
     folders, _ = ledger.folders(folder / "runs")
     codes, reasons, y = panels(list(folders.values()), folders, dataset)
     if RAW not in codes:
-        raise UserError(f"no run of {dataset!r} in {folder / 'runs'} whose embedding can be shown: "
-                        f"expected one of {', '.join(PANELS[1:])}")  # fmt: skip
+        raise UserError(
+            f"no run of {dataset!r} in {folder / 'runs'} whose embedding can be shown: "
+            f"expected one of {', '.join(PANELS[1:])}"
+        )
     figure = Figure(figsize=(3 * COLUMNS, 6.3), dpi=110, layout="constrained")
     many, points = len(np.unique(y)) > 10, []
-    for axis, name in zip(figure.subplots(-(-len(PANELS) // COLUMNS), COLUMNS).flat, PANELS,
-                          strict=True):  # fmt: skip
+    for axis, name in zip(
+        figure.subplots(-(-len(PANELS) // COLUMNS), COLUMNS).flat, PANELS, strict=True
+    ):
         axis.set(xticks=[], yticks=[])
         axis.set_title(name, fontsize=10)
         if name in codes:
             some, flat = report.plane(np.asarray(codes[name]))
-            axis.scatter(*flat.T, c=y[some] % 20, cmap="tab20" if many else "tab10", s=3,
-                         vmin=0, vmax=19 if many else 9)  # fmt: skip
-            points += [{"panel": name, "x": f"{a:.4g}", "y": f"{b:.4g}", "class": int(label)}
-                       for (a, b), label in zip(flat, y[some], strict=True)]  # fmt: skip
+            axis.scatter(
+                *flat.T,
+                c=y[some] % 20,
+                cmap="tab20" if many else "tab10",
+                s=3,
+                vmin=0,
+                vmax=19 if many else 9,
+            )
+            points += [
+                {"panel": name, "x": f"{a:.4g}", "y": f"{b:.4g}", "class": int(label)}
+                for (a, b), label in zip(flat, y[some], strict=True)
+            ]
         else:
             axis.text(0.5, 0.5, reasons[name], ha="center", va="center", transform=axis.transAxes)
     figure.suptitle(f"t-SNE of {dataset}: embeddings of one run each, by class", fontsize=11)

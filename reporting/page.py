@@ -18,11 +18,7 @@ from reporting.html import FOLDER, TEMPLATES
 from reporting.tables import LINK, Grid, coverage, every_run, mean_std, paper_table, plural
 
 LIMIT = 15_000_000  # bytes of the pictures, about: after that clusters are not shown
-FIGURES = {
-    "confusion matrix": confusion,
-    "map of the embedding": embedding,
-    "image sheet": sheet,
-}
+FIGURES = {"confusion matrix": confusion, "map of the embedding": embedding, "image sheet": sheet}
 DOT = Markup('<span class="dot c{}">{}</span>')
 CHANGED = Markup("{}<small>{}</small>")  # a method, and what is not the paper's setting
 
@@ -89,11 +85,16 @@ class Report:
     def card(self, group, logs, anchor):
         """Return all figures of a group, for the template."""
         card = {
-            "id": anchor, "method": group.method, "overrides": group.overrides,
-            "acc": mean_std(group.values("acc")), "panels": [], "doubts": [], "clusters": [],
+            "id": anchor,
+            "method": group.method,
+            "overrides": group.overrides,
+            "acc": mean_std(group.values("acc")),
+            "panels": [],
+            "doubts": [],
+            "clusters": [],
             "no_panels": "No figures: the run folders are not on this machine.",
             "no_clusters": [],
-        }  # fmt: skip
+        }
         if group.folders:
             card["panels"] = self._counted(training(group, list(logs.values()), self.paper))
             card["no_panels"] = "" if card["panels"] else "No training curves: no log with rows."
@@ -122,8 +123,9 @@ class Report:
             minutes = mean_std([s / 60 for s in group.values("seconds_total")], 1)
             _, printed = published_acc(group, self.paper) or (None, "–")
             chosen, consensus = evidence.choice(group, self.choices)
-            lines.append([link, dot, acc, printed, chosen, consensus, nmi, minutes,
-                          evidence.verdicts(group)])  # fmt: skip
+            lines.append(
+                [link, dot, acc, printed, chosen, consensus, nmi, minutes, evidence.verdicts(group)]
+            )
             cards.append(self.card(group, logs, anchor))
         head = ["method", "mark", "ACC", "paper", "choice", "consensus", "NMI", "minutes", "health"]
         caption = (
@@ -135,16 +137,21 @@ class Report:
         if marks:
             ends = (f"{m[0]}: ACC {np.mean(m[2]):.4f} in {np.mean(m[1]):.0f} s" for m in marks)
             picture = charts.against_time(marks, f"ACC against time on {title}. {'; '.join(ends)}")
-            text = (" of a whole run, pretraining included. Numbers: means of the methods in the "
-                    "table; dots: single runs; lines: how a run came there, from its k-means "
-                    "start.")  # fmt: skip
+            text = (
+                " of a whole run, pretraining included. Numbers: means of the methods in the "
+                "table; dots: single runs; lines: how a run came there, from its k-means "
+                "start."
+            )
             figure = Figure("ACC against time", text, picture)
         own = ", your own file" if groups[0].source == "file" else ""
         return {
-            "id": name, "title": title + own, "sizes": ", ".join(sizes), "figure": figure,
+            "id": name,
+            "title": title + own,
+            "sizes": ", ".join(sizes),
+            "figure": figure,
             "table": Grid(head, lines, caption, f"our runs on {title}", range(2, 8)),
             "cards": cards,
-        }  # fmt: skip
+        }
 
     def summary(self):
         """Return what there is, in a few sentences; none without rows."""

@@ -41,8 +41,10 @@ def write(results_dir, name):
         name, figure, cells, results, stem
     )
     if not made:
-        return [f"{name}: none of its {len(cells)} cells has a run yet; their runs: "
-                f"{figures.command(name)} (--dry-run: how long)"]  # fmt: skip
+        return [
+            f"{name}: none of its {len(cells)} cells has a run yet; their runs: "
+            f"{figures.command(name)} (--dry-run: how long)"
+        ]
     lines = [f"{', '.join(os.path.relpath(path) for path in made)}: {done} of {len(cells)} cells"]
     left = [_named(cell, cells) for cell in cells if cell["run"] is None]
     if left:
@@ -56,8 +58,10 @@ def _named(cell, cells):
     for key in ("method", "dataset", "seed"):
         if len({one[key] for one in cells}) > 1:
             words.append(str(cell[key]))
-    settings = [f"{n}={v:g}" if isinstance(v, float | int) else f"{n}={v}"
-            for n, v in cell["settings"].items()]  # fmt: skip
+    settings = [
+        f"{n}={v:g}" if isinstance(v, float | int) else f"{n}={v}"
+        for n, v in cell["settings"].items()
+    ]
     return " ".join(words + settings) or "its run"
 
 
@@ -104,12 +108,20 @@ def _grid(name, figure, cells, results, stem):
         values = np.full((len(lines), len(columns)), np.nan)
         for i, b in enumerate(lines):
             for j, a in enumerate(columns):
-                some = [row[metric] for row in table
-                        if (row[x], row[y]) == (a, b) and row[metric] != ""]  # fmt: skip
+                some = [
+                    row[metric] for row in table if (row[x], row[y]) == (a, b) and row[metric] != ""
+                ]
                 values[i, j] = np.mean(some) if some else np.nan
                 text = f"{values[i, j]:.3f}" if some else "open"
-                axis.text(j, i, text, ha="center", va="center", fontsize=8,
-                          color="white" if some and values[i, j] < 0.6 else "black")  # fmt: skip
+                axis.text(
+                    j,
+                    i,
+                    text,
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color="white" if some and values[i, j] < 0.6 else "black",
+                )
         axis.imshow(values, vmin=0, vmax=1, cmap="viridis", origin="lower", aspect="auto")
         axis.set(xlabel=x_label, ylabel=y_label, title=metric.upper())
         axis.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
@@ -119,8 +131,12 @@ def _grid(name, figure, cells, results, stem):
     return [_save(drawing, f"{stem}.svg"), _table(f"{stem}.csv", table)]
 
 
-CURVES = {"acc": "ensemble, ACC", "member_acc": "members' mean, ACC", "agreement": "agreement",
-          "pseudo_acc": "pseudo-labels that are right"}  # fmt: skip
+CURVES = {
+    "acc": "ensemble, ACC",
+    "member_acc": "members' mean, ACC",
+    "agreement": "agreement",
+    "pseudo_acc": "pseudo-labels that are right",
+}
 
 
 def _rounds(name, figure, cells, results, stem):
@@ -139,8 +155,11 @@ def _rounds(name, figure, cells, results, stem):
         axis.set_title(f"{dataset} ({settings})" if settings else dataset, fontsize=9)
         for i, (column, label) in enumerate(CURVES.items()):
             for settings in dict.fromkeys(row["settings"] for row in some):
-                points = [(row["round"], float(row[column])) for row in some
-                          if row["settings"] == settings and row[column]]  # fmt: skip
+                points = [
+                    (row["round"], float(row[column]))
+                    for row in some
+                    if row["settings"] == settings and row[column]
+                ]
                 if points:
                     axis.plot(*zip(*points, strict=True), color=f"C{i}", marker=".", label=label)
         axis.axhline(ends[dataset], ls="--", lw=1, color="grey")
@@ -150,8 +169,9 @@ def _rounds(name, figure, cells, results, stem):
     for axis in list(axes.flat)[len(sets) :]:
         axis.axis("off")
     drawn = next(axis for axis in axes.flat if axis.get_legend_handles_labels()[0])
-    list(axes.flat)[-1].legend(*drawn.get_legend_handles_labels(), loc="center", frameon=False,
-                               title=figure.note)  # fmt: skip
+    list(axes.flat)[-1].legend(
+        *drawn.get_legend_handles_labels(), loc="center", frameon=False, title=figure.note
+    )
     return [_save(drawing, f"{stem}.svg"), _table(f"{stem}.csv", rows)]
 
 

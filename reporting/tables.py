@@ -69,12 +69,25 @@ def paper_table(table):
 
 
 RUN_COLUMNS = {
-    "method": "method", "data set": "dataset", "seed": "seed", "settings": "overrides",
-    "status": "status", "health": "verdict", "ACC": "acc", "NMI": "nmi", "ARI": "ari",
-    "k-means ACC": "kmeans_acc", "steps": "iterations", "converged": "converged",
-    "seconds": "seconds_total", "MB": "peak_memory_mb", "device": "device",
-    "threads": "threads", "commit": "commit", "ended": "finished",
-}  # fmt: skip
+    "method": "method",
+    "data set": "dataset",
+    "seed": "seed",
+    "settings": "overrides",
+    "status": "status",
+    "health": "verdict",
+    "ACC": "acc",
+    "NMI": "nmi",
+    "ARI": "ari",
+    "k-means ACC": "kmeans_acc",
+    "steps": "iterations",
+    "converged": "converged",
+    "seconds": "seconds_total",
+    "MB": "peak_memory_mb",
+    "device": "device",
+    "threads": "threads",
+    "commit": "commit",
+    "ended": "finished",
+}
 DIGITS = {"acc": 4, "nmi": 4, "ari": 4, "kmeans_acc": 4, "seconds_total": 1}
 
 

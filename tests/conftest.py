@@ -58,10 +58,18 @@ def forks():
     """The context of new processes, forked off a server that has imported TensorFlow once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["main", "experiments.runs", "experiments.run_figure",
-         "models.dec", "sklearn.manifold", "matplotlib.figure",
-         "matplotlib.backends.backend_agg", "tqdm", "pytest"]
-    )  # fmt: skip
+        [
+            "main",
+            "experiments.runs",
+            "experiments.run_figure",
+            "models.dec",
+            "sklearn.manifold",
+            "matplotlib.figure",
+            "matplotlib.backends.backend_agg",
+            "tqdm",
+            "pytest",
+        ]
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(Path(__file__).parent)]))
         patch.setenv("OMP_NUM_THREADS", "1")  # k-means and t-SNE of small data wait for each other

@@ -38,8 +38,10 @@ def ensemble(rng, m, n, k, noise):
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.05, 0.3, 1.0])
-@pytest.mark.parametrize(("m", "high", "low"), [(10, 9, 1), (10, 8, 2), (5, 3, 1), (3, 0, 0),
-                                                (4, 2, 4), (4, 4, 1), (1, 0, 0)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("m", "high", "low"),
+    [(10, 9, 1), (10, 8, 2), (5, 3, 1), (3, 0, 0), (4, 2, 4), (4, 4, 1), (1, 0, 0)],
+)
 @pytest.mark.parametrize("sure", [0.0, 0.4, 1.0])
 def test_groups_are_those_of_the_plain_definition(m, high, low, noise, sure):
     for seed in range(6):
@@ -95,8 +97,11 @@ def test_signatures_are_counted():
     assert len(signatures.distinct) == 3
     numbers = signatures.of
     assert signatures.agreement(numbers)[:, numbers].tolist() == [
-        [2, 2, 0, 1], [2, 2, 0, 1], [0, 0, 2, 1], [1, 1, 1, 2]
-    ]  # fmt: skip
+        [2, 2, 0, 1],
+        [2, 2, 0, 1],
+        [0, 0, 2, 1],
+        [1, 1, 1, 2],
+    ]
 
 
 def test_clusters_are_matched_one_to_one():

@@ -69,10 +69,11 @@ def test_equal_to_scipy(shape, settings, angle, shift, offset):
     u = augment.draw(b, SEED).numpy().astype(np.float64)
     most = (3, 3) if shift is None else (shift * h, shift * w)
     expected = [
-        scipy_affine(x[i], matrix(u[i, 0] * angle, u[i, 1] * most[0], u[i, 2] * most[1], h, w,
-                                  offset))
+        scipy_affine(
+            x[i], matrix(u[i, 0] * angle, u[i, 1] * most[0], u[i, 2] * most[1], h, w, offset)
+        )
         for i in range(b)
-    ]  # fmt: skip
+    ]
     got = augment(tf.constant(x), SEED).numpy()
     assert got.dtype == np.float32 and got.shape == x.shape
     np.testing.assert_allclose(got, expected, atol=1e-5, rtol=0)

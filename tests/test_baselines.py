@@ -448,8 +448,17 @@ def test_a_run(command, file, tmp_path, method):
     status, out, err = command(*words)
     assert (status, err) == (0, "") and "scores: acc" in out
     files = {path.name for path in (tmp_path / "run").iterdir()}
-    assert files == {"config.json", "log.csv", "labels.npy", "labels.csv", "embedding.npy",
-                     "clusters.png", "model_final.h5", "result.json", "lock"}  # fmt: skip
+    assert files == {
+        "config.json",
+        "log.csv",
+        "labels.npy",
+        "labels.csv",
+        "embedding.npy",
+        "clusters.png",
+        "model_final.h5",
+        "result.json",
+        "lock",
+    }
     row = json.loads((tmp_path / "run" / "result.json").read_text())
     labels = np.load(tmp_path / "run" / "labels.npy")
     assert row["acc"] == pytest.approx(acc(np.load(file)["y"], labels))
@@ -498,12 +507,23 @@ def test_a_run_needs_no_tensorflow(file, tmp_path):
         "status = main.main(); assert not {'tensorflow', 'keras'} & set(sys.modules); "
         "sys.exit(status)"
     )
-    words = ["--method", "k-means", "--data", file, "--save-dir", tmp_path / "run", "--quiet",
-             "--cache-dir", tmp_path / "cache"]  # fmt: skip
+    words = [
+        "--method",
+        "k-means",
+        "--data",
+        file,
+        "--save-dir",
+        tmp_path / "run",
+        "--quiet",
+        "--cache-dir",
+        tmp_path / "cache",
+    ]
     done = subprocess.run(
-        [sys.executable, "-c", code, str(ROOT), *map(str, words)], capture_output=True, text=True,
+        [sys.executable, "-c", code, str(ROOT), *map(str, words)],
+        capture_output=True,
+        text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
 

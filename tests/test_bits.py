@@ -43,8 +43,14 @@ STEPS = PRETRAINED | {"maxiter": 6, "update_interval": 2, "tol": 0.0}
 DUAL = PRETRAINED | {"latent_dim": 6, "filters": (3, 4)}
 HEAD = {"head": (9, 8), "cluster_batch_size": 20, "maxiter": 6, "update_interval": 2}
 JOINT = DUAL | HEAD | {"spectral_steps": 4, "head_starts": 2}
-LADDER = {"widths": (9, 8), "batch_size": 20, "confidence": 0.0, "rounds": 3, "epochs_first": 1,
-          "epochs": 2}  # fmt: skip
+LADDER = {
+    "widths": (9, 8),
+    "batch_size": 20,
+    "confidence": 0.0,
+    "rounds": 3,
+    "epochs_first": 1,
+    "epochs": 2,
+}
 RUNS = {
     "FcDEC": STEPS,
     "FcDEC-DA": STEPS,
@@ -61,13 +67,14 @@ RUNS = {
     "DSCDAN augmented": JOINT | {"aug_pretrain": True, "aug_cluster": True},
     "DSCDAN-code": JOINT | {"spectral_steps": 0},
     "DSCDAN-spectral-init": JOINT | {"spectral_steps": 2},
-    "SpectralNet": PRETRAINED | HEAD | {"siamese": (9, 5), "siamese_epochs": 2,
-                                        "siamese_batch": 80, "optimizer": Adam(1e-3)},
+    "SpectralNet": PRETRAINED
+    | HEAD
+    | {"siamese": (9, 5), "siamese_epochs": 2, "siamese_batch": 80, "optimizer": Adam(1e-3)},
     "LADDER-IM": LADDER,
     "KINGDRA-LADDER-IM": LADDER | {"members": 2, "high": 1, "low": 0},
     "IMSAT-VAT": {"widths": (9, 8), "batch_size": 20, "epochs": 2, "neighbor": 3},
     "IMSAT-RPT": {"widths": (9, 8), "batch_size": 20, "epochs": 2, "neighbor": 3},
-}  # fmt: skip
+}
 
 
 class Log(Monitor):
@@ -113,8 +120,11 @@ def arrays(model):
 def state_hash(model, x):
     """Return a hash of labels, model file and what the model gives for samples."""
     h = hashlib.sha256(repr((model.n_iter_, model.converged_)).encode())
-    kept = arrays(model) | {"labels": model.labels_, "soft": model.memberships(x),
-                            "space": model.transform(x)}  # fmt: skip
+    kept = arrays(model) | {
+        "labels": model.labels_,
+        "soft": model.memberships(x),
+        "space": model.transform(x),
+    }
     for name, array in sorted((kept | model.other_labels()).items()):
         h.update(name.encode())
         h.update(np.ascontiguousarray(array).tobytes())
@@ -139,8 +149,18 @@ def numbers(model, log):
     """Return {what: number}: the last losses of each phase, and the weights' sizes."""
     found = {}
     for phase, _, told, _, _ in log.rows:
-        kept = ("loss", "reconstruction", "spectral", "contrastive", "ladder", "noise_kl",
-                "cross_entropy", "augmentation", "distance", "relative")  # fmt: skip
+        kept = (
+            "loss",
+            "reconstruction",
+            "spectral",
+            "contrastive",
+            "ladder",
+            "noise_kl",
+            "cross_entropy",
+            "augmentation",
+            "distance",
+            "relative",
+        )
         found |= {f"{phase} {name}": told[name] for name in kept if name in told}
     for name, array in arrays(model).items():
         kind = name.split("/")[0]

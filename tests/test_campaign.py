@@ -181,8 +181,9 @@ def test_a_failed_run_stops_no_other(home, run):
     done = run("--jobs", 1)
     assert (done.status, done.err) == (1, "1 failed: SC-LS digits seed 0\n")
     assert {row["method"]: row["status"] for row in rows(home)} == {
-        "SC-LS": "failed", "k-means": "ok"
-    }  # fmt: skip
+        "SC-LS": "failed",
+        "k-means": "ok",
+    }
 
 
 def test_run_folders_outside_the_checkout(home, run):
@@ -322,8 +323,10 @@ def test_data_that_cannot_be_had_are_told_and_passed_over(home, run):
     assert done.status == 0
     assert done.err == "run_exp.py: left out: ytf: bring your own file\n"
     assert [line.split()[:3] for line in done.lines[1:4]] == [
-        ["1", "0", "1"], ["2", "0", "0"], ["total", "0", "1"]
-    ]  # fmt: skip
+        ["1", "0", "1"],
+        ["2", "0", "0"],
+        ["total", "0", "1"],
+    ]
     done = run("--jobs", 1)
     assert done.status == 2 and called(home) == ["k-means 0"]
 
@@ -368,8 +371,12 @@ def test_import(home, run):
     assert done.status == 0
     assert done.out.startswith("3 finished runs found, 2 of them new; 3 rows in ")
     assert [line.partition(": ")[0] for line in done.err.splitlines()] == ["warning"] * 3
-    for part in (f"left out {runs / 'e'}", f"left out {runs / 'g'}", "'1.5'",
-                 f"left out {runs / 'f' / 'result.json'}: no config_hash"):  # fmt: skip
+    for part in (
+        f"left out {runs / 'e'}",
+        f"left out {runs / 'g'}",
+        "'1.5'",
+        f"left out {runs / 'f' / 'result.json'}: no config_hash",
+    ):
         assert part in done.err
     found = {row["method"]: (row["status"], row["acc"]) for row in rows(home)}
     assert found == {"k-means": ("ok", "0.25"), "NMF": ("ok", "0.5"), "GMM": ("ok", "0.5")}
@@ -391,9 +398,18 @@ def settings_of(home, method, *names, **settings):
 
 
 def test_lists_of_settings_make_a_grid(home):
-    found = settings_of(home, "FcDEC-DA", "rotation", "shift", "n_init", "aug_pretrain",
-                        rotation=[0, 10, 20], shift=[0.0, 0.1], n_init=7,
-                        aug_pretrain=[True, False])  # fmt: skip
+    found = settings_of(
+        home,
+        "FcDEC-DA",
+        "rotation",
+        "shift",
+        "n_init",
+        "aug_pretrain",
+        rotation=[0, 10, 20],
+        shift=[0.0, 0.1],
+        n_init=7,
+        aug_pretrain=[True, False],
+    )
     assert found == [
         (rotation, shift, 7, augmented)
         for rotation in (0, 10, 20)

@@ -44,22 +44,42 @@ ASPC_TABLE = [
 AE_TABLE = {"AE+k-means": (False, 0), "DAE+k-means": (False, 0.2), "AE+k-means-DA": (True, 0)}
 # What the papers or the authors' code say of the baselines.
 BASELINES = {
-    "k-means": {"n_init": 20}, "NMF": {}, "SC-Ncut": {}, "AC": {}, "GMM": {},
+    "k-means": {"n_init": 20},
+    "NMF": {},
+    "SC-Ncut": {},
+    "AC": {},
+    "GMM": {},
     "GMM-stable": {},
     "SC-LS": {"landmarks": 1000, "n_neighbors": 5, "sigma": None, "n_init": 10},
     "AC-GDL": {"n_neighbors": 20, "scale": 1.0},
-    "UMAP+HDBSCAN": {"n_neighbors": 30, "min_dist": 0.0, "components": 2, "min_samples": 10,
-                     "min_share": 500 / 70000},
-}  # fmt: skip
+    "UMAP+HDBSCAN": {
+        "n_neighbors": 30,
+        "min_dist": 0.0,
+        "components": 2,
+        "min_samples": 10,
+        "min_share": 500 / 70000,
+    },
+}
 # PAPERS.md 3.4: data set, samples, update interval of the DEC and IDEC methods.
-INTERVALS = [("mnist", 70000, 140), ("fmnist", 70000, 140), ("mnist-test", 10000, 30),
-             ("usps", 9298, 30)]  # fmt: skip
+INTERVALS = [
+    ("mnist", 70000, 140),
+    ("fmnist", 70000, 140),
+    ("mnist-test", 10000, 30),
+    ("usps", 9298, 30),
+]
 
 
 # -- the papers' settings -------------------------------------------------------------------------
 
-KINGDRA = ("KINGDRA-LADDER-IM", "KINGDRA-LADDER-DOT", "LADDER-IM", "LADDER-IM-ensemble",
-           "LADDER-DOT", "IMSAT-RPT", "IMSAT-VAT")  # in test_kingdra.py  # fmt: skip
+KINGDRA = (
+    "KINGDRA-LADDER-IM",
+    "KINGDRA-LADDER-DOT",
+    "LADDER-IM",
+    "LADDER-IM-ensemble",
+    "LADDER-DOT",
+    "IMSAT-RPT",
+    "IMSAT-VAT",
+)  # in test_kingdra.py
 
 
 def test_the_methods():
@@ -188,11 +208,16 @@ def test_bad_value_is_named(name, value):
     ("name", "value"),
     [
         *[("epochs", value) for value in (0, -1, 1.5, "10", True, None)],
-        ("selection", "dirty"), ("init", "kmeans"), ("init", None), ("self_paced", "no"),
-        ("update_interval", 30), ("maxiter", -1), ("batch_size", 0),
+        ("selection", "dirty"),
+        ("init", "kmeans"),
+        ("init", None),
+        ("self_paced", "no"),
+        ("update_interval", 30),
+        ("maxiter", -1),
+        ("batch_size", 0),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_bad_value_of_ASPC_is_named(name, value):
     with pytest.raises(UserError) as caught:
         ASPCConfig(**{name: value})
@@ -345,11 +370,10 @@ def test_methods_share_pretraining_by_network_and_augmentation():
         groups.setdefault(key(config), set()).add(method)
     assert sorted(map(sorted, groups.values())) == [
         ["ASPC", "BasicDC", "FcDCN", "FcDEC", "FcIDEC"],
-        ["ASPC-DA", "ASPC-DA-AC", "ASPC-DA-GMM", "ASPC-DA-SC", "FcDCN-DA", "FcDEC-DA",
-         "FcIDEC-DA"],
+        ["ASPC-DA", "ASPC-DA-AC", "ASPC-DA-GMM", "ASPC-DA-SC", "FcDCN-DA", "FcDEC-DA", "FcIDEC-DA"],
         ["ConvASPC", "ConvDEC", "ConvIDEC"],
         ["ConvASPC-DA", "ConvDEC-DA", "ConvIDEC-DA"],
-    ]  # fmt: skip
+    ]
 
 
 def test_AE_shares_the_pretraining_of_the_deep_methods_but_for_noise():
@@ -360,12 +384,31 @@ def test_AE_shares_the_pretraining_of_the_deep_methods_but_for_noise():
     assert key(AEConfig(noise=0.1)) != key(AEConfig(noise=0.2))
 
 
-CLUSTERING = {"n_init": 3, "init": "gmm", "optimizer": Adam(0.5), "alpha": 0.3, "beta": 0.4,
-              "maxiter": 5, "update_interval": 7, "tol": 0.9, "aug_cluster": False}  # fmt: skip
-PRETRAINING = {"network": "conv", "latent_dim": 5, "batch_size": 32, "aug_pretrain": False,
-               "shift": 0.2, "shift_pixels": 3, "rotation": 20, "center": "true",
-               "pretrain_optimizer": SGD(0.5, 0.9), "pretrain_epochs": 3,
-               "precision": "bfloat16", "scale_inputs": True}  # fmt: skip
+CLUSTERING = {
+    "n_init": 3,
+    "init": "gmm",
+    "optimizer": Adam(0.5),
+    "alpha": 0.3,
+    "beta": 0.4,
+    "maxiter": 5,
+    "update_interval": 7,
+    "tol": 0.9,
+    "aug_cluster": False,
+}
+PRETRAINING = {
+    "network": "conv",
+    "latent_dim": 5,
+    "batch_size": 32,
+    "aug_pretrain": False,
+    "shift": 0.2,
+    "shift_pixels": 3,
+    "rotation": 20,
+    "center": "true",
+    "pretrain_optimizer": SGD(0.5, 0.9),
+    "pretrain_epochs": 3,
+    "precision": "bfloat16",
+    "scale_inputs": True,
+}
 
 
 def test_every_setting_is_of_one_kind():

@@ -107,8 +107,9 @@ def test_choices_are_kept_by_what_was_run(tmp_path):
     trials.keep_choices(path, [first | {"config_hash": "other"}])
     kept = trials.read_choices(path)
     assert [(r["config_hash"], r["runs"], r["chosen_seed"]) for r in kept] == [
-        ("c", "3", "2"), ("other", "2", "1")
-    ]  # fmt: skip
+        ("c", "3", "2"),
+        ("other", "2", "1"),
+    ]
     assert trials.read_choices(tmp_path / "none.csv") == []
 
 
@@ -121,9 +122,23 @@ def test_trials_of_one_command_end_with_one_answer(tmp_path, monkeypatch, capsys
 
     x, y = blobs(k=3, each=30)
     np.savez(tmp_path / "mine.npz", x=x, y=y)
-    argv = ["main.py", "--method", "k-means", "--data", str(tmp_path / "mine.npz"), "--trials", "2",
-            "--n-init", "1", "--save-dir", str(tmp_path / "answer"), "--cache-dir",
-            str(tmp_path / "cache"), "--jobs", "2"]  # fmt: skip
+    argv = [
+        "main.py",
+        "--method",
+        "k-means",
+        "--data",
+        str(tmp_path / "mine.npz"),
+        "--trials",
+        "2",
+        "--n-init",
+        "1",
+        "--save-dir",
+        str(tmp_path / "answer"),
+        "--cache-dir",
+        str(tmp_path / "cache"),
+        "--jobs",
+        "2",
+    ]
     monkeypatch.setattr(sys, "argv", argv)
     assert main.main() == 0
     out = capsys.readouterr().out
@@ -143,14 +158,22 @@ def test_trials_of_one_command_end_with_one_answer(tmp_path, monkeypatch, capsys
 def test_the_report_has_choice_consensus_and_verdicts():
     from reporting import evidence
 
-    runs = {seed: row(seed, verdict=word, reasons=why) for seed, word, why in
-            ((0, "healthy", ""), (1, "doubtful", "1 of 4 clusters is empty"))}  # fmt: skip
+    runs = {
+        seed: row(seed, verdict=word, reasons=why)
+        for seed, word, why in ((0, "healthy", ""), (1, "doubtful", "1 of 4 clusters is empty"))
+    }
     group = evidence.Group("blobs", "d", "4", "file", "FcDEC", "", runs)
     assert evidence.verdicts(group) == "1 healthy, 1 doubtful"
     assert evidence.doubts(group) == ["Seed 1 is doubtful: 1 of 4 clusters is empty."]
     kept = {name: "" for name in trials.CHOICES} | {
-        "method": "FcDEC", "dataset": "blobs", "data_hash": "d", "k": "4", "runs": "2",
-        "chosen_seed": "1", "chosen_acc": "0.9", "consensus_acc": "0.95",
-    }  # fmt: skip
+        "method": "FcDEC",
+        "dataset": "blobs",
+        "data_hash": "d",
+        "k": "4",
+        "runs": "2",
+        "chosen_seed": "1",
+        "chosen_acc": "0.9",
+        "consensus_acc": "0.95",
+    }
     assert evidence.choice(group, [kept]) == ("0.9000 (seed 1)", "0.9500 (2)")
     assert evidence.choice(group, [kept | {"k": "5"}]) == ("–", "–")

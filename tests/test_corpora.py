@@ -220,9 +220,27 @@ def test_real_newsgroups(real_data):
     data = datasets.load("20news-l2", real_data, download=False)
     assert data.x.shape == (18040, 2000) and data.x.dtype == np.float32
     assert data.n_clusters == 20 and np.bincount(data.y).tolist() == [
-        785, 905, 935, 952, 916, 937, 888, 948, 966, 928,
-        957, 977, 934, 941, 954, 957, 891, 907, 760, 602,
-    ]  # fmt: skip
+        785,
+        905,
+        935,
+        952,
+        916,
+        937,
+        888,
+        948,
+        966,
+        928,
+        957,
+        977,
+        934,
+        941,
+        954,
+        957,
+        891,
+        907,
+        760,
+        602,
+    ]
     assert data.x.flags.c_contiguous and data.x.min() == 0 and np.isfinite(data.x).all()
     entries = np.count_nonzero(data.x) / data.n
     np.testing.assert_allclose(np.linalg.norm(data.x, axis=1), np.sqrt(entries), rtol=1e-5)

@@ -84,11 +84,18 @@ CASES = {
     "FcDEC": SMALL | {"maxiter": 9000, "update_interval": 900},
     "ConvIDEC": SMALL | {"maxiter": 9000, "update_interval": 900},
     "SpectralNet": SMALL | JOINT | {"siamese": (200, 90, 20), "siamese_epochs": 300},
-    "DSCDAN": SMALL | JOINT | {"filters": (6, 8), "latent_dim": 20, "update_interval": 500,
-                               "spectral_steps": 3000, "head_starts": 5},
+    "DSCDAN": SMALL
+    | JOINT
+    | {
+        "filters": (6, 8),
+        "latent_dim": 20,
+        "update_interval": 500,
+        "spectral_steps": 3000,
+        "head_starts": 5,
+    },
     "LADDER-IM": {"batch_size": 40, "widths": (60, 50)},
     "IMSAT-VAT": {"batch_size": 40, "widths": (60, 50), "neighbor": 3, "epochs": 200},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("method", CASES)

@@ -98,9 +98,19 @@ def put_idx(folder, arrays):
 
 def test_names():
     assert list(datasets.DATASETS) == [
-        "digits", "mnist", "mnist-train", "mnist-test", "usps", "fmnist",
-        "20news", "20news-l2", "reuters10k", "cifar10", "stl10", "ytf",
-    ]  # fmt: skip
+        "digits",
+        "mnist",
+        "mnist-train",
+        "mnist-test",
+        "usps",
+        "fmnist",
+        "20news",
+        "20news-l2",
+        "reuters10k",
+        "cifar10",
+        "stl10",
+        "ytf",
+    ]
 
 
 def test_digits_need_no_file():
@@ -109,8 +119,12 @@ def test_digits_need_no_file():
     assert data.x.flags.c_contiguous and (data.x.min(), data.x.max()) == (0, 1)
     assert data.y.dtype == np.int64 and data.y[:5].tolist() == [0, 1, 2, 3, 4]
     assert (data.n, data.is_image, data.n_clusters, data.name, data.note) == (
-        1797, True, 10, "digits", "",
-    )  # fmt: skip
+        1797,
+        True,
+        10,
+        "digits",
+        "",
+    )
 
 
 def test_dataset_hash_tells_values_and_shape_apart():
@@ -325,12 +339,14 @@ def test_mnist_npz_that_is_text_or_cut(tmp_path, small_mnist):
         (b"text", ["cannot be read as a gzipped idx file"]),
         (gzip.compress(b"text", mtime=0), ["starts with b'text'", "idx file"]),
         (gzip.compress(b"", mtime=0), ["starts with b''"]),
-        (gzip.compress(gzip.decompress(idx(np.zeros((3, 28, 28), np.uint8)))[:-784], mtime=0),
-         [" 2 rows found", "3 rows expected"]),
+        (
+            gzip.compress(gzip.decompress(idx(np.zeros((3, 28, 28), np.uint8)))[:-784], mtime=0),
+            [" 2 rows found", "3 rows expected"],
+        ),
         (idx(np.zeros((3, 28, 28), np.uint8))[:-9], ["cannot be read as a gzipped idx file"]),
         (idx(np.zeros((3, 28, 28), np.uint8)), ["x_train", "not the published mnist"]),
     ],
-)  # fmt: skip
+)
 def test_mnist_idx_damaged(tmp_path, small_mnist, content, words):
     put_idx(tmp_path / "mnist", small_mnist)
     (tmp_path / "mnist" / "train-images-idx3-ubyte.gz").write_bytes(content)
@@ -996,14 +1012,12 @@ def test_single_image(tmp_path):
 @pytest.mark.parametrize(
     "name, shape, counts",
     [
-        ("mnist", (70000, 28, 28, 1),
-         [6903, 7877, 6990, 7141, 6824, 6313, 6876, 7293, 6825, 6958]),
-        ("mnist-test", (10000, 28, 28, 1),
-         [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]),
+        ("mnist", (70000, 28, 28, 1), [6903, 7877, 6990, 7141, 6824, 6313, 6876, 7293, 6825, 6958]),
+        ("mnist-test", (10000, 28, 28, 1), [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]),
         ("usps", (9298, 16, 16, 1), [1553, 1269, 929, 824, 852, 716, 834, 792, 708, 821]),
         ("fmnist", (70000, 28, 28, 1), [7000] * 10),
     ],
-)  # fmt: skip
+)
 def test_real_sets(name, shape, counts):
     data = datasets.load(name, DATA, download=False)
     assert data.x.shape == shape and data.x.dtype == np.float32 and data.x.flags.c_contiguous

@@ -60,9 +60,13 @@ def python(code, cwd, **others):
     taken = (device.ONEDNN, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     env = {name: value for name, value in os.environ.items() if name not in taken}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=cwd,
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=cwd,
         env=env | others,
-    )  # fmt: skip
+    )
     return done.stdout.split()
 
 

@@ -189,8 +189,11 @@ def test_a_sweep_on_two_nodes(sweep, home, base):
     assert [row["status"] for row in table] == ["ok"] * 3
     for folder in (home / "results" / "runs").iterdir():
         assert {path.name for path in folder.iterdir()} == {
-            "labels.npy", "model_final.h5", "result.json", "lock"
-        }  # fmt: skip
+            "labels.npy",
+            "model_final.h5",
+            "result.json",
+            "lock",
+        }
         result = finished(folder)
         assert (folder / "labels.npy").read_text() == f"labels of {result['method']}"
         assert (folder / "model_final.h5").stat().st_size == 3_000_000
@@ -295,8 +298,15 @@ def test_the_real_thing(sweep, home, base, monkeypatch):
         done = sweep(f"{tiny} --n-init 1 --gpus 0")
     assert (done.status, done.err) == (0, "")
     (folder,) = (home / "results" / "runs").iterdir()
-    assert {"config.json", "log.csv", "labels.npy", "embedding.npy", "ae_weights.h5",
-            "model_final.h5", "result.json"} <= set(os.listdir(folder))  # fmt: skip
+    assert {
+        "config.json",
+        "log.csv",
+        "labels.npy",
+        "embedding.npy",
+        "ae_weights.h5",
+        "model_final.h5",
+        "result.json",
+    } <= set(os.listdir(folder))
     from models import load
 
     x = datasets.load("digits").x

@@ -23,9 +23,17 @@ DOCS = [ROOT / "README.md", *PAGES]
 METHOD_PAGES = sorted(ROOT.glob("docs/methods/*.md"))
 MODULES = sorted([*ROOT.glob("*.py"), *ROOT.glob("models/*.py"), *ROOT.glob("reporting/*.py")])
 PLACEHOLDERS = {  # words that stand for a value in a command
-    "FILE": "mine.npz", "DIR": "data", "K": "3", "N": "2", "M": "FcDEC", "D": "usps", "S": "0",
-    "ID": "decda-3", "ADDRESS": "auto", "MINUTES": "60",
-}  # fmt: skip
+    "FILE": "mine.npz",
+    "DIR": "data",
+    "K": "3",
+    "N": "2",
+    "M": "FcDEC",
+    "D": "usps",
+    "S": "0",
+    "ID": "decda-3",
+    "ADDRESS": "auto",
+    "MINUTES": "60",
+}
 SIZES = {"digits": 1797, "usps": 9298, "mnist": 70000, "fmnist": 70000, "20news": 18040}
 HEAD = "| method | data set | settings | seeds | ACC | paper | NMI | paper | minutes |"
 
@@ -215,10 +223,12 @@ def expected(line, all_seeds):
     method, dataset, settings, seeds = line[:4]
     overrides = "" if settings == "default" else settings.strip("`")
     rows = [
-        row for row in ROWS
+        row
+        for row in ROWS
         if (row["method"], row["dataset"], row["overrides"]) == (method, dataset, overrides)
-        and row["status"] == "ok" and (all_seeds or row["seed"] in seeds.split(", "))
-    ]  # fmt: skip
+        and row["status"] == "ok"
+        and (all_seeds or row["seed"] in seeds.split(", "))
+    ]
     assert rows, f"no row of {method} on {dataset}, {settings}"
     newest = max(sum(ledger.protocol(row)) for row in rows)
     rows = [row for row in rows if sum(ledger.protocol(row)) == newest]
@@ -234,10 +244,11 @@ def published(method, dataset, metric, settings):
     stages = ["aug_pretrain=True" in settings, "aug_cluster=True" in settings]
     variant = "/".join("ny"[stage] for stage in stages) if any(stages) else ""
     return [
-        cell["value"] + (f" ± {cell['spread']}" if cell["spread"] else "") for cell in PAPER
+        cell["value"] + (f" ± {cell['spread']}" if cell["spread"] else "")
+        for cell in PAPER
         if (cell["method"], cell["dataset"], cell["metric"]) == (method, dataset, metric)
         and cell["variant"] == variant
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", *METHOD_PAGES], ids=name_of)
@@ -280,9 +291,12 @@ def test_curves_are_those_of_the_logs(name):
     with open(ROOT / "results" / "logs" / log[1], newline="") as file:
         rounds = [row for row in csv.DictReader(file) if row["agreement"]]
     columns = {
-        "ensemble, ACC": "acc", "members' mean, ACC": "member_acc", "agreement": "agreement",
-        "samples with a pseudo-label": "pseudo_labels", "of these right": "pseudo_acc",
-    }  # fmt: skip
+        "ensemble, ACC": "acc",
+        "members' mean, ACC": "member_acc",
+        "agreement": "agreement",
+        "samples with a pseudo-label": "pseudo_labels",
+        "of these right": "pseudo_acc",
+    }
     for label, column in columns.items():
         cells = re.search(rf"^\| {label} \|(.*)\|$", log[2], re.M)[1].split("|")
         shown = [float(cell.replace(",", "")) for cell in cells[: len(rounds)]]

@@ -149,8 +149,9 @@ def test_results_of_fit(fitted, x, method):
             d = ((y[:, None].astype(float) - model.cluster_centers_[None]) ** 2).sum(axis=-1)
             assert np.array_equal(d.argmin(axis=1), model.labels_)
     others = model.other_labels()
-    assert set(others) == {"refresh", "kmeans"} | ({"argmax", "spectral"} if method in JOINT
-                                                  else set())  # fmt: skip
+    assert set(others) == {"refresh", "kmeans"} | (
+        {"argmax", "spectral"} if method in JOINT else set()
+    )
     assert all(labels.shape == (N,) for labels in others.values())
     assert set(model.seconds_) == {"pretrain", "initialize", "cluster"}
     seen = {name for _, _, values in model.monitor.rows for name in values}
@@ -181,9 +182,9 @@ def test_resumed_equals_uninterrupted(fitted, x, folders, method):
     assert phase == "cluster" and step > 0
     same(model, first)
     expected = [row[:2] for row in first.monitor.rows if row[0] == "cluster" and row[1] >= step]
-    assert [row[:2] for row in model.monitor.rows if row[0] == "cluster"][-len(expected):] == (
+    assert [row[:2] for row in model.monitor.rows if row[0] == "cluster"][-len(expected) :] == (
         expected
-    )  # fmt: skip
+    )
 
 
 def test_siamese_training_resumes(fitted, x, folders):
@@ -245,9 +246,10 @@ def test_discriminators_are_trained_or_not(fitted):
         for name, network in model.discriminators.items():
             moved = [
                 not np.array_equal(a, b)
-                for a, b in zip(network.variables, start.discriminators[name].variables,
-                                strict=True)
-            ]  # fmt: skip
+                for a, b in zip(
+                    network.variables, start.discriminators[name].variables, strict=True
+                )
+            ]
             assert all(moved) if trained else not any(moved), (method, name)
 
 
@@ -362,7 +364,12 @@ def test_the_presets_are_the_papers():
     assert (c.batch_size, c.pretrain_epochs, c.pretrain_optimizer) == (100, 100, Adam(1e-3))
     assert (c.cluster_batch_size, c.maxiter, c.optimizer) == (1024, 5000, Adam(1e-3))
     assert (c.psi, c.pairs, c.train_discriminators, c.n_neighbors, c.sigma) == (
-        "reparameterised", "input", True, 3, None)  # fmt: skip
+        "reparameterised",
+        "input",
+        True,
+        3,
+        None,
+    )
     assert c.head == (1024, 1024, 512) and c.update_interval == 100
     assert (c.spectral_steps, c.head_starts) == (300, 1)
     assert preset("DSCDAN-restarts", "usps") == dataclasses.replace(
@@ -376,7 +383,11 @@ def test_the_presets_are_the_papers():
     assert (code.original, code.relative, code.prior, code.mutual) == (2.5, 5, 1, 0.01)
     assert (code.cluster_original, code.cluster_relative, code.cluster_prior) == (5, 2.5, 1.5)
     assert (code.cluster_mutual, code.n_neighbors, code.sigma, code.final) == (
-        0.001, 4, 2.62, "argmax")  # fmt: skip
+        0.001,
+        4,
+        2.62,
+        "argmax",
+    )
     assert not code.train_discriminators and preset("DSCDAN-code", "usps").filters == (32, 64)
     s = preset("SpectralNet", "mnist", 70000)
     assert (s.head, s.siamese, s.n_neighbors) == ((1024, 1024, 512), (1024, 1024, 512, 10), 2)
@@ -385,8 +396,12 @@ def test_the_presets_are_the_papers():
 
 def test_table_4_switches_terms_off():
     on = {m: {n for n in ("relative", "mutual", "prior") if getattr(CONFIGS[m], n)} for m in TABLE4}
-    assert on == {"ConvAE": set(), "ConvAE+MI": {"mutual", "prior"}, "ConvAE+RS": {"relative"},
-                  "ConvAE+MI+RS": {"relative", "mutual", "prior"}}  # fmt: skip
+    assert on == {
+        "ConvAE": set(),
+        "ConvAE+MI": {"mutual", "prior"},
+        "ConvAE+RS": {"relative"},
+        "ConvAE+MI+RS": {"relative", "mutual", "prior"},
+    }
 
 
 def test_pretraining_is_shared_where_it_is_the_same():
@@ -398,14 +413,20 @@ def test_pretraining_is_shared_where_it_is_the_same():
     assert pretrain_key(code, (28, 28, 1), "x", 0, 9)[0] != key["DSCDAN-code"]
     joint = dataclasses.replace(CONFIGS["DSCDAN"], n_neighbors=5, cluster_mutual=0.0, head=(8,))
     assert pretrain_key(joint, (28, 28, 1), "x", 0)[0] == key["DSCDAN"]
-    for name, value in {"psi": "multiplicative", "filters": (8, 8), "pairs": "code",
-                        "train_discriminators": False}.items():  # fmt: skip
+    for name, value in {
+        "psi": "multiplicative",
+        "filters": (8, 8),
+        "pairs": "code",
+        "train_discriminators": False,
+    }.items():
         other = dataclasses.replace(CONFIGS["DSCDAN"], **{name: value})
         assert pretrain_key(other, (28, 28, 1), "x", 0)[0] != key["DSCDAN"], name
     paper = dataclasses.replace(CONFIGS["DSCDAN"], psi="multiplicative")
     for name, value in {"psi_variance": 1.0, "code": "draw"}.items():
-        a, b = (pretrain_key(config, (28, 28, 1), "x", 0)[0]
-                for config in (paper, dataclasses.replace(paper, **{name: value})))  # fmt: skip
+        a, b = (
+            pretrain_key(config, (28, 28, 1), "x", 0)[0]
+            for config in (paper, dataclasses.replace(paper, **{name: value}))
+        )
         assert a != b, name
 
 
@@ -419,44 +440,51 @@ def test_round_trip_and_estimate(method):
     assert 0 < clustering < 1e12 if method in TABLE4 else 1e13 < clustering < 1e15
 
 
-BAD = [
-    (DualConfig, name, value)
-    for names, values in [
-        (("filters",), ((), (16,), (16, 0), (16, 2.5), "16", None, (16, True))),
-        (("kernel",), (0, 2.5, "3")),
-        (("relative", "mutual", "prior", "psi_variance"), (-0.1, float("nan"), "1", None)),
-        (("original",), (0, -1)),
-        (("psi", "pairs", "prior_of", "code", "network"), ("none", None, 1)),
-        (("train_discriminators",), ("no", None, 1)),
-        (("code",), ("draw",)),  # without multiplicative noise
+BAD = (
+    [
+        (DualConfig, name, value)
+        for names, values in [
+            (("filters",), ((), (16,), (16, 0), (16, 2.5), "16", None, (16, True))),
+            (("kernel",), (0, 2.5, "3")),
+            (("relative", "mutual", "prior", "psi_variance"), (-0.1, float("nan"), "1", None)),
+            (("original",), (0, -1)),
+            (("psi", "pairs", "prior_of", "code", "network"), ("none", None, 1)),
+            (("train_discriminators",), ("no", None, 1)),
+            (("code",), ("draw",)),  # without multiplicative noise
+        ]
+        for name in names
+        for value in values
     ]
-    for name in names
-    for value in values
-] + [
-    (DSCDANConfig, name, value)
-    for names, values in [
-        (("head",), ((), (0,), "8", (1.5,))),
-        (("cluster_batch_size", "n_neighbors", "scale_neighbor", "update_interval"), (0, 1.5, "2")),
-        (("maxiter", "spectral_steps"), (-1, 2.5)),
-        (("head_starts",), (0, 2.5)),
-        (("sigma",), (0, -1, "a")),
-        (("tol", "cluster_relative", "cluster_mutual", "cluster_entropy"), (-1, None)),
-        (("spectral",), (0, -1)),
-        (("head_init", "class_means", "compare", "final"), ("", None)),
+    + [
+        (DSCDANConfig, name, value)
+        for names, values in [
+            (("head",), ((), (0,), "8", (1.5,))),
+            (
+                ("cluster_batch_size", "n_neighbors", "scale_neighbor", "update_interval"),
+                (0, 1.5, "2"),
+            ),
+            (("maxiter", "spectral_steps"), (-1, 2.5)),
+            (("head_starts",), (0, 2.5)),
+            (("sigma",), (0, -1, "a")),
+            (("tol", "cluster_relative", "cluster_mutual", "cluster_entropy"), (-1, None)),
+            (("spectral",), (0, -1)),
+            (("head_init", "class_means", "compare", "final"), ("", None)),
+        ]
+        for name in names
+        for value in values
     ]
-    for name in names
-    for value in values
-] + [
-    (SpectralNetConfig, name, value)
-    for names, values in [
-        (("siamese", "head"), ((), (0,), "8")),
-        (("patience", "siamese_epochs", "siamese_patience"), (-1, 0.5)),
-        (("drop",), (0, 1, 1.5)),
-        (("network",), ("dual",)),
+    + [
+        (SpectralNetConfig, name, value)
+        for names, values in [
+            (("siamese", "head"), ((), (0,), "8")),
+            (("patience", "siamese_epochs", "siamese_patience"), (-1, 0.5)),
+            (("drop",), (0, 1, 1.5)),
+            (("network",), ("dual",)),
+        ]
+        for name in names
+        for value in values
     ]
-    for name in names
-    for value in values
-]  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(("kind", "name", "value"), BAD, ids=str)
@@ -480,10 +508,14 @@ def test_dual_needs_images_of_four_pixels(shape):
 
 @pytest.mark.parametrize(
     ("shape", "filters", "kernel", "flat"),
-    [((28, 28, 1), (16, 16, 32, 32), 3, 7 * 7 * 32), ((16, 16, 1), (16, 32), 3, 4 * 4 * 32),
-     ((55, 55, 3), (16, 16, 32, 32), 5, 14 * 14 * 32), ((9, 13, 1), (4, 6), 3, 3 * 4 * 6)],
+    [
+        ((28, 28, 1), (16, 16, 32, 32), 3, 7 * 7 * 32),
+        ((16, 16, 1), (16, 32), 3, 4 * 4 * 32),
+        ((55, 55, 3), (16, 16, 32, 32), 5, 14 * 14 * 32),
+        ((9, 13, 1), (4, 6), 3, 3 * 4 * 6),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_dual_networks_by_hand(shape, filters, kernel, flat):
     gaussian, decoder = dual_autoencoder(shape, 12, filters=filters, kernel=kernel)
     sizes, count = [shape[2], *filters], 0
@@ -524,8 +556,15 @@ def test_maps_of_saved_embeddings(tmp_path, monkeypatch):
     for method, seed in (("DSCDAN", 0), ("DSCDAN", 1), ("ConvAE", 0)):
         folder = tmp_path / "runs" / f"{method}-{seed}"
         folder.mkdir(parents=True)
-        row = {"method": method, "dataset": "digits", "seed": seed, "status": "ok", "k": 10,
-               "data_hash": data.sha256[:16], "config_hash": "a"}  # fmt: skip
+        row = {
+            "method": method,
+            "dataset": "digits",
+            "seed": seed,
+            "status": "ok",
+            "k": 10,
+            "data_hash": data.sha256[:16],
+            "config_hash": "a",
+        }
         (folder / "result.json").write_text(json.dumps(row))
         np.save(folder / "labels.npy", data.y)
         np.save(folder / "embedding.npy", rng.normal(size=(data.n, 3)).astype("f"))

@@ -180,9 +180,16 @@ def test_dec_and_idec(x, eager, method, alpha, lr):
     """Targets from all samples each 6 steps, contiguous batches (DEC, eqs. 1 to 5; IDEC)."""
     beta = 0.1 if alpha else 1.0
     model, log, start, batches = observed(
-        method, x, "loss", pretrain_epochs=0, optimizer=SGD(lr, 0.9), maxiter=20,
-        update_interval=6, alpha=alpha, beta=beta,
-    )  # fmt: skip
+        method,
+        x,
+        "loss",
+        pretrain_epochs=0,
+        optimizer=SGD(lr, 0.9),
+        maxiter=20,
+        update_interval=6,
+        alpha=alpha,
+        beta=beta,
+    )
     encoder, decoder, centers = copies(start)
     optimizer = Momentum([*encoder, centers, *(decoder if alpha else [])], lr, 0.9)
     labels = []
@@ -346,8 +353,12 @@ def complex_gradients(loss, parameters):
 
 def parts(network):
     """Return {kind: [complex copies]} of a ladder network's weights."""
-    kinds = {"up": network.up, "down": network.down, "betas": network.betas,
-             "laterals": network.laterals}  # fmt: skip
+    kinds = {
+        "up": network.up,
+        "down": network.down,
+        "betas": network.betas,
+        "laterals": network.laterals,
+    }
     return {k: [np.asarray(v, np.complex128) for v in some] for k, some in kinds.items()}
 
 

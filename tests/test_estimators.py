@@ -30,33 +30,65 @@ from tests.test_resume import SETTINGS
 X = np.random.default_rng(0).random((70, 8, 8, 1), dtype=np.float32)
 # scikit-learn's checks that fail, and why: docs/estimators.md
 NO_DEFAULT = {"check_parameters_default_constructible"}
-NO_RULE = {"check_methods_sample_order_invariance", "check_methods_subset_invariance",
-           "check_fit_idempotent"}  # fmt: skip
+NO_RULE = {
+    "check_methods_sample_order_invariance",
+    "check_methods_subset_invariance",
+    "check_fit_idempotent",
+}
 SPARSE = {"check_estimator_sparse_array", "check_estimator_sparse_matrix"}
 OWN = {"SC-Ncut": NO_RULE, "AC": NO_RULE, "AC-GDL": NO_RULE | SPARSE, "NMF": {"check_clustering"}}
 QUICK = {
-    "FcDEC": STEPS, "LADDER-IM": RUNS["LADDER-IM"], "k-means": {}, "NMF": {}, "GMM": {},
+    "FcDEC": STEPS,
+    "LADDER-IM": RUNS["LADDER-IM"],
+    "k-means": {},
+    "NMF": {},
+    "GMM": {},
     "GMM-stable": {"n_init": 1, "mixture_n_init": 1, "maxiter": 5, "pairs": 2},
-    "SC-Ncut": {}, "SC-LS": {"landmarks": 5}, "AC": {}, "AC-GDL": {},
-}  # fmt: skip
+    "SC-Ncut": {},
+    "SC-LS": {"landmarks": 5},
+    "AC": {},
+    "AC-GDL": {},
+}
 SPECTRAL_NET = SETTINGS["SpectralNet"] | {"optimizer": Adam(1e-3), "maxiter": 60}
 SLOW = {
-    "VaDE": SETTINGS["VaDE"] | {"likelihood": "gaussian", "pretrain_epochs": 60,
-                                "scale_inputs": True},
-    "ASPC": SETTINGS["ASPC-DA"], "FcIDEC": STEPS, "UMAP+HDBSCAN": {}, "SpectralNet": SPECTRAL_NET,
-    "KINGDRA-LADDER-IM": RUNS["KINGDRA-LADDER-IM"], **{
-        name: SETTINGS[name] for name in (
-            "FcDCN", "AE+k-means", "SAE+k-means", "DEC", "DCN", "N2D", "DeepRIM",
-            "IMSAT-VAT", "SpectralSAT", "ConvAE+MI+RS", "DSCDAN",
+    "VaDE": SETTINGS["VaDE"]
+    | {"likelihood": "gaussian", "pretrain_epochs": 60, "scale_inputs": True},
+    "ASPC": SETTINGS["ASPC-DA"],
+    "FcIDEC": STEPS,
+    "UMAP+HDBSCAN": {},
+    "SpectralNet": SPECTRAL_NET,
+    "KINGDRA-LADDER-IM": RUNS["KINGDRA-LADDER-IM"],
+    **{
+        name: SETTINGS[name]
+        for name in (
+            "FcDCN",
+            "AE+k-means",
+            "SAE+k-means",
+            "DEC",
+            "DCN",
+            "N2D",
+            "DeepRIM",
+            "IMSAT-VAT",
+            "SpectralSAT",
+            "ConvAE+MI+RS",
+            "DSCDAN",
         )
     },
-}  # fmt: skip
+}
 KINDS = {
-    "FcDEC-DA": STEPS, "ConvDEC": STEPS, "DSCDAN": JOINT, "ConvAE+RS": DUAL,
-    "SpectralNet": RUNS["SpectralNet"], "KINGDRA-LADDER-IM": RUNS["KINGDRA-LADDER-IM"],
-    "IMSAT-VAT": RUNS["IMSAT-VAT"], "k-means": {}, "GMM-stable": {}, "SC-LS": {"landmarks": 20},
-    "SC-Ncut": {}, "AC": {},
-}  # fmt: skip
+    "FcDEC-DA": STEPS,
+    "ConvDEC": STEPS,
+    "DSCDAN": JOINT,
+    "ConvAE+RS": DUAL,
+    "SpectralNet": RUNS["SpectralNet"],
+    "KINGDRA-LADDER-IM": RUNS["KINGDRA-LADDER-IM"],
+    "IMSAT-VAT": RUNS["IMSAT-VAT"],
+    "k-means": {},
+    "GMM-stable": {},
+    "SC-LS": {"landmarks": 20},
+    "SC-Ncut": {},
+    "AC": {},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -96,8 +128,9 @@ def test_scikit_learn_has_nothing_to_say(method):
     if model.config.needs_images:
         told = {
             name: f"{error} {error.__cause__ or error.__context__}"
-            for name, error in failed.items() if name not in expected
-        }  # fmt: skip
+            for name, error in failed.items()
+            if name not in expected
+        }
         assert not {n: e for n, e in told.items() if not re.search("image|network|sparse", e)}
     else:
         assert failed.keys() == expected
@@ -145,9 +178,11 @@ def test_settings_are_parameters():
 def test_grid_search_and_pipeline():
     x = X.reshape(70, 64)
     search = GridSearchCV(
-        build("GMM-stable", 2), {"n_init": [1, 2], "n_clusters": [2, 3]}, cv=2,
+        build("GMM-stable", 2),
+        {"n_init": [1, 2], "n_clusters": [2, 3]},
+        cv=2,
         scoring=lambda model, x: model.predict_proba(x).max(axis=1).mean(),
-    ).fit(x)  # fmt: skip
+    ).fit(x)
     assert set(search.best_params_) == {"n_init", "n_clusters"}
     pipeline = make_pipeline(StandardScaler(), build("k-means", 3)).fit(x)
     again = pickle.loads(pickle.dumps(pipeline))

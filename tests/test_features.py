@@ -79,8 +79,13 @@ def test_an_extraction_that_fails_is_one_line(tmp_path, capfd, content, words):
     if content is not None:
         weights.write_bytes(content)
     with user_error("images.tar.gz: no ResNet-50 features made of it", *words):
-        features.make(lambda path: (IMAGES, np.array([4, 9, 4])), "a", "md5:1",
-                      ["images.tar.gz", weights], tmp_path)  # fmt: skip
+        features.make(
+            lambda path: (IMAGES, np.array([4, 9, 4])),
+            "a",
+            "md5:1",
+            ["images.tar.gz", weights],
+            tmp_path,
+        )
     told = capfd.readouterr()
     assert told.out == "" and "Traceback" not in told.err
     assert not (tmp_path / "a").exists()
@@ -100,8 +105,13 @@ def test_a_process_that_dies_is_one_line(tmp_path, monkeypatch, code, words):
     child.write_text(code)
     monkeypatch.setattr(features, "CHILD", (str(child),))
     with user_error("images.tar.gz", words):
-        features.make(lambda path: (IMAGES, np.array([4, 9, 4])), "a", "md5:1",
-                      ["images.tar.gz", "w.h5"], tmp_path)  # fmt: skip
+        features.make(
+            lambda path: (IMAGES, np.array([4, 9, 4])),
+            "a",
+            "md5:1",
+            ["images.tar.gz", "w.h5"],
+            tmp_path,
+        )
 
 
 def test_weights_are_those_that_keras_fetches():

@@ -22,10 +22,21 @@ ROOT = Path(__file__).resolve().parent.parent
 def row(method, dataset, changes, seed=0, **others):
     """A row of a published problem, with some settings changed."""
     classes, data_hash = PROBLEMS[dataset]
-    about = {"method": method, "dataset": dataset, "overrides": changes, "seed": seed, "k": classes,
-             "status": "ok", "data_hash": data_hash, "source": "named", "acc": 0.5, "nmi": 0.4,
-             "config_hash": f"{changes}{others}", "seconds_total": 60,
-             **dict.fromkeys(("aug_pretrain", "aug_cluster"), method.endswith("-DA"))}  # fmt: skip
+    about = {
+        "method": method,
+        "dataset": dataset,
+        "overrides": changes,
+        "seed": seed,
+        "k": classes,
+        "status": "ok",
+        "data_hash": data_hash,
+        "source": "named",
+        "acc": 0.5,
+        "nmi": 0.4,
+        "config_hash": f"{changes}{others}",
+        "seconds_total": 60,
+        **dict.fromkeys(("aug_pretrain", "aug_cluster"), method.endswith("-DA")),
+    }
     return ledger.as_row(about | others)
 
 
@@ -46,8 +57,9 @@ def test_every_figure_has_its_runs(name):
     some = figures.cells(name, [])
     assert len(some) >= 5 and all(cell["run"] is None for cell in some)
     assert figures.command(name) == f"python run_exp.py configs/figures/{name}.json"
-    kinds = {json.dumps([cell[k] for k in ("method", "dataset", "seed", "settings")])
-             for cell in some}  # fmt: skip
+    kinds = {
+        json.dumps([cell[k] for k in ("method", "dataset", "seed", "settings")]) for cell in some
+    }
     assert len(kinds) == len(some)
     for setting, _ in figures.FIGURES[name].axes:
         assert len({cell["settings"][setting] for cell in some}) >= 3
@@ -67,8 +79,11 @@ def test_a_cell_has_the_row_of_its_settings():
         row("FcDEC-DA", "usps", "shift_pixels=1.0", acc=0.3),
         row("FcDEC-DA", "mnist-test", "", acc=0.4),
     ]
-    found = {(cell["settings"]["rotation"], cell["settings"]["shift_pixels"]): cell["run"]["acc"]
-             for cell in figures.cells("decda-3", rows) if cell["run"]}  # fmt: skip
+    found = {
+        (cell["settings"]["rotation"], cell["settings"]["shift_pixels"]): cell["run"]["acc"]
+        for cell in figures.cells("decda-3", rows)
+        if cell["run"]
+    }
     assert found == {(20, 3): 0.9, (10, 3): 0.8}
     own = figures.cells("dscdan-5", [row("DSCDAN", "mnist-test", "", acc=0.7)])
     assert [c["settings"]["mutual"] for c in own if c["run"]] == [0.01]
@@ -116,9 +131,11 @@ def test_curves_are_those_of_the_logs(results):
     ledger.write_text(own / "result.json", json.dumps(row("KINGDRA-LADDER-IM", "20news", "")))
     found = figures.rounds("kingdra-rounds", folder)
     assert [(r["dataset"], r["settings"], r["round"], r["acc"]) for r in found] == [
-        ("mnist", "rounds=2", 1, "0.5"), ("mnist", "rounds=2", 2, "0.6"),
-        ("20news", "", 1, "0.5"), ("20news", "", 2, "0.7"),
-    ]  # fmt: skip
+        ("mnist", "rounds=2", 1, "0.5"),
+        ("mnist", "rounds=2", 2, "0.6"),
+        ("20news", "", 1, "0.5"),
+        ("20news", "", 2, "0.7"),
+    ]
     lines = paper_figures.write(folder, "kingdra-rounds")
     assert lines[0].endswith("0 of 5 cells") and lines[1].startswith("open: mnist; stl10")
     svg = (folder / "figures" / "kingdra-rounds.svg").read_text()
@@ -158,13 +175,16 @@ def test_the_command_line(results, capsys):
 def test_settings_may_be_a_list_of_grids(tmp_path):
     path = tmp_path / "sweep.json"
     both = [{"alpha": 0.5, "beta": [1, 2]}, {"beta": 3}]
-    path.write_text(json.dumps({"methods": ["FcIDEC"], "datasets": ["digits"], "seeds": [0],
-                                "settings": both}))  # fmt: skip
+    path.write_text(
+        json.dumps({"methods": ["FcIDEC"], "datasets": ["digits"], "seeds": [0], "settings": both})
+    )
     args, rest = parse([str(path)])
     trials, _ = plan(args, rest)
     assert [t.spec.overrides for t in trials] == [
-        {"alpha": 0.5, "beta": 1}, {"alpha": 0.5, "beta": 2}, {"beta": 3},
-    ]  # fmt: skip
+        {"alpha": 0.5, "beta": 1},
+        {"alpha": 0.5, "beta": 2},
+        {"beta": 3},
+    ]
     for wrong in ([], [1], 1, [{"alpha": {}}]):
         path.write_text(json.dumps({"settings": wrong}))
         with pytest.raises(published.UserError, match="settings=|alpha="):
@@ -178,19 +198,26 @@ def test_there_are_190_cells_of_the_papers_own_methods():
     paper = published.read_paper()
     counted = results_page.tally({}, paper)
     assert {name: sum(words.values()) for name, words in counted.items()} == {
-        "decda-2": 80, "decda-5": 12, "aspc-5": 32, "aspc-6": 16, "kingdra-main": 25,
+        "decda-2": 80,
+        "decda-5": 12,
+        "aspc-5": 32,
+        "aspc-6": 16,
+        "kingdra-main": 25,
         "dscdan-4": 25,
-    }  # fmt: skip
+    }
     assert all(words["open"] == sum(words.values()) for words in counted.values())
 
 
 def test_words_of_cells():
     """FcDEC has .763 on USPS, DSCDAN .869, LADDER-IM .384 on 20news."""
     rows = [
-        row("FcDEC", "usps", "", acc=0.77), row("FcDEC-DA", "usps", "", acc=0.9),
-        row("DSCDAN", "usps", "", acc=0.9), row("LADDER-IM", "20news", "", acc=0.9),
-        row("LADDER-IM", "20news-l2", "", acc=0.9), row("FcDEC", "mnist", "tol=0.1", acc=0.9),
-    ]  # fmt: skip
+        row("FcDEC", "usps", "", acc=0.77),
+        row("FcDEC-DA", "usps", "", acc=0.9),
+        row("DSCDAN", "usps", "", acc=0.9),
+        row("LADDER-IM", "20news", "", acc=0.9),
+        row("LADDER-IM", "20news-l2", "", acc=0.9),
+        row("FcDEC", "mnist", "tol=0.1", acc=0.9),
+    ]
     paper = published.read_paper()
     counted = results_page.tally(published.scores(rows, published.wanted(paper)), paper)
     total = {word: sum(some[word] for some in counted.values()) for word in results_page.WORDS}
@@ -212,8 +239,11 @@ def test_published_cells_at_other_settings():
     ours = table[("mnist", "acc", "ours")]
     assert list(ours) == ["0.9900 (1)", "", "0.5000 (1)"]
     assert list(table.loc["at iteration 100", ("mnist", "seconds_cluster")]) == [
-        "250.0 (1)", "200", "+50.0", "",
-    ]  # fmt: skip
+        "250.0 (1)",
+        "200",
+        "+50.0",
+        "",
+    ]
     assert published.tables(rows, published.read_paper(), "aspc-3").attrs["covered"] == 2
 
 
@@ -221,6 +251,8 @@ def test_a_paper_of_ten_trials_gets_ten():
     paper = published.read_paper()
     trials = {name: published.trials_of(name, paper) for name in paper.table.unique()}
     assert {name for name, n in trials.items() if n == 10} == {
-        "dscdan-3", "dscdan-4", "dec-keras-readme",
-    }  # fmt: skip
+        "dscdan-3",
+        "dscdan-4",
+        "dec-keras-readme",
+    }
     assert set(trials.values()) == {5, 10}

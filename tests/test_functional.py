@@ -74,8 +74,10 @@ def test_distances_of_many_samples_are_bit_for_bit_those_in_one_piece(monkeypatc
     monkeypatch.setattr(ops, "square", recorded)
     assert np.array_equal(squared_distances(z, centers), whole)
     assert max(sizes) <= functional.LARGEST and sum(sizes) == n * 7 * 6
-    assert np.array_equal(soft_assignment(z, centers), 1 / (1 + whole) / ops.sum(
-        1 / (1 + whole), axis=1, keepdims=True))  # fmt: skip
+    assert np.array_equal(
+        soft_assignment(z, centers),
+        1 / (1 + whole) / ops.sum(1 / (1 + whole), axis=1, keepdims=True),
+    )
 
 
 def test_more_centres_than_fit_at_once_are_one_sample_at_a_time(monkeypatch):
@@ -121,12 +123,18 @@ Q = [[5 / 6, 1 / 6], [1 / 2, 1 / 2], [1 / 6, 5 / 6], [1 / 2, 1 / 2]]
 
 
 def test_four_points():
-    assert np.asarray(squared_distances(POINTS, CENTERS)).tolist() == [[0, 4], [1, 1], [9, 1],
-                                                                       [5, 5]]  # fmt: skip
+    assert np.asarray(squared_distances(POINTS, CENTERS)).tolist() == [
+        [0, 4],
+        [1, 1],
+        [9, 1],
+        [5, 5],
+    ]
     close(soft_assignment(POINTS, CENTERS), Q)
     # Both clusters have f = 2, so p ~ q^2: 25/36 to 1/36, one to one.
-    close(target_distribution(np.array(Q, np.float32)),
-          [[25 / 26, 1 / 26], [1 / 2, 1 / 2], [1 / 26, 25 / 26], [1 / 2, 1 / 2]])  # fmt: skip
+    close(
+        target_distribution(np.array(Q, np.float32)),
+        [[25 / 26, 1 / 26], [1 / 2, 1 / 2], [1 / 26, 25 / 26], [1 / 2, 1 / 2]],
+    )
     one = 25 / 26 * math.log(25 / 26 * 6 / 5) + 1 / 26 * math.log(6 / 26)
     p = target_distribution(soft_assignment(POINTS, CENTERS))
     close(kl_divergence(p, soft_assignment(POINTS, CENTERS)), 2 * one / 4)

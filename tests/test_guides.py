@@ -85,9 +85,10 @@ def differs(home):
     """Return the names of the copy's files that the checkout has otherwise or not at all."""
     names = (path.relative_to(home) for path in home.rglob("*") if path.is_file())
     return {
-        str(name) for name in names
+        str(name)
+        for name in names
         if not (ROOT / name).exists() or (ROOT / name).read_bytes() != (home / name).read_bytes()
-    }  # fmt: skip
+    }
 
 
 def test_every_guide_has_a_diff_and_a_test():
@@ -104,8 +105,10 @@ def test_the_example_passes_the_linter(guide, changed):
     for words in (["check"], ["format", "--check"]):
         done = subprocess.run(
             [sys.executable, "-m", "ruff", *words, "--no-cache", *names],
-            cwd=home, capture_output=True, text=True,
-        )  # fmt: skip
+            cwd=home,
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -168,8 +171,14 @@ def test_a_setting_is_an_option_and_changes_no_hash_at_its_default(changed, new_
     assert differs(home) == {"models/dec.py", "models/settings/dec_da.py", "docs/methods/dec-da.md"}
     before = preset("FcDEC", "digits", 1797)
     hashes = digest(before.identity_dict()), pretrain_key(before, (8, 8, 1), "x", 0)[0]
-    tiny = {"pretrain_epochs": 1, "maxiter": 4, "update_interval": 2, "tol": 0.0, "n_init": 1,
-            "batch_size": 64}  # fmt: skip
+    tiny = {
+        "pretrain_epochs": 1,
+        "maxiter": 4,
+        "update_interval": 2,
+        "tol": 0.0,
+        "n_init": 1,
+        "batch_size": 64,
+    }
     code = f"""
 from models import build, preset
 from models.settings.base import digest, pretrain_key
@@ -218,15 +227,15 @@ def listed():
 def test_the_tree_lists_every_module_once():
     packages = ("common", "loaders", "experiments", "models", "reporting")
     modules = {
-        str(path.relative_to(ROOT)) for folder in ("", *packages)
+        str(path.relative_to(ROOT))
+        for folder in ("", *packages)
         for path in (ROOT / folder).glob("*.py" if not folder else "**/*.py")
-    }  # fmt: skip
+    }
     shown = [name for name in listed() if name.endswith(".py")]
     assert len(shown) == len(set(shown))
     assert set(shown) == {
-        name for name in modules
-        if not name.endswith("__init__.py") or name == "models/__init__.py"
-    }  # fmt: skip
+        name for name in modules if not name.endswith("__init__.py") or name == "models/__init__.py"
+    }
     assert all((ROOT / name).is_dir() for name in listed() if name.endswith("/"))
 
 

@@ -22,12 +22,20 @@ def blobs(k=4, each=60, d=5, seed=0):
 def signals(**changes):
     """Return the signals of a good result, some of them changed."""
     good = {
-        "empty_clusters": 0, "smallest_cluster": 0.08, "largest_cluster": 0.13,
-        "cluster_entropy": 0.99, "stability": 0.98, "neighbor_agreement": 0.97,
-        "input_modularity": 0.8, "kmeans_modularity": 0.75, "uncertain": 0.01,
-        "start_agreement": 0.9, "drift": 0.0,
-        "changed": 0.0005, "at_limit": 0,
-    }  # fmt: skip
+        "empty_clusters": 0,
+        "smallest_cluster": 0.08,
+        "largest_cluster": 0.13,
+        "cluster_entropy": 0.99,
+        "stability": 0.98,
+        "neighbor_agreement": 0.97,
+        "input_modularity": 0.8,
+        "kmeans_modularity": 0.75,
+        "uncertain": 0.01,
+        "start_agreement": 0.9,
+        "drift": 0.0,
+        "changed": 0.0005,
+        "at_limit": 0,
+    }
     return good | changes
 
 

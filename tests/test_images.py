@@ -69,11 +69,13 @@ def test_cifar10_order(tmp_path, small_cifar10):
         ({"readme": b""}, ["lacks cifar-10-batches-py/data_batch_1,"]),
         ({k: v for k, v in cifar10().items() if "test" not in k}, ["lacks", "test_batch"]),
         (cifar10({"test_batch": {"data": CIFAR10[:2].reshape(2, -1)}}), ["cannot be read"]),
-        (cifar10({"test_batch": {"data": CIFAR10[:1].reshape(1, -1), "labels": [0]}}),
-         ["11 rows found", "12 rows"]),
+        (
+            cifar10({"test_batch": {"data": CIFAR10[:1].reshape(1, -1), "labels": [0]}}),
+            ["11 rows found", "12 rows"],
+        ),
         (cifar10() | {"cifar-10-batches-py/data_batch_3": b"text"}, ["cannot be read"]),
     ],
-)  # fmt: skip
+)
 def test_cifar10_damaged(tmp_path, small_cifar10, contents, words):
     with user_error("a.tar.gz", *words):
         images.read_cifar10(put_tar(tmp_path / "a.tar.gz", contents))

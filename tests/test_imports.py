@@ -29,8 +29,17 @@ LAYERS = (
     ("main", "run_exp"),
 )
 # Modules of the models that see neither data sets nor scores.
-OUTSIDE = ("datasets", "loaders", "metrics", "experiments", "reporting", "main", "run_exp",
-           "sklearn.datasets", "sklearn.metrics")  # fmt: skip
+OUTSIDE = (
+    "datasets",
+    "loaders",
+    "metrics",
+    "experiments",
+    "reporting",
+    "main",
+    "run_exp",
+    "sklearn.datasets",
+    "sklearn.metrics",
+)
 
 
 def layer(module):

@@ -38,8 +38,15 @@ NAMES = [name for name, row in METHODS.items() if row.module.startswith("models.
 K, D = 3, 7
 TINY = {"widths": (12, 9), "batch_size": 16}
 # Two members: what takes time is tracing a step of each, with and without pseudo-labels.
-SMALL = TINY | {"rounds": 2, "members": 2, "high": 1, "low": 0, "epochs": 2, "epochs_first": 2,
-                "confidence": 0.0}  # fmt: skip
+SMALL = TINY | {
+    "rounds": 2,
+    "members": 2,
+    "high": 1,
+    "low": 0,
+    "epochs": 2,
+    "epochs_first": 2,
+    "confidence": 0.0,
+}
 ONE_PASS = SMALL | {"epochs_first": 1, "epochs": 1}  # for tests that run uncompiled
 SHORT = ["LADDER-DOT", "IMSAT-VAT"]  # where one of a kind will do
 
@@ -450,8 +457,9 @@ def test_saved_and_loaded_in_another_process(fitted, blobs, tmp_path, new_proces
     new_process(
         "import sys, numpy as np; from models import load; x = np.load(sys.argv[1])\n"
         "for path in sys.argv[2:]: np.save(path + '.npy', load(path).predict(x))",
-        data, *paths,
-    )  # fmt: skip
+        data,
+        *paths,
+    )
     for method, path in zip(methods, paths, strict=True):
         assert np.array_equal(np.load(f"{path}.npy"), fitted[method].labels_)
         assert np.array_equal(load(path).predict(blobs[0]), fitted[method].labels_)
@@ -521,8 +529,9 @@ def killed(blobs, tmp_path_factory):
     folder.mkdir()
     killer = Killer(END, folder, (10, 45, END))
     with pytest.raises(Killed):
-        build("KINGDRA-LADDER-IM", K, monitor=killer, run_dir=folder, checkpoint_seconds=0,
-              **SMALL).fit(blobs[0])  # fmt: skip
+        build(
+            "KINGDRA-LADDER-IM", K, monitor=killer, run_dir=folder, checkpoint_seconds=0, **SMALL
+        ).fit(blobs[0])
     return lambda at, to: shutil.copytree(f"{folder}-{at}", to, dirs_exist_ok=True)
 
 
@@ -586,17 +595,60 @@ def test_a_killed_imsat_ends_like_one_that_was_not(fitted, blobs, tmp_path):
 @pytest.mark.parametrize(
     ("dataset", "expected"),
     [
-        ("mnist", {"rounds": 50, "epochs_first": 5, "epochs": 5, "confidence": 0.9, "high": 9,
-                   "low": 1, "noise_std": 0.3, "mi_weight": 0.1, "kl_weight": 1.0}),
+        (
+            "mnist",
+            {
+                "rounds": 50,
+                "epochs_first": 5,
+                "epochs": 5,
+                "confidence": 0.9,
+                "high": 9,
+                "low": 1,
+                "noise_std": 0.3,
+                "mi_weight": 0.1,
+                "kl_weight": 1.0,
+            },
+        ),
         ("20news", {"rounds": 10, "epochs": 5, "confidence": 0.0, "mi_weight": 0.2}),
-        ("cifar10", {"rounds": 30, "epochs_first": 1, "epochs": 1, "mi_weight": 1.0,
-                     "vote": "first", "mi_weight_later": 0.5, "kl_weight": 0.0, "last_bn": True}),
-        ("reuters10k", {"rounds": 10, "epochs_first": 5, "epochs": 6, "high": 8, "low": 2,
-                        "noise_std": 3.0, "mi_weight": 0.2}),
-        ("stl10", {"rounds": 30, "epochs_first": 6, "epochs": 6, "noise_std": 1.0,
-                   "mi_weight": 0.2, "mi_weight_later": 0.0, "last_bn": True}),
+        (
+            "cifar10",
+            {
+                "rounds": 30,
+                "epochs_first": 1,
+                "epochs": 1,
+                "mi_weight": 1.0,
+                "vote": "first",
+                "mi_weight_later": 0.5,
+                "kl_weight": 0.0,
+                "last_bn": True,
+            },
+        ),
+        (
+            "reuters10k",
+            {
+                "rounds": 10,
+                "epochs_first": 5,
+                "epochs": 6,
+                "high": 8,
+                "low": 2,
+                "noise_std": 3.0,
+                "mi_weight": 0.2,
+            },
+        ),
+        (
+            "stl10",
+            {
+                "rounds": 30,
+                "epochs_first": 6,
+                "epochs": 6,
+                "noise_std": 1.0,
+                "mi_weight": 0.2,
+                "mi_weight_later": 0.0,
+                "last_bn": True,
+            },
+        ),
     ],
-)  # fmt: skip
+)
 def test_published_settings(dataset, expected):
     config = preset("KINGDRA-LADDER-IM", dataset)
     plain = config.to_dict()
@@ -673,11 +725,18 @@ def test_settings_survive_json(changes):
 @pytest.mark.parametrize(
     ("dataset", "members", "expected"),
     [
-        ("mnist", 1, (0, 0)), ("mnist", 2, (1, 0)), ("mnist", 5, (4, 0)), ("mnist", 9, (8, 0)),
-        ("mnist", 10, (9, 1)), ("mnist", 11, (9, 1)), ("mnist", 20, (18, 2)),
-        ("reuters10k", 5, (4, 1)), ("reuters10k", 10, (8, 2)), ("reuters10k", 1, (0, 0)),
+        ("mnist", 1, (0, 0)),
+        ("mnist", 2, (1, 0)),
+        ("mnist", 5, (4, 0)),
+        ("mnist", 9, (8, 0)),
+        ("mnist", 10, (9, 1)),
+        ("mnist", 11, (9, 1)),
+        ("mnist", 20, (18, 2)),
+        ("reuters10k", 5, (4, 1)),
+        ("reuters10k", 10, (8, 2)),
+        ("reuters10k", 1, (0, 0)),
     ],
-)  # fmt: skip
+)
 def test_thresholds_follow_the_number_of_members(dataset, members, expected):
     model = build("KINGDRA-LADDER-IM", K, dataset=dataset, members=members)
     assert model.config.thresholds == expected
@@ -730,9 +789,17 @@ def test_the_authors_class(blobs, eager):
     x = blobs[0]
     seen = []
     model = KingdraCluster(
-        n_en=2, high_th=1, low_th=0, thresh=0, n_iter=2, n_epochs_per_iter0=1, n_epochs_per_iter=1,
-        batch_size=16, n_class=K, fc_layer_sizes=[12, 9, K],
-    )  # fmt: skip
+        n_en=2,
+        high_th=1,
+        low_th=0,
+        thresh=0,
+        n_iter=2,
+        n_epochs_per_iter0=1,
+        n_epochs_per_iter=1,
+        batch_size=16,
+        n_class=K,
+        fc_layer_sizes=[12, 9, K],
+    )
     with pytest.raises(NotFittedError):
         model.predict(x)
     model.fit(x, callback=lambda number, labels: seen.append((number, labels.shape)))

@@ -50,13 +50,15 @@ def test_pretraining_is_DECs(method):
 @pytest.mark.parametrize(
     ("method", "dataset", "n", "optimizer", "interval"),
     [
-        ("DEC", "mnist", 70000, SGD(0.01, 0.9), 160), ("DEC", "usps", 9298, SGD(0.01, 0.9), 30),
+        ("DEC", "mnist", 70000, SGD(0.01, 0.9), 160),
+        ("DEC", "usps", 9298, SGD(0.01, 0.9), 30),
         ("DEC", "reuters10k", 10000, SGD(0.01, 0.9), 20),
-        ("DEC", "stl10", 13000, SGD(0.01, 0.9), 40), ("IDEC", "mnist", 70000, Adam(1e-3), 140),
+        ("DEC", "stl10", 13000, SGD(0.01, 0.9), 40),
+        ("IDEC", "mnist", 70000, Adam(1e-3), 140),
         ("IDEC", "usps", 9298, SGD(0.1, 0.99), 30),
         ("IDEC", "reuters10k", 10000, SGD(0.1, 0.99), 3),
     ],
-)  # fmt: skip
+)
 def test_clustering_is_the_papers(method, dataset, n, optimizer, interval):
     c = preset(method, dataset, n)
     weights = (0, 1) if method == "DEC" else (1, 0.1)
@@ -151,8 +153,9 @@ def test_what_dropout_drops(x):
     assert dropped(h, 0.0, None) is h
     model, seeds = made("DEC", x), (tf.constant([1, 2]), tf.constant([3, 4]))
     for i in range(4):
-        one, two = (float(model.layer_loss(i)(tf.constant(x), {}, s)["reconstruction"])
-                    for s in seeds)  # fmt: skip
+        one, two = (
+            float(model.layer_loss(i)(tf.constant(x), {}, s)["reconstruction"]) for s in seeds
+        )
         assert one != two
 
 
@@ -169,8 +172,9 @@ def test_layers_are_trained_one_after_the_other(x, monkeypatch):
         before = [layer.kernel.numpy().copy() for layer in layers]
         run(self, *args, **others)
         now = [layer.kernel.numpy() for layer in layers]
-        moved.append([i for i, (a, b) in enumerate(zip(before, now, strict=True))
-                      if (a != b).any()])  # fmt: skip
+        moved.append(
+            [i for i, (a, b) in enumerate(zip(before, now, strict=True)) if (a != b).any()]
+        )
 
     monkeypatch.setattr(Trainer, "__init__", made_with)
     monkeypatch.setattr(Trainer, "run", watched)
@@ -240,4 +244,10 @@ def test_the_loss_of_deep_RIM(x):
     assert len(model.networks[0].up) == 3
     c = preset("DeepRIM", "mnist", 70000)
     assert (c.mi_mu, c.weight_decay, c.widths, c.epochs, c.batch_size, c.optimizer) == (
-        4, 0.005, (1200, 1200), 50, 250, Adam(0.002))  # fmt: skip
+        4,
+        0.005,
+        (1200, 1200),
+        50,
+        250,
+        Adam(0.002),
+    )

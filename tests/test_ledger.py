@@ -26,10 +26,18 @@ def record(method="FcDEC", dataset="usps", seed=0, **others):
     """A run's result.json, on the samples and with the number of classes that papers have."""
     k, data_hash = PROBLEMS.get(dataset, (10, "d0"))
     return {
-        "method": method, "dataset": dataset, "seed": seed, "status": "ok", "acc": 0.9, "k": k,
-        "nmi": 0.8, "config_hash": "c0", "data_hash": data_hash or "d0", "source": "named",
+        "method": method,
+        "dataset": dataset,
+        "seed": seed,
+        "status": "ok",
+        "acc": 0.9,
+        "k": k,
+        "nmi": 0.8,
+        "config_hash": "c0",
+        "data_hash": data_hash or "d0",
+        "source": "named",
         "finished": "2025-01-01T00:00:00+00:00",
-    } | others  # fmt: skip
+    } | others
 
 
 def put(folder, name, result):
@@ -69,9 +77,11 @@ def test_merge_keeps_what_differs_in_one_part_of_the_key(name):
 def test_merge_order_does_not_depend_on_the_order_given():
     rows = [
         record(m, d, seed=s, overrides=o, config_hash=f"c{o}")
-        for m in ("FcDEC", "ConvDEC") for d in ("usps", "mnist") for s in (10, 9, -1)
+        for m in ("FcDEC", "ConvDEC")
+        for d in ("usps", "mnist")
+        for s in (10, 9, -1)
         for o in ("", "tol=0.1")
-    ]  # fmt: skip
+    ]
     ordered = merge(rows)
     keys = [(r["dataset"], r["method"], r["overrides"], int(r["seed"])) for r in ordered]
     assert keys == sorted(keys) and len(keys) == 24
@@ -83,10 +93,18 @@ def test_merge_order_does_not_depend_on_the_order_given():
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"status": "done"}, {"status": None}, {"seed": "x"}, {"method": ""}, {"acc": 98.5},
-        {"acc": "nan"}, {"ari": -1.5}, {"finished": "yesterday"}, {"seconds_total": "a"}, {"": 1},
+        {"status": "done"},
+        {"status": None},
+        {"seed": "x"},
+        {"method": ""},
+        {"acc": 98.5},
+        {"acc": "nan"},
+        {"ari": -1.5},
+        {"finished": "yesterday"},
+        {"seconds_total": "a"},
+        {"": 1},
     ],
-)  # fmt: skip
+)
 def test_as_row_refuses(wrong):
     with pytest.raises(ValueError):
         ledger.as_row(record() | wrong)
@@ -121,8 +139,9 @@ def test_update_keeps_rows_and_columns_made_elsewhere(tmp_path):
     put(runs, "a", record())
     rows, _ = update(path, runs)
     assert [(r["seed"], r["acc"], r.get("gpu_name", "")) for r in rows] == [
-        ("0", "0.9", ""), ("3", "0.5", "H100"),
-    ]  # fmt: skip
+        ("0", "0.9", ""),
+        ("3", "0.5", "H100"),
+    ]
     assert [r.get("gpu_name") for r in read_rows(path)] == [None, "H100"]
     rows, warnings = update(path, tmp_path / "absent")
     assert len(rows) == 2 and "absent" in warnings[0]
@@ -138,10 +157,14 @@ def test_first_update_without_runs_writes_a_header(tmp_path):
 def test_damaged_results_are_left_out_with_a_warning(tmp_path):
     whole = json.dumps(record()).encode()
     damaged = {
-        "cut": whole[:-9], "empty": b"", "list": b"[1]", "bytes": b"\xff\xfe\x00",
-        "deep": b"[" * 10**5, "percent": json.dumps(record(acc=98.5)).encode(),
+        "cut": whole[:-9],
+        "empty": b"",
+        "list": b"[1]",
+        "bytes": b"\xff\xfe\x00",
+        "deep": b"[" * 10**5,
+        "percent": json.dumps(record(acc=98.5)).encode(),
         "no-seed": b'{"method": "FcDEC"}',
-    }  # fmt: skip
+    }
     for name, content in damaged.items():
         put(tmp_path, name, content)
     (tmp_path / "folder" / "result.json").mkdir(parents=True)
@@ -171,10 +194,15 @@ def test_damaged_csv_is_named_and_left_alone(tmp_path):
             whole.replace(lines[2], b"\x00" * 200),
         ],
         "line 1": [
-            b"", b"\n", header[:-1], b"method,acc\n", header.replace(b"acc", b"seed", 1),
-            b"," + header, b"\x89PNG\n\n",
+            b"",
+            b"\n",
+            header[:-1],
+            b"method,acc\n",
+            header.replace(b"acc", b"seed", 1),
+            b"," + header,
+            b"\x89PNG\n\n",
         ],
-    }  # fmt: skip
+    }
     for line, contents in damaged.items():
         for content in contents:
             path.write_bytes(content)
@@ -379,8 +407,15 @@ def test_paper_spot_values(paper, line):
 def test_paper_notes(paper):
     quoted = paper[paper.note.str.contains("quoted") & (paper.table == "decda-3")]
     assert quoted.groupby("row").size().to_dict() == {
-        "RCC": 1, "DCN": 2, "IDEC": 4, "CSC": 4, "JULE": 4, "DEPICT": 4, "DBC": 2, "DAC": 2,
-    }  # fmt: skip
+        "RCC": 1,
+        "DCN": 2,
+        "IDEC": 4,
+        "CSC": 4,
+        "JULE": 4,
+        "DEPICT": 4,
+        "DBC": 2,
+        "DAC": 2,
+    }
     assert (paper[paper.table == "kingdra-main"].note == "image read by eye").all()
     assert paper.note.str.contains('printed "529"').sum() == 1
 
@@ -409,7 +444,7 @@ def test_paper_notes(paper):
         (0.94, 0.001, 5, 0.98, 0.1, 5, "met"),
         (0.94, 0.001, 5, 0.98, 0.1, 10, "short"),
     ],
-)  # fmt: skip
+)
 def test_verdict(mean, std, count, value, spread, trials, expected):
     nan = float("nan")
     std, spread = (nan if number is None else number for number in (std, spread))
@@ -442,10 +477,13 @@ def test_table_of_made_up_runs(paper):
     assert list(table.loc["RCC"]["usps"]["nmi"]) == [""] * 4  # no such cell
     # k-means, SC-Ncut, SC-LS, AC-GDL, DCN, DEC, IDEC, VaDE and the five methods
     assert table.attrs == {
-        "table": "decda-3", "covered": 3, "implemented": 13 * 8, "seeds": [0, 1, 2, 5],
+        "table": "decda-3",
+        "covered": 3,
+        "implemented": 13 * 8,
+        "seeds": [0, 1, 2, 5],
         "devices": ["cpu"],
         "only": ["AC-Zell", "RCC", "CSC", "JULE", "DEPICT", "DBC", "DAC"],
-    }  # fmt: skip
+    }
     with pytest.raises(UserError, match="did you mean 'decda-3'"):
         tables(rows, paper, "decda3")
 
@@ -467,18 +505,23 @@ def test_one_stage_variants(paper):
         return record(method, acc=acc, config_hash=f"{pretrain}{cluster}", **flags, **others)
 
     rows = [
-        run("FcDEC", False, False, 0.1), run("FcDEC-DA", True, True, 0.4),
+        run("FcDEC", False, False, 0.1),
+        run("FcDEC-DA", True, True, 0.4),
         run("FcDEC", False, True, 0.2, overrides="aug_cluster=True"),
         run("FcDEC-DA", True, False, 0.3, overrides="aug_cluster=False"),
         run("FcIDEC", True, True, 0.5, overrides="aug_pretrain=True aug_cluster=True"),
         run("FcDCN", True, False, 0.6, overrides="aug_pretrain=True tol=0.1"),
-        run("ASPC", "y", "n", 0.7), run("ASPC-DA-SC", True, True, 0.8),
-    ]  # fmt: skip
+        run("ASPC", "y", "n", 0.7),
+        run("ASPC-DA-SC", True, True, 0.8),
+    ]
     ours = tables(rows, paper, "decda-2")[("usps", "acc", "ours")]
     assert {k: v for k, v in ours.items() if v} == {
-        "FcDEC": "0.1000 (1)", "FcDEC (one stage), n/y": "0.2000 (1)",
-        "FcDEC (one stage), y/n": "0.3000 (1)", "FcDEC-DA": "0.4000 (1)", "FcIDEC-DA": "0.5000 (1)",
-    }  # fmt: skip
+        "FcDEC": "0.1000 (1)",
+        "FcDEC (one stage), n/y": "0.2000 (1)",
+        "FcDEC (one stage), y/n": "0.3000 (1)",
+        "FcDEC-DA": "0.4000 (1)",
+        "FcIDEC-DA": "0.5000 (1)",
+    }
     ours = tables(rows, paper, "aspc-5")[("usps", "acc", "ours")]
     assert {k: v for k, v in ours.items() if v} == {"DA-S1+ASP": "0.7000 (1)"}
     assert tables(rows, paper, "aspc-6").loc["ASPC-DA-SC", ("usps", "acc", "ours")] == "0.8000 (1)"
@@ -502,27 +545,38 @@ def test_kmeans_on_the_shared_autoencoder(paper):
 def test_baselines_beside_the_papers(paper):
     """A stage that a method does not have is not asked about; NMF is a kin of NMF-LP."""
     rows = [
-        record("k-means", acc=0.67), record("SC-Ncut", acc=0.65), record("NMF", acc=0.65),
+        record("k-means", acc=0.67),
+        record("SC-Ncut", acc=0.65),
+        record("NMF", acc=0.65),
         record("AE+k-means-DA", acc=0.93, aug_pretrain=True),
         record("AE+k-means", acc=0.92, aug_pretrain=True, overrides="aug_pretrain=True", seed=1),
         record("DAE+k-means", acc=0.68, aug_pretrain=False),
-    ]  # fmt: skip
+    ]
     ours = tables(rows, paper, "decda-3")[("usps", "acc", "ours")]
     assert {k: v for k, v in ours.items() if v} == {
-        "k-means": "0.6700 (1)", "SC-Ncut": "0.6500 (1)", "NMF-LP, as NMF": "0.6500 (1)",
-    }  # fmt: skip
+        "k-means": "0.6700 (1)",
+        "SC-Ncut": "0.6500 (1)",
+        "NMF-LP, as NMF": "0.6500 (1)",
+    }
     table = tables(rows, paper, "aspc-3")
     ours = table[("usps", "acc", "ours")]
     assert {k: v for k, v in ours.items() if v} == {
-        "k-means": "0.6700 (1)", "SC": "0.6500 (1)", "NMF-LP, as NMF": "0.6500 (1)",
-    }  # fmt: skip
+        "k-means": "0.6700 (1)",
+        "SC": "0.6500 (1)",
+        "NMF-LP, as NMF": "0.6500 (1)",
+    }
     assert list(table.loc["NMF-LP, as NMF", ("usps", "acc")]) == [
-        "0.6500 (1)", "0.652", "-0.0020", "",
-    ]  # fmt: skip
+        "0.6500 (1)",
+        "0.652",
+        "-0.0020",
+        "",
+    ]
     ours = tables(rows, paper, "decda-5")[("usps", "acc", "ours")]
     assert dict(ours) == {
-        "vanilla": "", "denoising": "0.6800 (1)", "augmented": "0.9250 ± 0.0071 (2)",
-    }  # fmt: skip
+        "vanilla": "",
+        "denoising": "0.6800 (1)",
+        "augmented": "0.9250 ± 0.0071 (2)",
+    }
 
 
 def test_seconds_have_no_verdict(paper):
@@ -627,10 +681,12 @@ def test_readme_block(tmp_path, paper):
 @pytest.mark.parametrize(
     "text",
     [
-        "nothing", "<!-- results:begin -->", "<!-- results:end --><!-- results:begin -->",
+        "nothing",
+        "<!-- results:begin -->",
+        "<!-- results:end --><!-- results:begin -->",
         "<!-- results:begin --><!-- results:end --><!-- results:end -->",
     ],
-)  # fmt: skip
+)
 def test_readme_without_markers_is_left_alone(tmp_path, paper, text):
     path = tmp_path / "README.md"
     path.write_text(text)

@@ -32,11 +32,36 @@ from experiments import run_figure as report
 from experiments.run_log import read_log
 
 ROOT = Path(main.__file__).resolve().parent
-TINY = ("--pretrain-epochs", "1", "--maxiter", "4", "--update-interval", "2", "--tol", "0",
-        "--n-init", "1", "--threads", "1", "--quiet")  # fmt: skip
-FILES = {"config.json", "log.csv", "labels.npy", "embedding.npy", "clusters.png", "ae_weights.h5",
-         "pretrained_codes.npy", "labels.csv", "encoder.keras", "autoencoder.keras",
-         "encoder.weights.h5", "model_final.h5", "result.json"}  # fmt: skip
+TINY = (
+    "--pretrain-epochs",
+    "1",
+    "--maxiter",
+    "4",
+    "--update-interval",
+    "2",
+    "--tol",
+    "0",
+    "--n-init",
+    "1",
+    "--threads",
+    "1",
+    "--quiet",
+)
+FILES = {
+    "config.json",
+    "log.csv",
+    "labels.npy",
+    "embedding.npy",
+    "clusters.png",
+    "ae_weights.h5",
+    "pretrained_codes.npy",
+    "labels.csv",
+    "encoder.keras",
+    "autoencoder.keras",
+    "encoder.weights.h5",
+    "model_final.h5",
+    "result.json",
+}
 PATIENCE = 900  # seconds; for a machine with much else to do
 
 
@@ -295,9 +320,7 @@ def test_bfloat16_without_units_for_it_is_warned_of_even_if_quiet(
         raise UserError("not trained")
 
     monkeypatch.setattr(device, "cpu_flags", lambda: {flag})
-    monkeypatch.setattr(
-        device, "set_up", lambda *args: {"device": device.cpu_name(), "threads": 1}
-    )  # fmt: skip
+    monkeypatch.setattr(device, "set_up", lambda *args: {"device": device.cpu_name(), "threads": 1})
     monkeypatch.setattr(runs, "execute", execute)
     folders = ("--save-dir", tmp_path / "run", "--cache-dir", tmp_path / "cache")
     done = command("--method", "ASPC-DA", "--precision", "bfloat16", "--quiet", *folders)
@@ -385,8 +408,17 @@ def test_a_save_dir_that_cannot_be(early, tmp_path, below):
 
 def test_a_cache_dir_that_cannot_be(refused, small, tmp_path):
     (tmp_path / "file").write_text("")
-    line = refused("--data", small, "--method", "FcDEC", *TINY, "--save-dir", tmp_path / "run",
-                   "--cache-dir", tmp_path / "file" / "cache")  # fmt: skip
+    line = refused(
+        "--data",
+        small,
+        "--method",
+        "FcDEC",
+        *TINY,
+        "--save-dir",
+        tmp_path / "run",
+        "--cache-dir",
+        tmp_path / "file" / "cache",
+    )
     assert str(tmp_path / "file" / "cache") in line
 
 
@@ -463,8 +495,14 @@ def test_presets(
     told = settled("--method", method + suffix)
     config = told.pop("config")
     assert told.pop("save_dir").startswith(str(ROOT / "results" / "runs" / f"{method}{suffix}-"))
-    assert told == {"method": method + suffix, "dataset": "digits", "n": 1797, "n_clusters": 10,
-                    "shape": [8, 8, 1], "seed": 0}  # fmt: skip
+    assert told == {
+        "method": method + suffix,
+        "dataset": "digits",
+        "n": 1797,
+        "n_clusters": 10,
+        "shape": [8, 8, 1],
+        "seed": 0,
+    }
     assert config["network"] == network
     assert config["pretrain_optimizer"] == pretrain_optimizer
     assert config["optimizer"] == optimizer
@@ -505,20 +543,66 @@ def test_the_start_and_its_restarts(settled, command, small, tmp_path):
 
 
 def test_overrides_act(settled):
-    words = ("--method", "FcDEC-DA", "--tol", 0.05, "--lr", 0.5, "--momentum", 0.1, "--maxiter", 7,
-             "--update-interval", 3, "--pretrain-epochs", 2, "--pretrain-lr", 0.2, "--n-init", 4,
-             "--batch-size", 32, "--latent-dim", 5, "--alpha", 0.3, "--beta", 0.7, "--seed", 3,
-             "--shift-pixels", 2, "--rotation", 5, "--center", "true", "--no-aug-cluster",
-             "--n-clusters", 4, "--save-dir", "here")  # fmt: skip
+    words = (
+        "--method",
+        "FcDEC-DA",
+        "--tol",
+        0.05,
+        "--lr",
+        0.5,
+        "--momentum",
+        0.1,
+        "--maxiter",
+        7,
+        "--update-interval",
+        3,
+        "--pretrain-epochs",
+        2,
+        "--pretrain-lr",
+        0.2,
+        "--n-init",
+        4,
+        "--batch-size",
+        32,
+        "--latent-dim",
+        5,
+        "--alpha",
+        0.3,
+        "--beta",
+        0.7,
+        "--seed",
+        3,
+        "--shift-pixels",
+        2,
+        "--rotation",
+        5,
+        "--center",
+        "true",
+        "--no-aug-cluster",
+        "--n-clusters",
+        4,
+        "--save-dir",
+        "here",
+    )
     told, plain = settled(*words), settled("--method", "FcDEC-DA")
     assert (told["seed"], told["n_clusters"], told["save_dir"]) == (3, 4, "here")
     changed = {
-        "tol": 0.05, "maxiter": 7, "update_interval": 3, "pretrain_epochs": 2, "n_init": 4,
-        "batch_size": 32, "latent_dim": 5, "alpha": 0.3, "beta": 0.7, "shift_pixels": 2.0,
-        "rotation": 5.0, "center": "true", "aug_cluster": False,
+        "tol": 0.05,
+        "maxiter": 7,
+        "update_interval": 3,
+        "pretrain_epochs": 2,
+        "n_init": 4,
+        "batch_size": 32,
+        "latent_dim": 5,
+        "alpha": 0.3,
+        "beta": 0.7,
+        "shift_pixels": 2.0,
+        "rotation": 5.0,
+        "center": "true",
+        "aug_cluster": False,
         "optimizer": {"name": "sgd", "lr": 0.5, "momentum": 0.1},
         "pretrain_optimizer": {"name": "sgd", "lr": 0.2, "momentum": 0.9},
-    }  # fmt: skip
+    }
     assert told["config"] == plain["config"] | changed
 
 
@@ -542,9 +626,18 @@ def test_optimizers(settled, words, optimizer):
 def test_every_setting_has_a_folder_of_its_own(settled, put):
     """Without --save-dir no two different runs meet in one folder, and equal ones do."""
     other = put(images(12))
-    lines = ["", "--seed 1", "--tol 0.5", "--lr 0.5", "--method FcDEC", "--n-clusters 3",
-             "--no-aug-pretrain", f"--data {other} --n-clusters 3",
-             "--pretrained-weights a.h5", "--pretrained-weights b.h5"]  # fmt: skip
+    lines = [
+        "",
+        "--seed 1",
+        "--tol 0.5",
+        "--lr 0.5",
+        "--method FcDEC",
+        "--n-clusters 3",
+        "--no-aug-pretrain",
+        f"--data {other} --n-clusters 3",
+        "--pretrained-weights a.h5",
+        "--pretrained-weights b.h5",
+    ]
     lines = [line if "--method" in line else f"--method ASPC-DA {line}" for line in lines]
     folders = [settled(*line.split())["save_dir"] for line in lines]
     assert len(set(folders)) == len(lines)
@@ -568,8 +661,17 @@ def test_the_estimate_counts_what_is_to_be_done(command):
 def run(fresh, tmp_path_factory):
     """FcDEC-DA on digits: its words, its folder, what it printed."""
     folder = tmp_path_factory.mktemp("run")
-    words = ("--method", "FcDEC-DA", "--dataset", "digits", "--save-dir", "fcdec-da",
-             "--cache-dir", "cache", *TINY)  # fmt: skip
+    words = (
+        "--method",
+        "FcDEC-DA",
+        "--dataset",
+        "digits",
+        "--save-dir",
+        "fcdec-da",
+        "--cache-dir",
+        "cache",
+        *TINY,
+    )
     done = fresh(*words, cwd=folder)
     assert (done.status, done.err) == (0, "")
     return SimpleNamespace(words=words, cwd=folder, folder=folder / "fcdec-da", done=done)
@@ -593,14 +695,29 @@ def test_a_run_tells_its_result(run):
     result = result_of(run.folder)
     assert set(ledger.COLUMNS) - {"reason"} <= set(result)
     assert [name for name, value in result.items() if value is None] == []
-    expected = {"method": "FcDEC-DA", "dataset": "digits", "n": 1797, "k": 10, "seed": 0,
-                "status": "ok", "iterations": 4, "converged": False, "pretrain_epochs": 1,
-                "aug_pretrain": True, "aug_cluster": True, "threads": 1}  # fmt: skip
+    expected = {
+        "method": "FcDEC-DA",
+        "dataset": "digits",
+        "n": 1797,
+        "k": 10,
+        "seed": 0,
+        "status": "ok",
+        "iterations": 4,
+        "converged": False,
+        "pretrain_epochs": 1,
+        "aug_pretrain": True,
+        "aug_cluster": True,
+        "threads": 1,
+    }
     assert {name: result[name] for name in expected} == expected
     assert result["cpu"] == device.cpu_kind() and isinstance(result["onednn"], bool)
     assert set(result["overrides"].split()) == {
-        "pretrain_epochs=1", "maxiter=4", "update_interval=2", "n_init=1", "tol=0.0"
-    }  # fmt: skip
+        "pretrain_epochs=1",
+        "maxiter=4",
+        "update_interval=2",
+        "n_init=1",
+        "tol=0.0",
+    }
     assert result["command"] == "python main.py " + " ".join(run.words)
     assert result["seconds_total"] == pytest.approx(
         sum(result[f"seconds_{name}"] for name in ("pretrain", "initialize", "cluster")), abs=0.02
@@ -622,8 +739,11 @@ def test_a_run_tells_its_result(run):
 def test_a_run_logs_its_progress(run):
     log = rows(run.folder)
     assert [(row["phase"], row["step"]) for row in log] == [
-        ("pretrain", "8"), ("cluster", "0"), ("cluster", "2"), ("final", "4")
-    ]  # fmt: skip
+        ("pretrain", "8"),
+        ("cluster", "0"),
+        ("cluster", "2"),
+        ("final", "4"),
+    ]
     assert float(log[0]["reconstruction"]) > 0
     assert log[1]["changed"] == "1"
     assert float(log[2]["kl"]) > 0
@@ -691,8 +811,19 @@ def test_overwrite(run, fresh, tmp_path):
 def test_unlabelled_data(put, tmp_path):
     """Also the one run here of `python main.py` as it is, TensorFlow's own messages included."""
     path = put(images(20))
-    words = ("--data", path, "--n-clusters", 3, "--method", "ConvDEC-DA", *TINY,
-             "--save-dir", "run", "--cache-dir", "cache")  # fmt: skip
+    words = (
+        "--data",
+        path,
+        "--n-clusters",
+        3,
+        "--method",
+        "ConvDEC-DA",
+        *TINY,
+        "--save-dir",
+        "run",
+        "--cache-dir",
+        "cache",
+    )
     done = real(*words, cwd=tmp_path)
     assert (done.status, done.err) == (0, "")
     assert "acc" not in done.out and "nmi" not in done.out
@@ -799,8 +930,16 @@ def test_bad_weights_to_start_from(run, refused, put, tmp_path, weights, words, 
     path = weights if weights == "missing.h5" else run.folder / weights
     if words == ["--data"]:
         words = ["--data", put(images(20, side=9)), "--n-clusters", 3]
-    line = refused("--method", "FcDEC-DA", "--pretrained-weights", path, *TINY, *words,
-                   "--save-dir", tmp_path / "run")  # fmt: skip
+    line = refused(
+        "--method",
+        "FcDEC-DA",
+        "--pretrained-weights",
+        path,
+        *TINY,
+        *words,
+        "--save-dir",
+        tmp_path / "run",
+    )
     for part in told:
         assert part in line
     assert not (tmp_path / "run" / "result.json").exists()
@@ -808,11 +947,39 @@ def test_bad_weights_to_start_from(run, refused, put, tmp_path, weights, words, 
 
 # ---- killed and resumed -----------------------------------------------------------------------
 
-LONG = ("--method", "FcIDEC-DA", "--lr", 0.1, "--pretrain-epochs", 10, "--maxiter", 20, "--tol", 0,
-        "--update-interval", 2, "--batch-size", 32, "--n-init", 2, "--threads", 1, "--quiet",
-        "--checkpoint-seconds", 0, "--save-dir", "run", "--cache-dir", "cache")  # fmt: skip
-STOPS = [("pretrain", signal.SIGKILL), ("pretrain", signal.SIGINT),
-         ("cluster", signal.SIGINT), ("cluster", signal.SIGKILL)]  # fmt: skip
+LONG = (
+    "--method",
+    "FcIDEC-DA",
+    "--lr",
+    0.1,
+    "--pretrain-epochs",
+    10,
+    "--maxiter",
+    20,
+    "--tol",
+    0,
+    "--update-interval",
+    2,
+    "--batch-size",
+    32,
+    "--n-init",
+    2,
+    "--threads",
+    1,
+    "--quiet",
+    "--checkpoint-seconds",
+    0,
+    "--save-dir",
+    "run",
+    "--cache-dir",
+    "cache",
+)
+STOPS = [
+    ("pretrain", signal.SIGKILL),
+    ("pretrain", signal.SIGINT),
+    ("cluster", signal.SIGINT),
+    ("cluster", signal.SIGKILL),
+]
 
 
 @pytest.fixture(scope="module")
@@ -874,13 +1041,28 @@ def test_a_stopped_run_ends_like_one_that_was_not(whole, start, small, tmp_path)
 @pytest.mark.parametrize("sign", ["_multiarray_umath", "libtensorflow"])
 def test_an_interrupt_while_modules_are_imported(sign, small, tmp_path):
     """Of NumPy, before main.py's first line, and of TensorFlow, inside a run."""
-    line = [sys.executable, str(ROOT / "main.py"), "--data", str(small), "--method", "FcDEC", *TINY,
-            "--save-dir", "run", "--cache-dir", "cache"]  # fmt: skip
+    line = [
+        sys.executable,
+        str(ROOT / "main.py"),
+        "--data",
+        str(small),
+        "--method",
+        "FcDEC",
+        *TINY,
+        "--save-dir",
+        "run",
+        "--cache-dir",
+        "cache",
+    ]
     # What is started in a shell's background is told to ignore SIGINT, and so are its children.
     process = subprocess.Popen(
-        line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        line,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )
     maps = Path(f"/proc/{process.pid}/maps")
     while sign not in maps.read_text():
         assert process.poll() is None
@@ -899,9 +1081,7 @@ def test_a_full_disk_and_damaged_files_are_survived(fresh, small, tmp_path):
 
     def run(folder, **others):
         words = ("--data", small, "--method", "FcDEC", *TINY, "--checkpoint-seconds", 0)
-        return fresh(
-            *words, "--save-dir", folder, "--cache-dir", "cache", cwd=tmp_path, **others
-        )  # fmt: skip
+        return fresh(*words, "--save-dir", folder, "--cache-dir", "cache", cwd=tmp_path, **others)
 
     full = run("one", largest=200_000)
     assert (full.status, full.out, len(full.lines)) == (74, "", 1)

@@ -30,8 +30,12 @@ PASS = 3  # steps a pass
 INSTANT = SMALL | {"pretrain_epochs": 0, "maxiter": 0}
 FC, CONV, SHUFFLED = "FcDEC-DA", "ConvIDEC-DA", "FcDCN-DA"  # where one of a kind will do
 # (network, augmented) -> the method that pretrains for all others of the kind.
-LEADERS = {("fc", False): "FcDEC", ("fc", True): SHUFFLED, ("conv", False): "ConvDEC",
-           ("conv", True): CONV}  # fmt: skip
+LEADERS = {
+    ("fc", False): "FcDEC",
+    ("fc", True): SHUFFLED,
+    ("conv", False): "ConvDEC",
+    ("conv", True): CONV,
+}
 KILLS = {
     SHUFFLED: [("pretrain", 1), ("pretrain", 3), ("cluster", 1), ("cluster", 4)],
     CONV: [("pretrain", 2)],
@@ -199,8 +203,13 @@ def fitted(x, folders, cache):
                 get(leader(method))
             run = folders / method
             run.mkdir()
-            model = make(method, run_dir=run, cache_dir=cache, checkpoint_seconds=0,
-                         monitor=Copier(("cluster", 5), folders / f"{method} killed"))  # fmt: skip
+            model = make(
+                method,
+                run_dir=run,
+                cache_dir=cache,
+                checkpoint_seconds=0,
+                monitor=Copier(("cluster", 5), folders / f"{method} killed"),
+            )
             model.returned = model.fit_predict(x)
             kept[method] = model
         return kept[method]
@@ -238,8 +247,7 @@ def test_results_of_fit(fitted, x, method):
     assert all(0 < v <= model.seconds_[name] for name, v in model.step_seconds_.items())
 
 
-PARTS = {"DEC": ["kl"], "IDEC": ["kl", "reconstruction"], "DCN": ["distance"],
-         "ASPC": ["distance"]}  # fmt: skip
+PARTS = {"DEC": ["kl"], "IDEC": ["kl", "reconstruction"], "DCN": ["distance"], "ASPC": ["distance"]}
 TOLD = {"ASPC": {"lambda", "selected", "distance_mean"}}
 
 
@@ -261,8 +269,11 @@ def test_what_the_monitor_is_told(fitted, method):
         assert not log.pretrained() and len(log.begins) == 1 and log.notes
     steps = [("cluster", s) for s in range(0, STEPS, every)]
     assert [(phase, step) for phase, step, _, _ in rows] == [*steps, ("final", STEPS)]
-    scale = {"kl": model.config.beta, "distance": model.config.beta,
-             "reconstruction": model.config.alpha}  # fmt: skip
+    scale = {
+        "kl": model.config.beta,
+        "distance": model.config.beta,
+        "reconstruction": model.config.alpha,
+    }
     before = None
     for phase, step, values, labels in rows:
         names = {"seconds"}
@@ -308,8 +319,11 @@ def test_resumed_equals_uninterrupted(fitted, x, folders, cache, method):
 def test_killed_again_and_again_equals_uninterrupted(fitted, x, tmp_path, method):
     """Also that a second pretraining with the same seed gives the same weights bit for bit."""
     (tmp_path / "run").mkdir()
-    folders = {"run_dir": tmp_path / "run", "cache_dir": tmp_path / "cache",
-               "checkpoint_seconds": 0}  # fmt: skip
+    folders = {
+        "run_dir": tmp_path / "run",
+        "cache_dir": tmp_path / "cache",
+        "checkpoint_seconds": 0,
+    }
     reached = {"pretrain": 0, "cluster": 0}
     for phase, step in KILLS[method]:
         model = make(method, monitor=Killer((phase, step)), **folders)
@@ -660,8 +674,13 @@ def test_pretraining_is_shared_by_those_who_need_the_same(fitted, x, cache, othe
 
 
 def test_pretraining_is_not_shared_by_others(x, tmp_path):
-    others = [{"random_state": 1}, {"batch_size": 32}, {"latent_dim": 9}, {"method": "FcDEC-DA"},
-              {"pretrain_epochs": 1}]  # fmt: skip
+    others = [
+        {"random_state": 1},
+        {"batch_size": 32},
+        {"latent_dim": 9},
+        {"method": "FcDEC-DA"},
+        {"pretrain_epochs": 1},
+    ]
     for other in [{}, *others]:
         assert begins_pretraining(tmp_path, x, **other), other
     assert not begins_pretraining(tmp_path, x)
@@ -729,8 +748,9 @@ def test_bad_number_of_clusters(x, k):
 
 
 def test_numpy_integers_will_do(x, tmp_path):
-    model = make("FcDEC", INSTANT, n_clusters=np.int64(3), random_state=np.int64(0),
-                 cache_dir=tmp_path).fit(x)  # fmt: skip
+    model = make(
+        "FcDEC", INSTANT, n_clusters=np.int64(3), random_state=np.int64(0), cache_dir=tmp_path
+    ).fit(x)
     model.save(tmp_path / "model.h5")
     assert np.array_equal(load(tmp_path / "model.h5").predict(x), model.labels_)
 
@@ -794,11 +814,7 @@ def test_images_too_small_for_convolution():
 
 @pytest.mark.parametrize(
     ("method", "others", "data"),
-    [
-        ("ConvDEC", {}, "images"),
-        ("FcDEC", {"latent_dim": 9}, "images"),
-        ("FcDEC", {}, "smaller"),
-    ],
+    [("ConvDEC", {}, "images"), ("FcDEC", {"latent_dim": 9}, "images"), ("FcDEC", {}, "smaller")],
     ids=["network", "latent size", "sample shape"],
 )
 def test_weights_of_another_network(fitted, x, tmp_path, method, others, data):
@@ -849,9 +865,19 @@ def test_use_before_fit(x, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "shape", [(64,), (8, 8, 1), (5, 63), (5, 16, 16, 1), (5, 8, 8, 3), (5, 16, 4, 1), (5, 1, 8, 8),
-              (0, 8, 8, 1)], ids=str
-)  # fmt: skip
+    "shape",
+    [
+        (64,),
+        (8, 8, 1),
+        (5, 63),
+        (5, 16, 16, 1),
+        (5, 8, 8, 3),
+        (5, 16, 4, 1),
+        (5, 1, 8, 8),
+        (0, 8, 8, 1),
+    ],
+    ids=str,
+)
 def test_predict_for_another_shape(fitted, shape):
     with pytest.raises(UserError) as caught:
         fitted("FcDEC").predict(np.zeros(shape, np.float32))

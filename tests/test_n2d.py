@@ -94,8 +94,9 @@ def test_labels_are_those_of_a_full_mixture_on_the_map(samples, umap):
     )
     assert np.array_equal(model.cluster_centers_, mixture.means_)
     assert (model.n_iter_, model.converged_, model.other_labels()) == (0, True, {})
-    assert np.array_equal(make(pretrain_epochs=20, pretrain_optimizer=Adam(0.01)).fit(x).labels_,
-                          labels)  # fmt: skip
+    assert np.array_equal(
+        make(pretrain_epochs=20, pretrain_optimizer=Adam(0.01)).fit(x).labels_, labels
+    )
 
 
 def test_new_samples_go_through_the_map_in_a_loaded_model_too(samples, umap, tmp_path):

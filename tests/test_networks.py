@@ -12,8 +12,19 @@ from common.errors import UserError
 from models.core.fast_kernels import ThinConv2DTranspose
 from models.core.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder
 
-IMAGES = [(28, 28, 1), (16, 16, 1), (8, 8, 1), (55, 55, 3), (12, 20, 1), (20, 12, 2), (16, 20, 1),
-          (8, 9, 1), (12, 8, 1), (9, 9, 1), (33, 30, 3)]  # fmt: skip
+IMAGES = [
+    (28, 28, 1),
+    (16, 16, 1),
+    (8, 8, 1),
+    (55, 55, 3),
+    (12, 20, 1),
+    (20, 12, 2),
+    (16, 20, 1),
+    (8, 9, 1),
+    (12, 8, 1),
+    (9, 9, 1),
+    (33, 30, 3),
+]
 
 
 SMALL = {
@@ -112,8 +123,9 @@ def test_fc_against_numpy():
                 out = np.maximum(out, 0)
         results.append(out)
     np.testing.assert_allclose(encoder(x), results[0], rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(np.asarray(decoder(encoder(x))).reshape(6, 12), results[1],
-                               rtol=1e-3, atol=1e-2)  # fmt: skip
+    np.testing.assert_allclose(
+        np.asarray(decoder(encoder(x))).reshape(6, 12), results[1], rtol=1e-3, atol=1e-2
+    )
 
 
 @pytest.mark.parametrize("name", ["fc", "conv"])
@@ -241,8 +253,9 @@ def test_bfloat16_computes_in_it_and_stores_float32(name, side):
         3 * ["bfloat16"] + ["float32"]
     )
     exact, again = SMALL[name]((side, side, 1))
-    for a, b in zip(kernels(encoder) + kernels(decoder), kernels(exact) + kernels(again),
-                    strict=True):  # fmt: skip
+    for a, b in zip(
+        kernels(encoder) + kernels(decoder), kernels(exact) + kernels(again), strict=True
+    ):
         assert np.array_equal(a, b)
     gap = np.abs(np.asarray(z) - np.asarray(exact(x))).max()
     assert 0 < gap < 0.02 * np.abs(np.asarray(z)).max()  # 8 bits of mantissa

@@ -33,8 +33,9 @@ def blocks(page):
     return re.findall(r"```python\n(.*?)```\n```\npython main.py (.*?)\n```", text, re.DOTALL)
 
 
-EXAMPLES = [(page, *one) for page in ("own-data.md", "time-series.md", "text.md")
-            for one in blocks(page)]  # fmt: skip
+EXAMPLES = [
+    (page, *one) for page in ("own-data.md", "time-series.md", "text.md") for one in blocks(page)
+]
 
 
 def run(*words):
@@ -170,8 +171,20 @@ def fitted(tmp_path_factory):
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.normal(size=(30, 3)), rng.normal(size=(30, 3)) + 8])
     pd.DataFrame(x, columns=["a", "b", "c"]).to_csv(folder / "fit.csv", index=False)
-    assert run("--data", folder / "fit.csv", "--n-clusters", 2, "--method", "k-means",
-               "--save-dir", folder / "run", "--quiet") == 0  # fmt: skip
+    assert (
+        run(
+            "--data",
+            folder / "fit.csv",
+            "--n-clusters",
+            2,
+            "--method",
+            "k-means",
+            "--save-dir",
+            folder / "run",
+            "--quiet",
+        )
+        == 0
+    )
     return folder
 
 
@@ -244,8 +257,19 @@ def test_images_of_an_unknown_number_of_clusters(tmp_path, monkeypatch, capsys):
         return dataclasses.replace(config, **{name: short[name] for name in own})
 
     monkeypatch.setattr(models, "preset", preset)
-    words = ("--data", tmp_path / "a.npy", "--n-clusters", "2-5", "--maxiter", 2, "--quiet",
-             "--save-dir", tmp_path / "run", "--cache-dir", tmp_path / "cache")  # fmt: skip
+    words = (
+        "--data",
+        tmp_path / "a.npy",
+        "--n-clusters",
+        "2-5",
+        "--maxiter",
+        2,
+        "--quiet",
+        "--save-dir",
+        tmp_path / "run",
+        "--cache-dir",
+        tmp_path / "cache",
+    )
     assert run(*words) == 0
     assert "K is judged on the codes of AE+k-means-DA" in capsys.readouterr().out
     assert len(pd.read_csv(tmp_path / "run" / "n_clusters.csv")) == 4
@@ -255,9 +279,10 @@ def test_images_of_an_unknown_number_of_clusters(tmp_path, monkeypatch, capsys):
 # -- made-up tables ----
 
 CELLS = st.one_of(
-    st.floats(-1e6, 1e6).map(lambda v: f"{v:.6g}"), st.integers(-300, 300).map(str),
+    st.floats(-1e6, 1e6).map(lambda v: f"{v:.6g}"),
+    st.integers(-300, 300).map(str),
     st.sampled_from(["", "NA", "x", "inf", "1e400", "0", " 7 ", "true", "1,5", '"q"', "é"]),
-)  # fmt: skip
+)
 NAMES = st.sampled_from(["a", "b", "a", "id", "y", "Label", "target", "", "0", "1", "name", "v w"])
 
 
@@ -274,8 +299,12 @@ def written_tables(draw):
     return separator, rows
 
 
-@settings(max_examples=300, deadline=None, derandomize=True,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@settings(
+    max_examples=300,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(table=written_tables(), missing=st.sampled_from(["error", "mean", "drop"]))
 def test_any_table_is_read_or_refused_in_one_line(table, missing, tmp_path):
     separator, rows = table
@@ -299,8 +328,12 @@ def test_any_table_is_read_or_refused_in_one_line(table, missing, tmp_path):
     assert used + named == max(map(len, rows))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     shape=st.lists(st.integers(0, 4), min_size=0, max_size=5),
     kind=st.sampled_from(["f4", "f8", "u1", "i8", "?", "c8", "U2", "f2"]),
@@ -318,11 +351,19 @@ def test_any_array_is_read_or_refused_in_one_line(shape, kind, value, name, tmp_
     assert data.n == len(x) and data.x.size == x.size and np.isfinite(data.x).all()
 
 
-@settings(max_examples=25, deadline=None, derandomize=True,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
-@given(kinds=st.lists(st.sampled_from(["L", "RGB", "RGBA", "P", "LA", "I;16", "1", "txt"]),
-                      min_size=1, max_size=5), size=st.sampled_from([None, (3, 5)]),
-       deep=st.booleans())  # fmt: skip
+@settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    kinds=st.lists(
+        st.sampled_from(["L", "RGB", "RGBA", "P", "LA", "I;16", "1", "txt"]), min_size=1, max_size=5
+    ),
+    size=st.sampled_from([None, (3, 5)]),
+    deep=st.booleans(),
+)
 def test_any_folder_is_read_or_refused_in_one_line(kinds, size, deep, tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
     for i, kind in enumerate(kinds):
@@ -345,15 +386,33 @@ def test_any_folder_is_read_or_refused_in_one_line(kinds, size, deep, tmp_path_f
     assert data.x.min() >= 0 and data.x.max() <= 1
 
 
-SHORT = {"k-means": [], "GMM-stable": ["--maxiter", 5, "--pairs", 2], "AC": [], "SC-LS": [],
-         "FcDEC": ["--pretrain-epochs", 1, "--maxiter", 3, "--n-init", 1]}  # fmt: skip
+SHORT = {
+    "k-means": [],
+    "GMM-stable": ["--maxiter", 5, "--pairs", 2],
+    "AC": [],
+    "SC-LS": [],
+    "FcDEC": ["--pretrain-epochs", 1, "--maxiter", 3, "--n-init", 1],
+}
 
 
 def fitted_or_refused(path, folder, method, k, *words):
     """Cluster a file by the command; the same file then gets the same labels by --predict."""
     reading = words if words[:1] == ("--missing",) else ()
-    status = run("--data", path, "--method", method, "--n-clusters", k, *SHORT[method], *words,
-                 "--quiet", "--save-dir", folder, "--cache-dir", folder)  # fmt: skip
+    status = run(
+        "--data",
+        path,
+        "--method",
+        method,
+        "--n-clusters",
+        k,
+        *SHORT[method],
+        *words,
+        "--quiet",
+        "--save-dir",
+        folder,
+        "--cache-dir",
+        folder,
+    )
     assert status in (0, 2)
     if status == 2:
         assert not (folder / "labels.csv").exists()
@@ -363,16 +422,35 @@ def fitted_or_refused(path, folder, method, k, *words):
     assert len(rows) == len(labels) and labels.min() >= 0 and labels.max() < k
     assert (rows["label"] == labels).all() and rows["certainty"].between(0, 1.0001).all()
     if method != "AC":
-        assert run("--predict", path, "--weights", folder, "--out", folder / "new.csv",
-                   *reading, "--quiet") == 0  # fmt: skip
+        assert (
+            run(
+                "--predict",
+                path,
+                "--weights",
+                folder,
+                "--out",
+                folder / "new.csv",
+                *reading,
+                "--quiet",
+            )
+            == 0
+        )
         assert (pd.read_csv(folder / "new.csv")["label"] == labels).all()
     return labels
 
 
-@settings(max_examples=int(os.environ.get("FUZZ", 40)), deadline=None, derandomize=True,
-          suppress_health_check=list(HealthCheck))  # fmt: skip
-@given(table=written_tables(), missing=st.sampled_from(["error", "mean", "drop"]),
-       method=st.sampled_from(list(SHORT)), k=st.integers(1, 4))  # fmt: skip
+@settings(
+    max_examples=int(os.environ.get("FUZZ", 40)),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    table=written_tables(),
+    missing=st.sampled_from(["error", "mean", "drop"]),
+    method=st.sampled_from(list(SHORT)),
+    k=st.integers(1, 4),
+)
 def test_any_table_is_clustered_or_refused(table, missing, method, k, tmp_path_factory):
     folder = tmp_path_factory.mktemp("table")
     separator, rows = table
@@ -386,13 +464,20 @@ def test_any_table_is_clustered_or_refused(table, missing, method, k, tmp_path_f
 NUMBERS = st.sampled_from([0.0, 1.0, -1.0, 0.5, 255.0, 1e-30, 1e30, -1e6])
 
 
-@settings(max_examples=int(os.environ.get("FUZZ", 25)), deadline=None, derandomize=True,
-          suppress_health_check=list(HealthCheck))  # fmt: skip
+@settings(
+    max_examples=int(os.environ.get("FUZZ", 25)),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
 @given(
-    n=st.integers(1, 12), d=st.integers(1, 6), values=st.lists(NUMBERS, min_size=1, max_size=5),
-    kind=st.sampled_from(["f4", "f8", "u1", "i8", "?"]), method=st.sampled_from(list(SHORT)),
+    n=st.integers(1, 12),
+    d=st.integers(1, 6),
+    values=st.lists(NUMBERS, min_size=1, max_size=5),
+    kind=st.sampled_from(["f4", "f8", "u1", "i8", "?"]),
+    method=st.sampled_from(list(SHORT)),
     k=st.integers(1, 4),
-)  # fmt: skip
+)
 def test_any_array_is_clustered_or_refused(n, d, values, kind, method, k, tmp_path_factory):
     """Constant columns, duplicates, few and huge and tiny numbers."""
     folder = tmp_path_factory.mktemp("array")

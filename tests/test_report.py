@@ -77,11 +77,23 @@ def row(**changes):
     """A row of results.csv."""
     known = datasets.PROBLEMS.get(changes.get("dataset"), (10, HASH))[1]
     fields = {
-        "method": "ConvDEC-DA", "dataset": "digits", "n": 1797, "k": 10, "seed": 0, "status": "ok",
-        "acc": 0.75, "nmi": 0.5, "ari": 0.25, "seconds_pretrain": 100, "seconds_initialize": 1,
-        "seconds_cluster": 50, "seconds_total": 151, "data_hash": known, "config_hash": "a",
+        "method": "ConvDEC-DA",
+        "dataset": "digits",
+        "n": 1797,
+        "k": 10,
+        "seed": 0,
+        "status": "ok",
+        "acc": 0.75,
+        "nmi": 0.5,
+        "ari": 0.25,
+        "seconds_pretrain": 100,
+        "seconds_initialize": 1,
+        "seconds_cluster": 50,
+        "seconds_total": 151,
+        "data_hash": known,
+        "config_hash": "a",
         "finished": "2026-01-02T03:04:05+00:00",
-    }  # fmt: skip
+    }
     return as_row(fields | changes)
 
 
@@ -89,10 +101,17 @@ LOG = [
     {"phase": "pretrain", "step": 8, "seconds": 1, "loss": 0.5},
     {"phase": "pretrain", "step": 16, "seconds": 2, "loss": 0.05},
     {"phase": "cluster", "step": 0, "seconds": 0, "changed": 1, "acc": 0.5, "nmi": 0.4},
-    {"phase": "cluster", "step": 30, "seconds": 5, "loss": 0.2, "changed": 0.1, "acc": 0.6,
-     "nmi": 0.5},
+    {
+        "phase": "cluster",
+        "step": 30,
+        "seconds": 5,
+        "loss": 0.2,
+        "changed": 0.1,
+        "acc": 0.6,
+        "nmi": 0.5,
+    },
     {"phase": "final", "step": 30, "seconds": 6, "acc": 0.75, "nmi": 0.5},
-]  # fmt: skip
+]
 
 
 def write_log(path, rows=LOG):
@@ -161,8 +180,16 @@ def test_a_page_with_everything(results, monkeypatch):
     assert warnings == []
     assert not [e.text for e in page.all("p", class_="absent")]
     captions = [e.text for e in page.all("figcaption")]
-    starts = ["ACC against time", "Scores", "Clustering loss", "Share of changed labels",
-              "Pretraining loss", "Confusion matrix", "t-SNE map", "Members"]  # fmt: skip
+    starts = [
+        "ACC against time",
+        "Scores",
+        "Clustering loss",
+        "Share of changed labels",
+        "Pretraining loss",
+        "Confusion matrix",
+        "t-SNE map",
+        "Members",
+    ]
     assert len(captions) == len(starts)
     for caption, start in zip(captions, starts, strict=True):
         assert caption.startswith(start)
@@ -222,14 +249,19 @@ def test_figures_are_described_and_tables_have_headers(results):
 
 
 def test_every_row_appears(results):
-    rows = [row(seed=s, method=m, acc=a) for s, m, a in
-            ((0, "FcDEC", 0.1234), (7, "FcDEC", 0.2345), (3, "ASPC-DA", 0.3456))]  # fmt: skip
+    rows = [
+        row(seed=s, method=m, acc=a)
+        for s, m, a in ((0, "FcDEC", 0.1234), (7, "FcDEC", 0.2345), (3, "ASPC-DA", 0.3456))
+    ]
     failed = row(seed=9, method="ConvDEC", status="failed", acc="", reason="killed by SIGKILL")
     page, warnings = only_rows(results, *rows, failed)
     lines = [e.text for e in page.all("tr")]
-    for method, seed, rest in (("FcDEC", 0, "ok0.1234"), ("FcDEC", 7, "ok0.2345"),
-                               ("ASPC-DA", 3, "ok0.3456"),
-                               ("ConvDEC", 9, "failed: killed by SIGKILL")):  # fmt: skip
+    for method, seed, rest in (
+        ("FcDEC", 0, "ok0.1234"),
+        ("FcDEC", 7, "ok0.2345"),
+        ("ASPC-DA", 3, "ok0.3456"),
+        ("ConvDEC", 9, "failed: killed by SIGKILL"),
+    ):
         assert sum(text.startswith(f"{method}digits{seed}{rest}") for text in lines) == 1
     assert warnings == [] and "1 failed" in page.text()
     assert page.text().count("No figures: the run folders are not on this machine.") == 2
@@ -305,9 +337,13 @@ def test_a_full_file_leaves_clusters_out(results, monkeypatch):
 
 @pytest.mark.parametrize(
     "name, missing",
-    [("labels.npy", {"confusion", "map", "sheet"}), ("embedding.npy", {"map", "sheet"}),
-     ("log.csv", set()), ("model_final.h5", set())],
-)  # fmt: skip
+    [
+        ("labels.npy", {"confusion", "map", "sheet"}),
+        ("embedding.npy", {"map", "sheet"}),
+        ("log.csv", set()),
+        ("model_final.h5", set()),
+    ],
+)
 @pytest.mark.parametrize("content", [None, b"", b"\x93NUMPY\x01\x00garbage", b"\xff\xfe,\n\x00,1"])
 def test_missing_and_damaged_files(results, name, missing, content):
     path = results / "runs" / "run-0" / name
@@ -315,8 +351,11 @@ def test_missing_and_damaged_files(results, name, missing, content):
     if content is not None:
         path.write_bytes(content)
     page, warnings = written(results)
-    shown = {"confusion": page.all("figure", class_="card confusion"),
-             "map": page.all("svg", class_="map"), "sheet": page.all("img")}  # fmt: skip
+    shown = {
+        "confusion": page.all("figure", class_="card confusion"),
+        "map": page.all("svg", class_="map"),
+        "sheet": page.all("img"),
+    }
     assert {what for what, found in shown.items() if not found} == missing
     said = [e.text for e in page.all("p", class_="absent")]
     if name == "model_final.h5":
@@ -335,11 +374,16 @@ def test_missing_and_damaged_files(results, name, missing, content):
 
 @pytest.mark.parametrize(
     "name, array",
-    [("labels.npy", np.zeros(5, int)), ("labels.npy", np.zeros(1797)), ("labels.npy", np.array(1)),
-     ("labels.npy", np.zeros(1797, int)),  # not those that the row's ACC is of
-     ("embedding.npy", np.zeros((5, 10))), ("embedding.npy", np.full((1797, 10), np.nan)),
-     ("embedding.npy", np.zeros(1797))],
-)  # fmt: skip
+    [
+        ("labels.npy", np.zeros(5, int)),
+        ("labels.npy", np.zeros(1797)),
+        ("labels.npy", np.array(1)),
+        ("labels.npy", np.zeros(1797, int)),  # not those that the row's ACC is of
+        ("embedding.npy", np.zeros((5, 10))),
+        ("embedding.npy", np.full((1797, 10), np.nan)),
+        ("embedding.npy", np.zeros(1797)),
+    ],
+)
 def test_arrays_that_do_not_fit(results, name, array):
     np.save(results / "runs" / "run-0" / name, array)
     page, warnings = written(results)
@@ -436,12 +480,14 @@ def test_history_of_a_log(tmp_path):
     found = history(tmp_path / "log.csv")
     told = {key: (steps.tolist(), values.tolist()) for key, (steps, values) in found.items()}
     assert told == {
-        ("pretrain", "seconds"): ([8, 16], [1, 2]), ("pretrain", "loss"): ([8, 16], [0.5, 0.05]),
-        ("cluster", "seconds"): ([0, 30], [0, 6]), ("cluster", "loss"): ([30], [0.2]),
+        ("pretrain", "seconds"): ([8, 16], [1, 2]),
+        ("pretrain", "loss"): ([8, 16], [0.5, 0.05]),
+        ("cluster", "seconds"): ([0, 30], [0, 6]),
+        ("cluster", "loss"): ([30], [0.2]),
         ("cluster", "changed"): ([30], [0.1]),  # not the 1 of the first labels
         ("cluster", "acc"): ([0, 30], [0.5, 0.75]),  # the end is the final labels'
         ("cluster", "nmi"): ([0, 30], [0.4, 0.5]),
-    }  # fmt: skip
+    }
     with pytest.raises(Absent, match=r"no log\.csv"):
         history(tmp_path / "none.csv")
 
@@ -456,8 +502,10 @@ def test_history_of_numbers_that_are_none(tmp_path):
 
 def test_spread_over_seeds_by_hand():
     """Seed 0 has 1, 2 and stops at step 10 with 3; seed 1 has 3, 4, then 5 and 7."""
-    curves = [(np.array([0, 5, 10]), np.array([1.0, 2, 3])),
-              (np.array([0, 5, 10, 15]), np.array([3.0, 4, 5, 7]))]  # fmt: skip
+    curves = [
+        (np.array([0, 5, 10]), np.array([1.0, 2, 3])),
+        (np.array([0, 5, 10, 15]), np.array([3.0, 4, 5, 7])),
+    ]
     steps, mean, std = spread(curves)
     assert steps.tolist() == [0, 5, 10, 15]
     assert mean.tolist() == [2, 3, 4, 5]  # (3 + 7) / 2 at the end: the first one keeps its 3
@@ -510,13 +558,19 @@ def test_the_matrix_on_the_page(results, digits_run):
     counts = np.array([0 if e.text == "·" else int(e.text) for e in inside]).reshape(10, 10)
     matched = {j: (j - 3) % 10 for j in range(10)}
     rename = np.array([matched[j] for j in labels])
-    assert counts.tolist() == [[np.sum((y == i) & (rename == j)) for j in range(10)]
-                               for i in range(10)]  # fmt: skip
+    assert counts.tolist() == [
+        [np.sum((y == i) & (rename == j)) for j in range(10)] for i in range(10)
+    ]
 
 
 def test_groups_are_of_one_problem_and_take_a_seed_once():
-    rows = [row(config_hash="old", acc=0.1, finished="2025-01-01T00:00:00+00:00"), row(acc=0.2),
-            row(seed=2, acc=0.4), row(seed=1, status="failed"), row(k=12, acc=0.3)]  # fmt: skip
+    rows = [
+        row(config_hash="old", acc=0.1, finished="2025-01-01T00:00:00+00:00"),
+        row(acc=0.2),
+        row(seed=2, acc=0.4),
+        row(seed=1, status="failed"),
+        row(k=12, acc=0.3),
+    ]
     folders = {Path("a"): rows[1], Path("b"): rows[2] | {"acc": "0.5"}}
     groups, _ = evidence.groups(rows, folders)
     assert [(g.k, g.values("acc")) for g in groups] == [("10", [0.2, 0.4]), ("12", [0.3])]
@@ -637,8 +691,10 @@ def test_a_curve_and_its_band_by_hand():
 
 def test_curves_without_spread_and_logarithmic():
     steps = np.array([1, 2, 3])
-    series = [("a", steps, np.array([1.0, 0.1, 0.01]), np.full(3, np.nan)),
-              ("b", steps, np.array([1.0, 1.0, 1.0]), np.array([0.1, 2.0, 0.1]))]  # fmt: skip
+    series = [
+        ("a", steps, np.array([1.0, 0.1, 0.01]), np.full(3, np.nan)),
+        ("b", steps, np.array([1.0, 1.0, 1.0]), np.array([0.1, 2.0, 0.1])),
+    ]
     page = chart(charts.curves(series, "a<b", log=True, reference=(0.5, "paper's <b>")))
     assert len(page.all("g", class_="line s0")) == 1 and not page.all("g", class_="band s0")
     heights = drawn(page, "line s0")[:, 1]
@@ -705,9 +761,13 @@ def test_many_marks_at_one_place_move_apart():
 
 @pytest.mark.parametrize(
     "low, high, expected",
-    [(1, 100, ["0.1", "1"]), (110, 200, ["2.0", "2.5", "3.0"]), (60, 600, ["1", "2", "5", "10"]),
-     (5, 40000, ["0.1", "1", "10", "100"])],
-)  # fmt: skip
+    [
+        (1, 100, ["0.1", "1"]),
+        (110, 200, ["2.0", "2.5", "3.0"]),
+        (60, 600, ["1", "2", "5", "10"]),
+        (5, 40000, ["0.1", "1", "10", "100"]),
+    ],
+)
 def test_ticks_of_times(low, high, expected):
     """Of seconds from low to high: near ones are even, far ones are powers of ten."""
     minutes, _ = ticks(chart(charts.against_time([("a", [low, high], [0.5, 0.6], [])], "")))
@@ -776,10 +836,18 @@ def test_a_browser_opens_it_without_an_error(results, tmp_path):
     """Its policy forbids all that is not in the file: a violation would be told on the console."""
     path, _ = html_page.write(results)
     flags = [
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--enable-logging=stderr", "--dump-dom", f"--user-data-dir={tmp_path / 'profile'}",
-    ]  # fmt: skip
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--enable-logging=stderr",
+        "--dump-dom",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ]
     done = subprocess.run(
         [CHROMIUM, *flags, path.as_uri()], capture_output=True, text=True, check=True
     )

@@ -23,8 +23,14 @@ STEPS = PRETRAINED | {"maxiter": 7, "update_interval": 2, "tol": 0.0}
 PASSES = PRETRAINED | {"maxiter": 7, "tol": 0.0}
 DUAL = PRETRAINED | {"latent_dim": 6, "filters": (3, 4)}
 SPECTRAL = {"head": (9, 8), "cluster_batch_size": 20, "maxiter": 7, "update_interval": 2}
-LADDER = {"widths": (9, 8), "batch_size": 20, "confidence": 0.0, "rounds": 3, "epochs_first": 1,
-          "epochs": 2}  # fmt: skip
+LADDER = {
+    "widths": (9, 8),
+    "batch_size": 20,
+    "confidence": 0.0,
+    "rounds": 3,
+    "epochs_first": 1,
+    "epochs": 2,
+}
 SPECTRAL_SAT = {"maxiter": 7, "fit_steps": 4, "neighbors": (3, 4), "n_init": 2, "batch_size": 20}
 SETTINGS = {
     "FcDEC-DA": STEPS,
@@ -40,16 +46,23 @@ SETTINGS = {
     "ConvAE+MI+RS": DUAL,
     "DSCDAN": DUAL | SPECTRAL | {"spectral_steps": 4, "head_starts": 2},
     # Too large a rate, which drops soon to the least: the first stage converges in its 8th pass.
-    "SpectralNet": PRETRAINED | SPECTRAL | {"siamese": (9, 5), "siamese_epochs": 9,
-                                            "siamese_batch": 80, "siamese_patience": 0,
-                                            "optimizer": Adam(1.0), "drop": 0.01},
+    "SpectralNet": PRETRAINED
+    | SPECTRAL
+    | {
+        "siamese": (9, 5),
+        "siamese_epochs": 9,
+        "siamese_batch": 80,
+        "siamese_patience": 0,
+        "optimizer": Adam(1.0),
+        "drop": 0.01,
+    },
     "KINGDRA-LADDER-IM": LADDER | {"members": 2, "high": 1, "low": 1},
     "LADDER-IM": LADDER,
     "DeepRIM": {"widths": (9, 8), "batch_size": 20, "epochs": 3},
     "IMSAT-VAT": {"widths": (9, 8), "batch_size": 20, "epochs": 3, "neighbor": 3},
     "SpectralSAT": SPECTRAL_SAT,
     "SpectralSAT-DA": SPECTRAL_SAT,
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,7 +12,7 @@ import pytest
 from conftest import user_error
 
 import datasets
-from experiments import inputs, ledger, options, published, rendering, runs
+from experiments import description, former, inputs, ledger, options, published, rendering, runs
 from models import build
 from models.settings.aspc import ASPCConfig
 from models.settings.base import pretrain_key
@@ -21,6 +21,7 @@ from models.settings.dscdan import DSCDANConfig, DualConfig, SpectralNetConfig
 from models.settings.kingdra import IMSATConfig, KingdraConfig
 from models.settings.presets import CONFIGS, preset
 from models.settings.rim import RIMConfig
+from models.settings.spectral_sat import SpectralSATConfig
 
 ROWS = ledger.read_rows(published.PAPER.parent / "results.csv")
 # Rows of code whose defaults have changed since, by their hash: no command makes them again.
@@ -31,9 +32,14 @@ def data_of(row):
     """A row's data set, without its samples."""
     return SimpleNamespace(
         own_vectors=False,
-        name=row["dataset"], preset_name=row["dataset"], n=int(row["n"]), named=True,
-        n_clusters=int(row["k"]), sha256=row["data_hash"], source="named",
-    )  # fmt: skip
+        name=row["dataset"],
+        preset_name=row["dataset"],
+        n=int(row["n"]),
+        named=True,
+        n_clusters=int(row["k"]),
+        sha256=row["data_hash"],
+        source="named",
+    )
 
 
 # ---- the committed rows -----------------------------------------------------------------------
@@ -54,10 +60,12 @@ def test_every_committed_row_keeps_its_identity(row, monkeypatch):
     assert said in [(name, row["seed"]) for name in names]
     args.method, data = row["method"], data_of(row)
     config = options.resolve(args, data)
-    if row["config_hash"] in ledger.FORMER_DEFAULTS:
-        former = {"IMSAT-RPT": {"radius": 0.25}, "DSCDAN-code": {"head_init": "random"}}
-        config = replace(config, **former[row["method"]])
-    about = runs.about(runs.identity(args.method, data, args.seed, config, args.pretrained_weights))
+    if row["config_hash"] in former.FORMER_DEFAULTS:
+        then = {"IMSAT-RPT": {"radius": 0.25}, "DSCDAN-code": {"head_init": "random"}}
+        config = replace(config, **then[row["method"]])
+    about = description.about(
+        runs.identity(args.method, data, args.seed, config, args.pretrained_weights)
+    )
     assert {name: str(about[name]) for name in ledger.KEY if name != "config_hash"} == {
         name: row[name] for name in ledger.KEY if name != "config_hash"
     }
@@ -75,9 +83,11 @@ def test_every_committed_row_is_of_a_published_problem():
 def test_the_rows_with_five_starts_have_a_name_of_their_own():
     moved = [row for row in ROWS if row["method"] == "DSCDAN-restarts"]
     assert sorted((row["dataset"], row["overrides"]) for row in moved) == [
-        ("mnist-test", ""), ("usps", ""), ("usps", "maxiter=1000 n_neighbors=5"),
+        ("mnist-test", ""),
+        ("usps", ""),
+        ("usps", "maxiter=1000 n_neighbors=5"),
         ("usps", "train_discriminators=False maxiter=600"),
-    ]  # fmt: skip
+    ]
     assert all("--method DSCDAN-restarts" in row["note"] for row in moved)
     assert all("--method DSCDAN " in row["command"] for row in moved)
     table = published.tables(moved, published.read_paper(), "dscdan-3")
@@ -89,7 +99,9 @@ def test_a_result_of_five_starts_found_elsewhere_is_known_by_its_hash():
     (old,) = (r for r in ROWS if r["method"] == "DSCDAN-restarts" and r["dataset"] == "mnist-test")
     there = {k: v for k, v in old.items() if k != "note"} | {"method": "DSCDAN"}
     assert ledger.as_row(there)["method"] == "DSCDAN-restarts"
-    new = runs.about(runs.identity("DSCDAN", data_of(old), 0, preset("DSCDAN", "mnist-test")))
+    new = description.about(
+        runs.identity("DSCDAN", data_of(old), 0, preset("DSCDAN", "mnist-test"))
+    )
     assert new["config_hash"] != old["config_hash"]
     assert ledger.as_row(there | new)["method"] == "DSCDAN"
 
@@ -106,8 +118,11 @@ def cell(rows, method="k-means", dataset="usps"):
 
 def later(method="k-means", dataset="usps", **changes):
     """A copy of a committed row, that finished after all others."""
-    (row,) = (r for r in ROWS if (r["method"], r["dataset"], r["seed"], r["overrides"])
-              == (method, dataset, "0", ""))  # fmt: skip
+    (row,) = (
+        r
+        for r in ROWS
+        if (r["method"], r["dataset"], r["seed"], r["overrides"]) == (method, dataset, "0", "")
+    )
     return row | {"finished": "2030-01-01T00:00:00+00:00"} | changes
 
 
@@ -116,12 +131,13 @@ POLLUTED = {
     "other samples": {"data_hash": "0" * 16, "acc": "0.9999"},
     "a user's file": {"source": "file", "acc": "0.9999", "config_hash": "a"},
     "an old row of a user's file": {
-        "command": "python main.py --method k-means --data 'my data/usps.npz'", "acc": "0.9999",
+        "command": "python main.py --method k-means --data 'my data/usps.npz'",
+        "acc": "0.9999",
     },
     "the same with an equals sign": {"command": "main.py --data=usps.npz", "acc": "0.9999"},
     "no K": {"k": "", "acc": "0.9999"},
     "no hash": {"data_hash": "", "acc": "0.9999"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("changes", POLLUTED.values(), ids=POLLUTED)
@@ -146,17 +162,30 @@ def test_a_run_on_the_papers_problem_takes_the_place_of_an_older_one():
 @pytest.mark.parametrize(
     ("dataset", "k", "source", "counts"),
     [
-        ("cifar10", 10, "named", True), ("cifar10", 9, "named", False),
-        ("cifar10", 10, "file", False), ("reuters10k", 4, "named", True),
-        ("reuters10k", 10, "named", False), ("reuters", 4, "file", False),
-        ("reuters", 4, "", False), ("mine", 10, "file", False), ("ytf", 41, "named", True),
+        ("cifar10", 10, "named", True),
+        ("cifar10", 9, "named", False),
+        ("cifar10", 10, "file", False),
+        ("reuters10k", 4, "named", True),
+        ("reuters10k", 10, "named", False),
+        ("reuters", 4, "file", False),
+        ("reuters", 4, "", False),
+        ("mine", 10, "file", False),
+        ("ytf", 41, "named", True),
     ],
-)  # fmt: skip
+)
 def test_sets_whose_hash_is_not_known(dataset, k, source, counts):
     row = ledger.as_row(
-        {"method": "k-means", "dataset": dataset, "k": k, "seed": 0, "status": "ok", "acc": 0.5,
-         "data_hash": "abc", "source": source}
-    )  # fmt: skip
+        {
+            "method": "k-means",
+            "dataset": dataset,
+            "k": k,
+            "seed": 0,
+            "status": "ok",
+            "acc": 0.5,
+            "data_hash": "abc",
+            "source": source,
+        }
+    )
     assert ledger.is_published(row) == counts
     assert (cell([row], dataset=dataset) == "0.5000") == counts
 
@@ -284,13 +313,18 @@ def test_a_setting_without_effect_is_refused(file, method, words, why):
 @pytest.mark.parametrize(
     ("method", "words"),
     [
-        ("FcDEC", "--alpha 0.5"), ("ConvDEC-DA", "--alpha 0.5 --rotation 20"),
-        ("FcDEC", "--aug-cluster --rotation 20"), ("AE+k-means-DA", "--shift 0.2"),
-        ("ASPC-DA", "--selection augmented --n-init 3"), ("ConvAE+RS", "--psi-variance 1"),
-        ("DSCDAN", "--head-starts 3 --scale-neighbor 2"), ("KINGDRA-LADDER-IM", "--epochs 2"),
-        ("IMSAT-VAT", "--xi 1"), ("FcDCN-DA", "--shift-pixels 2"),
+        ("FcDEC", "--alpha 0.5"),
+        ("ConvDEC-DA", "--alpha 0.5 --rotation 20"),
+        ("FcDEC", "--aug-cluster --rotation 20"),
+        ("AE+k-means-DA", "--shift 0.2"),
+        ("ASPC-DA", "--selection augmented --n-init 3"),
+        ("ConvAE+RS", "--psi-variance 1"),
+        ("DSCDAN", "--head-starts 3 --scale-neighbor 2"),
+        ("KINGDRA-LADDER-IM", "--epochs 2"),
+        ("IMSAT-VAT", "--xi 1"),
+        ("FcDCN-DA", "--shift-pixels 2"),
     ],
-)  # fmt: skip
+)
 def test_a_setting_with_effect_is_accepted(file, method, words):
     config, _, overrides = resolved(file("mine.npz"), method, *words.split())
     assert config != preset(method, None, 30) and overrides
@@ -323,7 +357,7 @@ def test_a_raised_protocol_makes_another_run():
     data = data_of(ROWS[0] | {"dataset": "usps"})
     one, two, three = Config(), Later(), LaterPretraining()
     assert one.to_dict() == two.to_dict() == three.to_dict() == one.identity_dict()
-    told = [runs.about(runs.identity("FcDEC", data, 0, c)) for c in (one, two, three)]
+    told = [description.about(runs.identity("FcDEC", data, 0, c)) for c in (one, two, three)]
     assert [(t["protocol"], t["pretrain_protocol"]) for t in told] == [(1, 1), (2, 1), (1, 3)]
     assert len({t["config_hash"] for t in told}) == 3
     args = options.parse(["--method", "FcDEC"])
@@ -340,7 +374,7 @@ def test_a_raised_protocol_makes_another_run():
 @pytest.mark.parametrize("method", CONFIGS)
 def test_today_every_other_protocol_is_the_first(method):
     """So keys, hashes and folders from before there were versions stay valid."""
-    raised = isinstance(CONFIGS[method], ASPCConfig | IMSATConfig | RIMConfig)
+    raised = isinstance(CONFIGS[method], ASPCConfig | IMSATConfig | RIMConfig | SpectralSATConfig)
     assert CONFIGS[method].versions() == ({"protocol": 2} if raised else {})
     assert CONFIGS[method].identity_dict() == CONFIGS[method].to_dict() | CONFIGS[method].versions()
 
@@ -375,29 +409,86 @@ def test_a_protocol_out_of_range_is_refused(wrong):
 # ---- which settings decide the pretrained weights ---------------------------------------------
 
 PRETRAINING = {  # of every settings class with an auto-encoder: field -> another value
-    "network": "conv", "latent_dim": 5, "batch_size": 32, "aug_pretrain": True, "shift": 0.2,
-    "shift_pixels": 3.0, "rotation": 20.0, "center": "true", "pretrain_epochs": 3,
-    "pretrain_optimizer": None, "precision": "bfloat16", "scale_inputs": True,
+    "network": "conv",
+    "latent_dim": 5,
+    "batch_size": 32,
+    "aug_pretrain": True,
+    "shift": 0.2,
+    "shift_pixels": 3.0,
+    "rotation": 20.0,
+    "center": "true",
+    "pretrain_epochs": 3,
+    "pretrain_optimizer": None,
+    "precision": "bfloat16",
+    "scale_inputs": True,
     "noise": 0.3,  # AEConfig
     "likelihood": "gaussian",  # VaDEConfig
-    "filters": (8, 8), "kernel": 5, "original": 1.5, "relative": 2.0, "mutual": 0.5, "prior": 0.5,
-    "psi": "multiplicative", "psi_variance": 0.5, "code": "draw", "pairs": "code",
-    "train_discriminators": False, "prior_of": "classes",  # DualConfig
-    "pretrain_steps": 7, "layer_epochs": 3, "layer_steps": 7, "dropout": 0.5, "drop_steps": 7,
-    "burn_in": 7, "init_std": 0.5, "scale": 2.0,  # LayerwiseConfig
-}  # fmt: skip
+    "filters": (8, 8),
+    "kernel": 5,
+    "original": 1.5,
+    "relative": 2.0,
+    "mutual": 0.5,
+    "prior": 0.5,
+    "psi": "multiplicative",
+    "psi_variance": 0.5,
+    "code": "draw",
+    "pairs": "code",
+    "train_discriminators": False,
+    "prior_of": "classes",  # DualConfig
+    "pretrain_steps": 7,
+    "layer_epochs": 3,
+    "layer_steps": 7,
+    "dropout": 0.5,
+    "drop_steps": 7,
+    "burn_in": 7,
+    "init_std": 0.5,
+    "scale": 2.0,  # LayerwiseConfig
+}
 CLUSTERING = {
-    "n_init", "aug_cluster", "optimizer", "alpha", "beta", "maxiter", "update_interval", "tol",
-    "epochs", "self_paced", "selection", "init",  # ASPCConfig
-    "head", "cluster_batch_size", "n_neighbors", "sigma", "scale_neighbor", "spectral_steps",
-    "head_starts", "head_init", "class_means", "compare", "cluster_original", "cluster_relative",
-    "cluster_mutual", "cluster_prior", "cluster_entropy", "spectral", "final",  # DSCDANConfig
-    "patience", "drop", "siamese", "siamese_neighbors", "siamese_epochs", "siamese_batch",
+    "n_init",
+    "aug_cluster",
+    "optimizer",
+    "alpha",
+    "beta",
+    "maxiter",
+    "update_interval",
+    "tol",
+    "epochs",
+    "self_paced",
+    "selection",
+    "init",  # ASPCConfig
+    "head",
+    "cluster_batch_size",
+    "n_neighbors",
+    "sigma",
+    "scale_neighbor",
+    "spectral_steps",
+    "head_starts",
+    "head_init",
+    "class_means",
+    "compare",
+    "cluster_original",
+    "cluster_relative",
+    "cluster_mutual",
+    "cluster_prior",
+    "cluster_entropy",
+    "spectral",
+    "final",  # DSCDANConfig
+    "patience",
+    "drop",
+    "siamese",
+    "siamese_neighbors",
+    "siamese_epochs",
+    "siamese_batch",
     "siamese_patience",  # SpectralNetConfig
-    "min_dist", "components",  # N2DConfig
-    "decay", "decay_epochs", "least_lr",  # VaDEConfig
-    "count", "kmeans_epochs",  # LayerwiseDCNConfig
-}  # fmt: skip
+    "min_dist",
+    "components",  # N2DConfig
+    "decay",
+    "decay_epochs",
+    "least_lr",  # VaDEConfig
+    "count",
+    "kmeans_epochs",  # LayerwiseDCNConfig
+}
 KINDS = {type(c): c for c in CONFIGS.values() if c.pretrains}
 
 
@@ -421,8 +512,16 @@ def base_of(kind, name):
     if name in ("pretrain_epochs", "layer_epochs") and hasattr(base, "layer_steps"):
         base = replace(base, pretrain_steps=None, layer_steps=None)
     if isinstance(base, DualConfig):
-        base = replace(base, relative=1.0, mutual=0.1, prior=1.0, pairs="input", final="k-means",
-                       train_discriminators=True, prior_of="standard")  # fmt: skip
+        base = replace(
+            base,
+            relative=1.0,
+            mutual=0.1,
+            prior=1.0,
+            pairs="input",
+            final="k-means",
+            train_discriminators=True,
+            prior_of="standard",
+        )
     return base
 
 

@@ -284,11 +284,21 @@ def described(home, content, name="sweep.json"):
 
 
 def test_a_sweep_in_a_file(home):
-    path = described(home, {
-        "methods": ["FcDEC", "ConvDEC-DA"], "datasets": ["digits"], "seeds": [3, 7],
-        "settings": {"maxiter": 150, "tol": 0.5, "aug_cluster": False, "optimizer": "sgd",
-                     "lr": 0.25},
-    })  # fmt: skip
+    path = described(
+        home,
+        {
+            "methods": ["FcDEC", "ConvDEC-DA"],
+            "datasets": ["digits"],
+            "seeds": [3, 7],
+            "settings": {
+                "maxiter": 150,
+                "tol": 0.5,
+                "aug_cluster": False,
+                "optimizer": "sgd",
+                "lr": 0.25,
+            },
+        },
+    )
     trials = trials_of(f"--file {path} --threads 1")
     words = "--methods FcDEC ConvDEC-DA --datasets digits --seeds 3 7 --threads 1"
     words += " --maxiter 150 --tol 0.5 --no-aug-cluster --optimizer sgd --lr 0.25"
@@ -359,8 +369,9 @@ def test_data_of_ones_own(sweep, home):
 def test_a_trial_is_planned_once(home):
     words = "--methods FcDEC FcDEC FcDEC-DA --datasets digits digits --seeds 1 1"
     assert [trial.name for trial in trials_of(words)] == [
-        "FcDEC digits seed 1", "FcDEC-DA digits seed 1"
-    ]  # fmt: skip
+        "FcDEC digits seed 1",
+        "FcDEC-DA digits seed 1",
+    ]
 
 
 def test_the_plan_counts_what_is_shared_once(sweep, home):
@@ -424,12 +435,22 @@ def test_the_runs_of_a_table_fill_it(home, table):
     rows = []
     for trial in trials_of(f"--table {table} --trials 1"):
         config = trial.record["config"]
-        rows.append({"method": trial.record["method"], "dataset": trial.record["dataset"],
-                     "seed": 0, "status": "ok", "acc": 0.5, "nmi": 0.5, "seconds_total": 10,
-                     "k": 10, "data_hash": PROBLEMS[trial.record["dataset"]][1],
-                     "aug_pretrain": config.get("aug_pretrain", ""),
-                     "aug_cluster": config.get("aug_cluster", ""),
-                     "config_hash": trial.folder})  # fmt: skip
+        rows.append(
+            {
+                "method": trial.record["method"],
+                "dataset": trial.record["dataset"],
+                "seed": 0,
+                "status": "ok",
+                "acc": 0.5,
+                "nmi": 0.5,
+                "seconds_total": 10,
+                "k": 10,
+                "data_hash": PROBLEMS[trial.record["dataset"]][1],
+                "aug_pretrain": config.get("aug_pretrain", ""),
+                "aug_cluster": config.get("aug_cluster", ""),
+                "config_hash": trial.folder,
+            }
+        )
     made = published.tables(rows, published.read_paper(), table)
     paper = published.read_paper()
     wanted = (
@@ -743,8 +764,18 @@ def light_words(tmp_path_factory):
     path = tmp_path_factory.mktemp("light") / "light.npz"
     rng = np.random.default_rng(0)
     np.savez(path, x=rng.random((50, 8, 8)), y=np.arange(50) % 10)
-    return ["--methods", "FcDEC", "--datasets", str(path), "--trials", "2", "--jobs", "2",
-            "--maxiter", "15"]  # fmt: skip
+    return [
+        "--methods",
+        "FcDEC",
+        "--datasets",
+        str(path),
+        "--trials",
+        "2",
+        "--jobs",
+        "2",
+        "--maxiter",
+        "15",
+    ]
 
 
 @pytest.fixture(scope="module")

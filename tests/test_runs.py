@@ -22,7 +22,7 @@ from common.errors import FolderInUse, UserError
 from common.files import save_json
 from common.locks import locked
 from datasets import PROBLEMS
-from experiments import published, runs
+from experiments import description, published, runs
 from experiments.run_figure import cluster_figure
 from experiments.run_log import LOG_COLUMNS, RunMonitor, read_log
 from experiments.runs import Run, execute, finished, identity
@@ -38,9 +38,16 @@ ROOT = Path(runs.__file__).resolve().parent.parent
 def data(name="usps", n=9298, k=10, sha256="5a" * 32, named=True):
     return SimpleNamespace(
         own_vectors=False,
-        name=name, n=n, n_clusters=k, sha256=sha256, x=None, y=None, named=named,
-        source="named" if named else "file", preset_name=name if named else None,
-    )  # fmt: skip
+        name=name,
+        n=n,
+        n_clusters=k,
+        sha256=sha256,
+        x=None,
+        y=None,
+        named=named,
+        source="named" if named else "file",
+        preset_name=name if named else None,
+    )
 
 
 def run_of(folder="", method="FcDEC-DA", changes=None, weights=None, **others):
@@ -91,10 +98,19 @@ def test_the_ledger_takes_only_the_papers_settings(changes, counts):
     if "lr" in changes:
         changes = {"optimizer": SGD(changes["lr"], 0.9)}
     run = run_of(changes=changes)
-    row = {"method": run.method, "dataset": "usps", "seed": 0, "status": "ok", "acc": 0.5,
-           "k": 10, "data_hash": PROBLEMS["usps"][1], "source": "named",
-           "aug_pretrain": run.config.aug_pretrain, "aug_cluster": run.config.aug_cluster,
-           "overrides": run.overrides()}  # fmt: skip
+    row = {
+        "method": run.method,
+        "dataset": "usps",
+        "seed": 0,
+        "status": "ok",
+        "acc": 0.5,
+        "k": 10,
+        "data_hash": PROBLEMS["usps"][1],
+        "source": "named",
+        "aug_pretrain": run.config.aug_pretrain,
+        "aug_cluster": run.config.aug_cluster,
+        "overrides": run.overrides(),
+    }
     table = published.tables([row], published.read_paper(), "decda-2")
     assert table.attrs["covered"] == counts
 
@@ -166,8 +182,14 @@ def test_a_last_line_cut_by_a_kill_is_left_out(tmp_path):
         assert places(path) == [("pretrain", 8), ("cluster", 0)], whole[start:end]
 
 
-LOG = [("pretrain", 4), ("pretrain", 8), ("cluster", 0), ("cluster", 2), ("cluster", 4),
-       ("final", 4)]  # fmt: skip
+LOG = [
+    ("pretrain", 4),
+    ("pretrain", 8),
+    ("cluster", 0),
+    ("cluster", 2),
+    ("cluster", 4),
+    ("final", 4),
+]
 
 
 @pytest.mark.parametrize(
@@ -207,8 +229,11 @@ def test_a_monitors_rows_are_read_back(tmp_path):
     monitor.close()
     first, second = read_log(tmp_path / "log.csv")
     assert {k: v for k, v in first.items() if v} == {
-        "phase": "pretrain", "step": "4", "seconds": "2.5", "loss": "0.125"
-    }  # fmt: skip
+        "phase": "pretrain",
+        "step": "4",
+        "seconds": "2.5",
+        "loss": "0.125",
+    }
     scores = metrics.scores(y, labels)
     for name in ("acc", "nmi", "ari"):
         assert float(second[name]) == pytest.approx(scores[name], rel=1e-5)
@@ -437,7 +462,7 @@ def test_a_rows_commit_is_that_of_the_start(repository, monkeypatch, tmp_path, c
     run.data.x = None
     monkeypatch.setattr(runs, "build", lambda *_, **__: Model())
     monkeypatch.setattr(
-        runs, "_keep", lambda run, model, _, *rest: runs.describe(run, model, *rest)
+        runs, "_keep", lambda run, model, _, *rest: description.describe(run, model, *rest)
     )
     assert execute(run, show=False)["commit"] == head
     assert checkout.git_commit() != head
@@ -514,9 +539,16 @@ def test_figure_shows_the_certain_members_first(tmp_path):
 
 @pytest.mark.parametrize(
     "n, shape",
-    [(2, (8, 8, 1)), (3, (5,)), (4, (8, 8, 3)), (5, (5,)),
-     (24, (1, 9, 1)), (24, (9, 1, 1)), (24, (1, 9, 3))],
-)  # fmt: skip
+    [
+        (2, (8, 8, 1)),
+        (3, (5,)),
+        (4, (8, 8, 3)),
+        (5, (5,)),
+        (24, (1, 9, 1)),
+        (24, (9, 1, 1)),
+        (24, (1, 9, 3)),
+    ],
+)
 def test_figure_of_few_and_thin_samples(tmp_path, n, shape):
     drawn(tmp_path / "a.png", samples(n, *shape), k=2)
 
@@ -567,9 +599,12 @@ print("done")
 """
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "a.png"],
-        cwd=ROOT, capture_output=True, text=True, timeout=300,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
     lines = done.stdout.splitlines()
     assert (done.returncode, lines[-1]) == (0, "done"), done.stderr[-2000:]
 

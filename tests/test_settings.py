@@ -16,9 +16,10 @@ from experiments.spec import RunSpec
 from models import METHODS, build, class_of, preset
 from models.core.cost import COUNTS, method_flops
 from models.core.estimator import Estimator
-from models.settings.base import Method, PretrainConfig, digest, pretrain_key
+from models.settings.base import PretrainConfig, digest, pretrain_key
 from models.settings.dec_da import Config
 from models.settings.fields import SGD, Adam, setting, settings_of, when
+from models.settings.method import Method
 from models.settings.presets import settings_table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,23 +27,64 @@ ROOT = Path(__file__).resolve().parent.parent
 # ---- a method's settings and keys are those that committed rows and weights were made with -----
 
 BEFORE = {
-    "FcDEC": "351782e3", "FcDEC-DA": "79e0996d", "FcIDEC": "089f2822", "FcIDEC-DA": "ef037ad9",
-    "FcDCN": "d3296709", "FcDCN-DA": "63ed448c", "ConvDEC": "36fc7c3a", "ConvDEC-DA": "d25572ee",
-    "ConvIDEC": "85232966", "ConvIDEC-DA": "8682358b", "BasicDC": "9ffda520", "ASPC": "1099517f",
-    "ASPC-DA": "046ee15b", "ASPC-DA-SC": "bb12dd6b", "ASPC-DA-AC": "8d575dda",
-    "ASPC-DA-GMM": "b17d0a53", "ConvASPC": "7d0dcd0c", "ConvASPC-DA": "59f4be9e",
-    "AE+k-means": "e2717650", "DAE+k-means": "c39d0319", "AE+k-means-DA": "456fdf9d",
-    "k-means": "c6ed7f13", "NMF": "6f074eac", "SC-Ncut": "c2175f61", "SC-LS": "067dba03",
-    "AC": "b34f2cfc", "AC-GDL": "e09e3ae4", "GMM": "6c20e2bb", "UMAP+HDBSCAN": "ae0cf7ec",
-    "ConvAE": "476c35df", "ConvAE+MI": "3ba2b109", "ConvAE+RS": "14b24431",
-    "ConvAE+MI+RS": "c2023352", "DSCDAN": "8b193c30", "DSCDAN-restarts": "85497504",
-    "DSCDAN-code": "d2933cfd", "DSCDAN-spectral-init": "a8bf13d7", "SpectralNet": "8c714f05",
-    "KINGDRA-LADDER-IM": "bed8814a", "KINGDRA-LADDER-DOT": "175b372e", "LADDER-IM": "d1c89fc4",
-    "LADDER-IM-ensemble": "3b2812cd", "LADDER-DOT": "97146d6d", "IMSAT-RPT": "b1700928",
+    "FcDEC": "351782e3",
+    "FcDEC-DA": "79e0996d",
+    "FcIDEC": "089f2822",
+    "FcIDEC-DA": "ef037ad9",
+    "FcDCN": "d3296709",
+    "FcDCN-DA": "63ed448c",
+    "ConvDEC": "36fc7c3a",
+    "ConvDEC-DA": "d25572ee",
+    "ConvIDEC": "85232966",
+    "ConvIDEC-DA": "8682358b",
+    "BasicDC": "9ffda520",
+    "ASPC": "1099517f",
+    "ASPC-DA": "046ee15b",
+    "ASPC-DA-SC": "bb12dd6b",
+    "ASPC-DA-AC": "8d575dda",
+    "ASPC-DA-GMM": "b17d0a53",
+    "ConvASPC": "7d0dcd0c",
+    "ConvASPC-DA": "59f4be9e",
+    "AE+k-means": "e2717650",
+    "DAE+k-means": "c39d0319",
+    "AE+k-means-DA": "456fdf9d",
+    "k-means": "c6ed7f13",
+    "NMF": "6f074eac",
+    "SC-Ncut": "c2175f61",
+    "SC-LS": "067dba03",
+    "AC": "b34f2cfc",
+    "AC-GDL": "e09e3ae4",
+    "GMM": "6c20e2bb",
+    "UMAP+HDBSCAN": "ae0cf7ec",
+    "ConvAE": "476c35df",
+    "ConvAE+MI": "3ba2b109",
+    "ConvAE+RS": "14b24431",
+    "ConvAE+MI+RS": "c2023352",
+    "DSCDAN": "8b193c30",
+    "DSCDAN-restarts": "85497504",
+    "DSCDAN-code": "d2933cfd",
+    "DSCDAN-spectral-init": "a8bf13d7",
+    "SpectralNet": "8c714f05",
+    "KINGDRA-LADDER-IM": "bed8814a",
+    "KINGDRA-LADDER-DOT": "175b372e",
+    "LADDER-IM": "d1c89fc4",
+    "LADDER-IM-ensemble": "3b2812cd",
+    "LADDER-DOT": "97146d6d",
+    "IMSAT-RPT": "b1700928",
     "IMSAT-VAT": "ec0df544",
-}  # fmt: skip
-SETS = ["digits", "mnist", "mnist-test", "usps", "fmnist", "20news", "reuters10k", "cifar10",
-        "stl10", "ytf"]  # fmt: skip
+}
+SETS = [
+    "digits",
+    "mnist",
+    "mnist-test",
+    "usps",
+    "fmnist",
+    "20news",
+    "reuters10k",
+    "cifar10",
+    "stl10",
+    "ytf",
+]
 
 
 @pytest.mark.parametrize("method", BEFORE)
@@ -59,8 +101,15 @@ def test_settings_and_keys_stay(method):
 @dataclass(frozen=True)
 class NewConfig(Config):
     warmup: int = setting(3, "epochs without the clustering loss", ge=0, le=9, omit="hash")
-    blur: float = setting(0.0, "width of a filter", ge=0, lt=2, stage="pretrain", omit="hash",
-                          effect=[when("aug_pretrain")])  # fmt: skip
+    blur: float = setting(
+        0.0,
+        "width of a filter",
+        ge=0,
+        lt=2,
+        stage="pretrain",
+        omit="hash",
+        effect=[when("aug_pretrain")],
+    )
 
 
 @pytest.fixture
@@ -90,8 +139,16 @@ def test_a_line_gives_the_check(new):
 def test_a_line_gives_the_key_in_sweep_files(new, tmp_path, monkeypatch):
     monkeypatch.setattr("experiments.sweepfiles.SETTINGS", options.option_names())
     path = tmp_path / "sweep.json"
-    path.write_text(json.dumps({"methods": ["New"], "datasets": ["digits"], "seeds": [0],
-                                "settings": {"warmup": [1, 2]}}))  # fmt: skip
+    path.write_text(
+        json.dumps(
+            {
+                "methods": ["New"],
+                "datasets": ["digits"],
+                "seeds": [0],
+                "settings": {"warmup": [1, 2]},
+            }
+        )
+    )
     trials, _ = plan.plan(*plan.parse([str(path)]))
     assert [trial.record["config"]["warmup"] for trial in trials] == [1, 2]
     assert "--warmup=2" in trials[1].argv
@@ -138,8 +195,10 @@ def test_whole_numbers_of_a_file_are_those_of_the_command_line():
     """1 and 1.0 have different hashes."""
     config = preset("FcDEC").changed({"tol": 1, "lr": 2, "maxiter": 3})
     assert [type(v) for v in (config.tol, config.optimizer.lr, config.maxiter)] == [
-        float, float, int
-    ]  # fmt: skip
+        float,
+        float,
+        int,
+    ]
     with user_error("unknown setting 'tolerance'"):
         preset("FcDEC").changed({"tolerance": 1})
 
@@ -203,8 +262,13 @@ def test_a_method_whose_cost_is_not_known_can_be_planned():
 
 
 def test_differences_by_data_set_are_data():
-    row = Method("x:Y", Config(), "dec-da", by_dataset={"usps": {"tol": 0.5}},
-                 by_size={0: {"maxiter": 1}, 10: {"maxiter": 2}})  # fmt: skip
+    row = Method(
+        "x:Y",
+        Config(),
+        "dec-da",
+        by_dataset={"usps": {"tol": 0.5}},
+        by_size={0: {"maxiter": 1}, 10: {"maxiter": 2}},
+    )
     assert (row.settings_for().tol, row.settings_for().maxiter) == (1e-3, 20000)
     assert (row.settings_for("usps").tol, row.settings_for("usps").maxiter) == (0.5, 20000)
     assert [row.settings_for("usps", n).maxiter for n in (9, 10, 11)] == [1, 2, 2]
@@ -261,8 +325,21 @@ def test_a_setting_of_another_method_is_refused():
 
 
 def test_a_sweep_takes_the_settings_of_any_of_its_methods():
-    args, rest = plan.parse(["--methods", "FcDEC", "k-means", "--datasets", "digits", "--trials",
-                             "1", "--tol", "0.5", "--n-init", "auto"])  # fmt: skip
+    args, rest = plan.parse(
+        [
+            "--methods",
+            "FcDEC",
+            "k-means",
+            "--datasets",
+            "digits",
+            "--trials",
+            "1",
+            "--tol",
+            "0.5",
+            "--n-init",
+            "auto",
+        ]
+    )
     deep, kmeans = plan.plan(args, rest)[0]
     assert deep.spec.overrides == {"n_init": "auto", "tol": 0.5}
     assert kmeans.spec.overrides == {"n_init": "auto"}
@@ -273,13 +350,32 @@ def test_a_sweep_takes_the_settings_of_any_of_its_methods():
 
 SPECS = [
     RunSpec("FcDEC", threads=1),
-    RunSpec("FcDEC-DA", dataset="usps", seed=3, threads=2, n_clusters=4, device="cpu",
-            overrides={"lr": 0.1, "tol": 1e-05, "aug_cluster": False, "n_init": "auto"}),
-    RunSpec("DSCDAN", data="my data/x.npz", threads=1, data_dir="d", pretrained_weights="a.h5",
-            overrides={"filters": [8, 16], "train_discriminators": True}, strict=True),
-    RunSpec("KINGDRA-LADDER-IM", threads=1, checkpoint_seconds=5.0, overwrite=True,
-            overrides={"denoising_costs": [1000.0, 0.5], "vote": "first"}),
-]  # fmt: skip
+    RunSpec(
+        "FcDEC-DA",
+        dataset="usps",
+        seed=3,
+        threads=2,
+        n_clusters=4,
+        device="cpu",
+        overrides={"lr": 0.1, "tol": 1e-05, "aug_cluster": False, "n_init": "auto"},
+    ),
+    RunSpec(
+        "DSCDAN",
+        data="my data/x.npz",
+        threads=1,
+        data_dir="d",
+        pretrained_weights="a.h5",
+        overrides={"filters": [8, 16], "train_discriminators": True},
+        strict=True,
+    ),
+    RunSpec(
+        "KINGDRA-LADDER-IM",
+        threads=1,
+        checkpoint_seconds=5.0,
+        overwrite=True,
+        overrides={"denoising_costs": [1000.0, 0.5], "vote": "first"},
+    ),
+]
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.method)

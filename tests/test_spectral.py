@@ -258,8 +258,9 @@ def test_normalized_cut_against_a_loop():
     dense, cut = w.toarray(), 0.0
     assert np.array_equal(dense, dense.T)
     for j in range(3):
-        leaves = sum(dense[a, b] for a in range(30) for b in range(30)
-                     if labels[a] == j != labels[b])  # fmt: skip
+        leaves = sum(
+            dense[a, b] for a in range(30) for b in range(30) if labels[a] == j != labels[b]
+        )
         cut += leaves / sum(dense[a, b] for a in range(30) for b in range(30) if labels[a] == j)
     assert normalized_cut(w, labels) == pytest.approx(cut)
 

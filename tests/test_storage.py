@@ -175,8 +175,11 @@ def test_a_full_disk_leaves_the_old_file_and_names_it(file, monkeypatch, moment)
     def full(*args, **others):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    place = {"write": (files, "open"), "sync": (os, "fsync"),
-             "create": (files.tempfile, "mkstemp")}[moment]  # fmt: skip
+    place = {
+        "write": (files, "open"),
+        "sync": (os, "fsync"),
+        "create": (files.tempfile, "mkstemp"),
+    }[moment]
     monkeypatch.setattr(*place, full, raising=False)
     with pytest.raises(OSError) as info:
         save_arrays(file, {"other": np.ones(3)}, {})
@@ -207,8 +210,10 @@ def test_lock_excludes_another_process(tmp_path, root, end):
     path = tmp_path / "lock"
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(path), str(root)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     events = []
 
     def waiting():
@@ -249,8 +254,9 @@ def ask(path, root, seconds):
     """Start a process that asks about a lock in a tight loop, and prints how often it was held."""
     process = subprocess.Popen(
         [sys.executable, "-c", ASKER, str(path), str(root), str(seconds)],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout.readline() == "asking\n"
     return process
 

@@ -11,10 +11,22 @@ from experiments import plan as planning
 from experiments.spec import RunSpec
 from models import preset
 
-SMALL = {"n_en": 3, "high_th": 2, "n_iter": 2, "batch_size": 16, "n_class": 2, "lr": 0.01,
-         "fc_layer_sizes": [9, 8, 2], "denoising_cost": [10, 1, 0.5, 0.1], "noise_std": 0.2,
-         "ens_common_mapping": False, "mi_loss_w_it2": 0.0, "last_layer_bn": True,
-         "n_epochs_per_iter": 1, "thresh": 0}  # fmt: skip
+SMALL = {
+    "n_en": 3,
+    "high_th": 2,
+    "n_iter": 2,
+    "batch_size": 16,
+    "n_class": 2,
+    "lr": 0.01,
+    "fc_layer_sizes": [9, 8, 2],
+    "denoising_cost": [10, 1, 0.5, 0.1],
+    "noise_std": 0.2,
+    "ens_common_mapping": False,
+    "mi_loss_w_it2": 0.0,
+    "last_layer_bn": True,
+    "n_epochs_per_iter": 1,
+    "thresh": 0,
+}
 
 
 @pytest.fixture
@@ -28,8 +40,10 @@ def folder(tmp_path):
 
 
 def paths(folder):
-    return {"training_path": str(folder / "set" / "train_X.npy"),
-            "ground_truth_path": str(folder / "set" / "train_Y.npy")}  # fmt: skip
+    return {
+        "training_path": str(folder / "set" / "train_X.npy"),
+        "ground_truth_path": str(folder / "set" / "train_Y.npy"),
+    }
 
 
 def plan(folder, content, *words):
@@ -46,11 +60,23 @@ def test_a_file_is_a_run_of_kingdra(folder):
     record = trial.record
     assert (record["n"], record["k"]) == (40, 2)
     expected = {
-        "members": 3, "high": 2, "low": 1, "rounds": 2, "batch_size": 16, "widths": [9, 8],
-        "denoising_costs": [10, 1, 0.5, 0.1], "noise_std": 0.2, "vote": "first", "epochs": 1,
-        "epochs_first": 5, "mi_weight_later": 0.0, "last_bn": True, "confidence": 0,
-        "optimizer": {"name": "adam", "lr": 0.01}, "pseudo_labels": True,
-    }  # fmt: skip
+        "members": 3,
+        "high": 2,
+        "low": 1,
+        "rounds": 2,
+        "batch_size": 16,
+        "widths": [9, 8],
+        "denoising_costs": [10, 1, 0.5, 0.1],
+        "noise_std": 0.2,
+        "vote": "first",
+        "epochs": 1,
+        "epochs_first": 5,
+        "mi_weight_later": 0.0,
+        "last_bn": True,
+        "confidence": 0,
+        "optimizer": {"name": "adam", "lr": 0.01},
+        "pseudo_labels": True,
+    }
     assert {name: record["config"][name] for name in expected} == expected
 
 
@@ -128,7 +154,8 @@ def test_a_sweeps_file_sets_the_start_and_its_restarts(folder):
     sweep = {"methods": ["FcDEC"], "datasets": ["digits"], "seeds": [0]}
     (trial,) = plan(folder, sweep | {"settings": {"n_init": "auto", "init": "umap"}})
     assert trial.record["config"] == preset("FcDEC", "digits", 1797).to_dict() | {
-        "n_init": "auto", "init": "umap",
-    }  # fmt: skip
+        "n_init": "auto",
+        "init": "umap",
+    }
     (plain,) = plan(folder, sweep)
     assert plain.folder != trial.folder and plain.weights == trial.weights

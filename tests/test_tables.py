@@ -82,9 +82,14 @@ def diverging(monitor=None, *, scaled=True, folder=None, method="FcIDEC", **othe
     """Return a model, unfitted, whose rate is far too large at first."""
     settings = SHORT | {"pretrain_optimizer": SGD(1e3, 0.9), "scale_inputs": scaled}
     return build(
-        method, 3, vectors=True, monitor=monitor, run_dir=folder, checkpoint_seconds=0,
+        method,
+        3,
+        vectors=True,
+        monitor=monitor,
+        run_dir=folder,
+        checkpoint_seconds=0,
         **settings | others,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(

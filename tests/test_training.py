@@ -26,9 +26,13 @@ class Toy:
         self.w = keras.Variable(np.full(x.shape[1:], start, np.float32))
         settings = {"batch_size": len(x), "seed": 5, "shuffle": False} | settings
         self.trainer = Trainer(
-            tf.constant(x, tf.float32), self.loss, {"distance": weight}, [self.w],
-            optimizer or keras.optimizers.SGD(0.1), **settings,
-        )  # fmt: skip
+            tf.constant(x, tf.float32),
+            self.loss,
+            {"distance": weight},
+            [self.w],
+            optimizer or keras.optimizers.SGD(0.1),
+            **settings,
+        )
 
     def loss(self, x, targets, seed):
         return {"distance": tf.reduce_mean(tf.reduce_sum((x - self.w) ** 2, axis=1))}
@@ -51,7 +55,7 @@ def all_rows(trainer, passes):
 @pytest.mark.parametrize(
     ("n", "b", "sizes"),
     [(10, 4, [4, 4, 2]), (8, 4, [4, 4]), (3, 4, [3]), (4, 4, [4]), (5, 1, [1] * 5)],
-)  # fmt: skip
+)
 def test_contiguous_batches_with_a_short_last_one(n, b, sizes):
     trainer = Toy(np.zeros((n, 1)), batch_size=b).trainer
     assert trainer.steps_per_pass == len(sizes)
@@ -95,9 +99,15 @@ def test_each_pass_trains_on_every_sample_once():
             return {"seen": -tf.reduce_sum(seen * here)}  # the gradient counts visits
 
         trainer = Trainer(
-            tf.constant(x), loss, {"seen": 1.0}, [seen], keras.optimizers.SGD(1.0),
-            batch_size=4, seed=0, shuffle=True,
-        )  # fmt: skip
+            tf.constant(x),
+            loss,
+            {"seen": 1.0},
+            [seen],
+            keras.optimizers.SGD(1.0),
+            batch_size=4,
+            seed=0,
+            shuffle=True,
+        )
         trainer.run(2 * trainer.steps_per_pass, 1000, lambda step: False)
         assert np.asarray(seen).tolist() == [2] * n
 
@@ -109,10 +119,16 @@ def test_targets_follow_their_samples(shuffle):
     target = tf.Variable(tf.constant(x) * 3.0, trainable=False)
     w = keras.Variable(np.float32(3.0))
     trainer = Trainer(
-        tf.constant(x), lambda x, t, seed: {"gap": tf.reduce_mean(abs(x * w - t["three"]))},
-        {"gap": 1.0}, [w], keras.optimizers.SGD(1e-9), batch_size=4, seed=1, shuffle=shuffle,
+        tf.constant(x),
+        lambda x, t, seed: {"gap": tf.reduce_mean(abs(x * w - t["three"]))},
+        {"gap": 1.0},
+        [w],
+        keras.optimizers.SGD(1e-9),
+        batch_size=4,
+        seed=1,
+        shuffle=shuffle,
         targets={"three": target},
-    )  # fmt: skip
+    )
     trainer.run(6, 1000, lambda step: False)
     assert trainer.mean_losses()["gap"] < 1e-5
 
@@ -160,9 +176,15 @@ def test_only_the_given_variables_are_trained():
     x = tf.ones((4, 1))
     a, b = keras.Variable(np.float32(0)), keras.Variable(np.float32(0))
     trainer = Trainer(
-        x, lambda x, t, seed: {"gap": tf.reduce_mean((x - a - b) ** 2)}, {"gap": 1.0}, [a],
-        keras.optimizers.SGD(0.1), batch_size=4, seed=0, shuffle=False,
-    )  # fmt: skip
+        x,
+        lambda x, t, seed: {"gap": tf.reduce_mean((x - a - b) ** 2)},
+        {"gap": 1.0},
+        [a],
+        keras.optimizers.SGD(0.1),
+        batch_size=4,
+        seed=0,
+        shuffle=False,
+    )
     trainer.run(5, 1000, lambda step: False)
     assert float(a) > 0.5 and float(b) == 0
 
@@ -179,9 +201,16 @@ def test_augmentation_draws_on_seed_and_step():
     data = tf.constant(x)
     w = keras.Variable(np.float32(0))
     trainer = Trainer(
-        data, lambda x, t, seed: {"value": tf.reduce_mean(x) + 0 * w.value}, {"value": 1.0}, [w],
-        keras.optimizers.SGD(0.1), batch_size=4, seed=7, shuffle=False, augment=augment,
-    )  # fmt: skip
+        data,
+        lambda x, t, seed: {"value": tf.reduce_mean(x) + 0 * w.value},
+        {"value": 1.0},
+        [w],
+        keras.optimizers.SGD(0.1),
+        batch_size=4,
+        seed=7,
+        shuffle=False,
+        augment=augment,
+    )
     for step in range(3):
         trainer.run(step + 1, 1000, lambda step: False)
         assert trainer.mean_losses()["value"] == 700 + step
@@ -242,10 +271,16 @@ def test_refreshed_targets_hold_until_the_next_refresh():
     target = tf.Variable(tf.zeros(10), trainable=False)
     w, used = keras.Variable(np.float32(0)), []
     trainer = Trainer(
-        tf.constant(X), lambda x, t, seed: {"target": tf.reduce_mean(t["t"]) + 0 * w.value},
-        {"target": 1.0}, [w], keras.optimizers.SGD(0.1), batch_size=4, seed=0, shuffle=False,
+        tf.constant(X),
+        lambda x, t, seed: {"target": tf.reduce_mean(t["t"]) + 0 * w.value},
+        {"target": 1.0},
+        [w],
+        keras.optimizers.SGD(0.1),
+        batch_size=4,
+        seed=0,
+        shuffle=False,
         targets={"t": target},
-    )  # fmt: skip
+    )
 
     def refresh(step):
         target.assign(tf.fill([10], float(step + 1)))
@@ -285,10 +320,18 @@ class Rich:
         self.target = tf.Variable(tf.zeros((12, 2)), trainable=False)
         self.data = tf.constant(rng.random((12, 6, 6, 1)), tf.float32)
         self.trainer = Trainer(
-            self.data, self.loss, {"gap": 1.0, "size": 0.1}, [self.w, self.b],
-            keras.optimizers.Adam(0.01), batch_size=4, seed=3, shuffle=shuffle,
-            augment=RandomShiftRotate(), targets={"t": self.target}, state=[self.state],
-        )  # fmt: skip
+            self.data,
+            self.loss,
+            {"gap": 1.0, "size": 0.1},
+            [self.w, self.b],
+            keras.optimizers.Adam(0.01),
+            batch_size=4,
+            seed=3,
+            shuffle=shuffle,
+            augment=RandomShiftRotate(),
+            targets={"t": self.target},
+            state=[self.state],
+        )
         self.log = []
 
     def output(self, x):
@@ -538,17 +581,27 @@ OLD_USES = {
     "core/autoencoder": ["r, NETWORK", "r, PRETRAIN", "r, SELECT, step", "r, INITIALIZE"],
     "core/base": ["r, CLUSTER"],
     "dscdan/autoencoder": ["seed, i", "seed, 3"],
-    "dscdan/joint": ["seed, 4", "r, INITIALIZE", "r, INITIALIZE", "r, NETWORK, 2, start",
-                     "r, NETWORK, int(name == 'spectral'), start"],
-    "dscdan/spectralnet": ["seed, 1", "seed, 2", "r, INITIALIZE", "r, INITIALIZE",
-                           "r, CLUSTER, offset > 0"],
+    "dscdan/joint": [
+        "seed, 4",
+        "r, INITIALIZE",
+        "r, INITIALIZE",
+        "r, NETWORK, 2, start",
+        "r, NETWORK, int(name == 'spectral'), start",
+    ],
+    "dscdan/spectralnet": [
+        "seed, 1",
+        "seed, 2",
+        "r, INITIALIZE",
+        "r, INITIALIZE",
+        "r, CLUSTER, offset > 0",
+    ],
     "kingdra/ensemble": ["r, NETWORK, 0"],
     "kingdra/imsat": ["r, STEPS"],
     "kingdra/model": ["r, NETWORK, m", "r, STEPS, self.number", "r, STREAM, self.number"],
     # The start of clustering, in the place of the k-means that their base class would draw.
     "n2d": ["r, INITIALIZE", "r, INITIALIZE"],
     "vade": ["r, INITIALIZE"],
-}  # fmt: skip
+}
 
 
 def uses(path, function):
@@ -606,8 +659,12 @@ def shared(names):
 
 def test_new_streams_are_apart_from_one_another_and_from_the_old():
     use, runs = SeedUse.EXAMPLE, (0, 1, 2, 3, 7, 2**31 - 1)
-    places = [(), *product(range(3), repeat=1), *product(range(3), repeat=2),
-              *product(range(3), repeat=3)]  # fmt: skip
+    places = [
+        (),
+        *product(range(3), repeat=1),
+        *product(range(3), repeat=2),
+        *product(range(3), repeat=3),
+    ]
     new = [new_stream(r, use, *place) for r in runs for place in places]
     old = [
         derive_seed(r, *place) for r in runs for place in [*places, *product(range(3), repeat=4)]

@@ -54,8 +54,14 @@ def parts():
 
 
 def make(**changes):
-    settings = {"pretrain_epochs": 30, "batch_size": 30, "cluster_batch_size": 30, "epochs": 4,
-                "latent_dim": Z, "pretrain_optimizer": Adam(0.01)}  # fmt: skip
+    settings = {
+        "pretrain_epochs": 30,
+        "batch_size": 30,
+        "cluster_batch_size": 30,
+        "epochs": 4,
+        "latent_dim": Z,
+        "pretrain_optimizer": Adam(0.01),
+    }
     return build("VaDE", K, random_state=5, **settings | changes)
 
 
@@ -187,8 +193,9 @@ def test_it_finds_three_patterns_and_trains_all_it_has(samples):
     before = [np.asarray(v).copy() for v in make(epochs=0).fit(x).cluster_variables()]
     model = make(epochs=10).fit(x)
     assert acc(y, model.labels_) == 1 and model.n_iter_ == 30 and not model.converged_
-    assert all((a != np.asarray(v)).any() for a, v in zip(before, model.cluster_variables(),
-                                                          strict=True))  # fmt: skip
+    assert all(
+        (a != np.asarray(v)).any() for a, v in zip(before, model.cluster_variables(), strict=True)
+    )
     q = model.memberships(x)
     np.testing.assert_allclose(q.sum(axis=1), 1, rtol=1e-5)
     assert np.array_equal(q.argmax(axis=1), model.labels_)
@@ -222,8 +229,9 @@ def test_the_same_seed_gives_the_same_bits(samples):
     assert np.array_equal(one.memberships(samples[0]), two.memberships(samples[0]))
     other = make()
     other.random_state = 6
-    assert not np.array_equal(other.fit(samples[0]).memberships(samples[0]),
-                              one.memberships(samples[0]))  # fmt: skip
+    assert not np.array_equal(
+        other.fit(samples[0]).memberships(samples[0]), one.memberships(samples[0])
+    )
 
 
 def test_values_out_of_range_are_refused_before_training_unless_gaussian(samples, tmp_path):

@@ -59,9 +59,12 @@ class NMFBaseline(Baseline):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             return non_negative_factorization(
-                x, H=self._learnt["components"], n_components=self.n_clusters, update_H=False,
+                x,
+                H=self._learnt["components"],
+                n_components=self.n_clusters,
+                update_H=False,
                 max_iter=self.config.maxiter,
-            )[0]  # fmt: skip
+            )[0]
 
     def belong(self, x, z):
         total = z.sum(axis=1, keepdims=True)

@@ -44,8 +44,11 @@ class StableMixture(Gaussians):
         z = _placed(x, space)
         self.stability_ = self._stabilities(z, seed)
         least = max(self.stability_.values(), default=0.0) - self.config.tolerance
-        fits = {form: self._fit(form, z, seed)
-                for form, value in self.stability_.items() if value >= least}  # fmt: skip
+        fits = {
+            form: self._fit(form, z, seed)
+            for form, value in self.stability_.items()
+            if value >= least
+        }
         fits = fits or {"k-means": self._fit("k-means", z, seed)}
         self.form_ = min(fits, key=lambda form: _mixture(form, fits[form][0]).bic(z))
         learnt, steps, ended = fits[self.form_]
@@ -58,13 +61,16 @@ class StableMixture(Gaussians):
         size = int(SHARE * len(pool))
         if size < 2 * self.n_clusters or self.n_clusters == 1 or z.shape[1] > WIDEST:
             return {}
-        pairs = [[random.permutation(len(pool))[:size] for _ in range(2)]
-                 for _ in range(self.config.pairs)]  # fmt: skip
+        pairs = [
+            [random.permutation(len(pool))[:size] for _ in range(2)]
+            for _ in range(self.config.pairs)
+        ]
         found = {}
         for form in FORMS:
             try:
-                agreements = [self._agreement(form, pool, pair, seed + i)
-                              for i, pair in enumerate(pairs)]  # fmt: skip
+                agreements = [
+                    self._agreement(form, pool, pair, seed + i) for i, pair in enumerate(pairs)
+                ]
             except ValueError:  # scikit-learn's, of a component that collapsed
                 continue
             found[form] = float(np.mean(agreements))
@@ -75,8 +81,9 @@ class StableMixture(Gaussians):
 
         0 if one leaves a cluster empty: a single cluster would always agree with itself.
         """
-        labels = [_mixture(form, self._fit(form, pool[rows], seed)[0]).predict(pool)
-                  for rows in pair]  # fmt: skip
+        labels = [
+            _mixture(form, self._fit(form, pool[rows], seed)[0]).predict(pool) for rows in pair
+        ]
         if min(len(np.unique(one)) for one in labels) < self.n_clusters:
             return 0.0
         return _adjusted_rand(*labels)
@@ -89,15 +96,20 @@ class StableMixture(Gaussians):
             model = KMeans(k, n_init=c.n_init, random_state=seed).fit(z)
             variance = max(model.inertia_ / z.size, c.reg_covar)
             learnt = {
-                "weights_": np.full(k, 1 / k), "means_": model.cluster_centers_,
+                "weights_": np.full(k, 1 / k),
+                "means_": model.cluster_centers_,
                 "covariances_": np.full(k, variance),
                 "precisions_cholesky_": np.full(k, variance**-0.5),
-            }  # fmt: skip
+            }
             return learnt, model.n_iter_, model.n_iter_ < model.max_iter
         model = GaussianMixture(
-            k, covariance_type=form, reg_covar=c.reg_covar, n_init=c.mixture_n_init,
-            max_iter=c.maxiter, random_state=seed,
-        ).fit(z)  # fmt: skip
+            k,
+            covariance_type=form,
+            reg_covar=c.reg_covar,
+            n_init=c.mixture_n_init,
+            max_iter=c.maxiter,
+            random_state=seed,
+        ).fit(z)
         return {name: getattr(model, name) for name in LEARNT}, model.n_iter_, model.converged_
 
     def embed(self, x):

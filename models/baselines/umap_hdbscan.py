@@ -27,13 +27,17 @@ class UMAPHDBSCAN(FittedOnly):
         if n <= c.components + 1:
             raise UserError(f"UMAP+HDBSCAN of {n} samples: expected more than {c.components + 1}")
         z = umap.UMAP(
-            n_neighbors=min(c.n_neighbors, n - 1), min_dist=c.min_dist, n_components=c.components,
-            random_state=seed, n_jobs=1,
-        ).fit_transform(x)  # fmt: skip
+            n_neighbors=min(c.n_neighbors, n - 1),
+            min_dist=c.min_dist,
+            n_components=c.components,
+            random_state=seed,
+            n_jobs=1,
+        ).fit_transform(x)
         labels = HDBSCAN(
-            min_cluster_size=max(2, round(c.min_share * n)), min_samples=min(c.min_samples, n),
+            min_cluster_size=max(2, round(c.min_share * n)),
+            min_samples=min(c.min_samples, n),
             copy=True,
-        ).fit_predict(z)  # fmt: skip
+        ).fit_predict(z)
         noise = labels < 0
         if noise.all():
             return np.zeros(n), z, 0, True

@@ -10,11 +10,13 @@ from augment import RandomShiftRotate
 from common.errors import TrainingFailed, UserError
 from common.files import load_arrays, save_arrays
 from common.shapes import image_shape
-from models.core.functional import mean_squared_error
+from models.core.functional import mean_squared_error, soft_assignment
 from models.core.keras_files import save_autoencoder
+from models.core.monitor import Monitor
 from models.core.networks import AUTOENCODERS
 from models.core.optimizers import make as make_optimizer
 from models.core.phases import PhasedEstimator, once
+from models.core.samples import hash_array
 from models.core.seeds import derive_seed
 from models.core.training import Trainer
 from models.core.weights import arrays_of, assign_arrays, share
@@ -59,6 +61,20 @@ class AutoencoderEstimator(PhasedEstimator):
 
     # -- pretraining -------------------------------------------------------------------------
 
+    def fit_autoencoder(self, x):
+        """Pretrain the auto-encoder on samples, or take it up; return their codes (n, z)."""
+        x = self._scaled(self._checked(x), fresh=True)
+        self._monitor = self.monitor or Monitor()
+        if self.run_dir is not None:
+            os.makedirs(self.run_dir, exist_ok=True)
+        self._build(x.shape[1:])
+        self._data = tf.constant(x)
+        self._data_hash = hash_array(x)
+        self.seconds_, self.step_seconds_ = {}, {}
+        self._pretrain(self._data)
+        self.pretrained_codes_ = self._encode(self._data)
+        return self.pretrained_codes_
+
     def _checked(self, x):
         """Return samples as float32, in the shape that the network takes."""
         x = self._training_samples(x)
@@ -80,8 +96,9 @@ class AutoencoderEstimator(PhasedEstimator):
             if self.config.scale_inputs:
                 shift = x.mean(axis=0, dtype=np.float64)
                 deviation = float(np.sqrt(np.mean((x - shift) ** 2)))
-                self._scaling = dict(zip(SCALING, (shift, np.float64(deviation or 1.0)),
-                                         strict=True))  # fmt: skip
+                self._scaling = dict(
+                    zip(SCALING, (shift, np.float64(deviation or 1.0)), strict=True)
+                )
         if not self._scaling:
             return x
         shift, deviation = (self._scaling[name] for name in SCALING)
@@ -107,10 +124,12 @@ class AutoencoderEstimator(PhasedEstimator):
         else:
             key, about = self.pretrain_key()
             share(
-                os.path.join(self.cache_dir or self.run_dir, key), self._load_autoencoder,
+                os.path.join(self.cache_dir or self.run_dir, key),
+                self._load_autoencoder,
                 lambda checkpoint: self.pretrain(data, checkpoint),
-                lambda path: self.save_autoencoder(path, about), self._monitor,
-            )  # fmt: skip
+                lambda path: self.save_autoencoder(path, about),
+                self._monitor,
+            )
         if self.run_dir is not None:
             self.save_autoencoder(os.path.join(self.run_dir, "ae_weights.h5"))
 
@@ -118,16 +137,25 @@ class AutoencoderEstimator(PhasedEstimator):
         """Run the pretraining phase, with a checkpoint, a path or None."""
         c = self.config
         trainer = Trainer(
-            data, self.pretrain_loss, self.pretrain_weights(), self.pretrain_variables(),
-            make_optimizer(c.pretrain_optimizer), batch_size=c.batch_size, shuffle=True,
+            data,
+            self.pretrain_loss,
+            self.pretrain_weights(),
+            self.pretrain_variables(),
+            make_optimizer(c.pretrain_optimizer),
+            batch_size=c.batch_size,
+            shuffle=True,
             seed=derive_seed(self.seed_, PRETRAIN),
             augment=self._augmentation(c.aug_pretrain),
-        )  # fmt: skip
+        )
         total = c.pretrain_epochs * trainer.steps_per_pass
         self.run_phase(
-            trainer, total, "pretrain", checkpoint=checkpoint, retries=RETRIES,
+            trainer,
+            total,
+            "pretrain",
+            checkpoint=checkpoint,
+            retries=RETRIES,
             at_end=lambda: self._encode(data),  # raises if the last step spoilt the weights
-        )  # fmt: skip
+        )
 
     # -- the start of clustering -----------------------------------------------------------------
 
@@ -199,11 +227,14 @@ class AutoencoderEstimator(PhasedEstimator):
         """Write the auto-encoder's weights."""
         self._require_fit()
         about = {
-            "kind": "autoencoder", "network": self.config.network, "shape": list(self._shape),
-            "latent_dim": self.config.latent_dim, "pretraining": about or {},
+            "kind": "autoencoder",
+            "network": self.config.network,
+            "shape": list(self._shape),
+            "latent_dim": self.config.latent_dim,
+            "pretraining": about or {},
             "seconds": self.seconds_.get("pretrain", 0.0),
             "step_seconds": self.step_seconds_.get("pretrain", 0.0),
-        }  # fmt: skip
+        }
         save_arrays(path, arrays_of(self.shared_networks()), about)
 
     def _load_autoencoder(self, path):
@@ -216,3 +247,27 @@ class AutoencoderEstimator(PhasedEstimator):
     def _assign(self, path, arrays, networks):
         """Copy a file's arrays into networks; UserError names what differs."""
         assign_arrays(path, arrays, networks, self.config.network, self._shape)
+
+    # -- use after fit, by the hooks `embed` and `assign` ----------------------------------------
+
+    def transform(self, x):
+        """Return samples (n, ...), of the fitted shape or flat, in the centres' space: (n, z)."""
+        return self.embed(self.encode(x))
+
+    def predict(self, x):
+        """Return the labels of samples, int64 (n,) in [0, k): new ones or those fitted."""
+        return self.assign(self.encode(x)).astype(np.int64)
+
+    def memberships(self, x):
+        """Return q (n, k), the soft assignment of samples to the centres; rows sum to 1."""
+        return np.asarray(soft_assignment(self.embed(self.encode(x)), self.centers))
+
+    def width(self):
+        """Return the number of columns of `transform`."""
+        return int(self.centers.shape[1])
+
+    @property
+    def cluster_centers_(self):
+        """The centres in the embedding, float32 (k, z)."""
+        self._require_fit()
+        return np.asarray(self.centers).copy()

@@ -1,6 +1,5 @@
 """DeepClusterer: pretrain an auto-encoder, then alternate targets and gradient steps."""
 
-import os
 import time
 
 import keras
@@ -10,8 +9,7 @@ import tensorflow as tf
 from common.matching import matched_share
 from models.core import initialization
 from models.core.autoencoder import CLUSTER, RETRIES, SCALING, AutoencoderEstimator
-from models.core.functional import soft_assignment, squared_distances
-from models.core.monitor import Monitor
+from models.core.functional import squared_distances
 from models.core.optimizers import make as make_optimizer
 from models.core.samples import hash_array
 from models.core.seeds import derive_seed
@@ -100,9 +98,19 @@ class DeepClusterer(AutoencoderEstimator):
     whole_batches = False  # whether that phase leaves out the short batch at a pass's end
 
     def __init__(
-        self, n_clusters, config, *, method=None, random_state=0, run_dir=None, cache_dir=None,
-        pretrained_weights=None, monitor=None, checkpoint_seconds=60.0, steps_per_execution=1,
-    ):  # fmt: skip
+        self,
+        n_clusters,
+        config,
+        *,
+        method=None,
+        random_state=0,
+        run_dir=None,
+        cache_dir=None,
+        pretrained_weights=None,
+        monitor=None,
+        checkpoint_seconds=60.0,
+        steps_per_execution=1,
+    ):
         self.n_clusters = n_clusters
         self.config = config
         self.method = method
@@ -208,20 +216,6 @@ class DeepClusterer(AutoencoderEstimator):
         del self._data
         return self
 
-    def fit_autoencoder(self, x):
-        """Pretrain the auto-encoder on samples, or take it up; return their codes (n, z)."""
-        x = self._scaled(self._checked(x), fresh=True)
-        self._monitor = self.monitor or Monitor()
-        if self.run_dir is not None:
-            os.makedirs(self.run_dir, exist_ok=True)
-        self._build(x.shape[1:])
-        self._data = tf.constant(x)
-        self._data_hash = hash_array(x)
-        self.seconds_, self.step_seconds_ = {}, {}
-        self._pretrain(self._data)
-        self.pretrained_codes_ = self._encode(self._data)
-        return self.pretrained_codes_
-
     def _build(self, shape):
         """Make networks and centres for samples of a shape."""
         self._make_encoder(shape)
@@ -234,10 +228,16 @@ class DeepClusterer(AutoencoderEstimator):
     def _identity(self):
         """Return a digest of what decides the clustering phase, pretrained weights included."""
         start = [hash_array(a) for a in arrays_of(self.shared_networks()).values()]
-        return digest([
-            self.method, self.config.identity_dict(), int(self.n_clusters), int(self.seed_),
-            self._data_hash, start,
-        ])  # fmt: skip
+        return digest(
+            [
+                self.method,
+                self.config.identity_dict(),
+                int(self.n_clusters),
+                int(self.seed_),
+                self._data_hash,
+                start,
+            ]
+        )
 
     def cluster(self, data):
         """Initialise the centres, then alternate refreshes and steps until labels settle."""
@@ -248,13 +248,20 @@ class DeepClusterer(AutoencoderEstimator):
         }
         variables = [v for network in self._networks().values() for v in network.variables]
         trainer = Trainer(
-            data, self.loss, self.loss_weights(), self.cluster_variables(),
-            self.cluster_optimizer(data.shape[0]), batch_size=c.cluster_batch_size,
+            data,
+            self.loss,
+            self.loss_weights(),
+            self.cluster_variables(),
+            self.cluster_optimizer(data.shape[0]),
+            batch_size=c.cluster_batch_size,
             shuffle=self.shuffle,
-            seed=derive_seed(self.seed_, CLUSTER), targets=targets,
-            augment=self._augmentation(c.aug_cluster), identity=self._identity(),
-            state=[*variables, *self._state().values()], whole_batches=self.whole_batches,
-        )  # fmt: skip
+            seed=derive_seed(self.seed_, CLUSTER),
+            targets=targets,
+            augment=self._augmentation(c.aug_cluster),
+            identity=self._identity(),
+            state=[*variables, *self._state().values()],
+            whole_batches=self.whole_batches,
+        )
 
         codes = {}
 
@@ -289,12 +296,17 @@ class DeepClusterer(AutoencoderEstimator):
             return False
 
         self.run_phase(
-            trainer, c.total_steps(trainer.steps_per_pass), "cluster",
-            interval=c.update_interval, refresh=refresh, start=start,
+            trainer,
+            c.total_steps(trainer.steps_per_pass),
+            "cluster",
+            interval=c.update_interval,
+            refresh=refresh,
+            start=start,
             checkpoint=self._place("checkpoint.h5"),
-            carry=("initial_labels", "initialize_seconds", "converged"), retries=RETRIES,
+            carry=("initial_labels", "initialize_seconds", "converged"),
+            retries=RETRIES,
             at_end=lambda: codes.update(final=self._encode(data)),
-        )  # fmt: skip
+        )
         carry = trainer.carry
         self.refresh_labels_ = carry.get("labels", self.initial_labels_)
         self.converged_, self.n_iter_ = bool(carry["converged"]), trainer.step
@@ -309,28 +321,6 @@ class DeepClusterer(AutoencoderEstimator):
     def other_labels(self):
         """Return {name: labels (n,)} of the training samples that are not the result."""
         return {"refresh": self.refresh_labels_, "kmeans": self.initial_labels_}
-
-    def transform(self, x):
-        """Return samples (n, ...), of the fitted shape or flat, in the centres' space: (n, z)."""
-        return self.embed(self.encode(x))
-
-    def predict(self, x):
-        """Return the labels of samples, int64 (n,) in [0, k): new ones or those fitted."""
-        return self.assign(self.encode(x)).astype(np.int64)
-
-    def memberships(self, x):
-        """Return q (n, k), the soft assignment of samples to the centres; rows sum to 1."""
-        return np.asarray(soft_assignment(self.embed(self.encode(x)), self.centers))
-
-    def width(self):
-        """Return the number of columns of `transform`."""
-        return int(self.centers.shape[1])
-
-    @property
-    def cluster_centers_(self):
-        """The centres in the embedding, float32 (k, z)."""
-        self._require_fit()
-        return np.asarray(self.centers).copy()
 
     # -- files -------------------------------------------------------------------------------
 

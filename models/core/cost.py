@@ -185,9 +185,13 @@ def dscdan_flops(config, n, d, k):
     refreshes = math.ceil(config.maxiter / config.update_interval) + 1
     refresh = 2 * n * (encoder + head) + _kmeans(config, n, k, k)
     joint = _dual_steps(
-        config, d, config.maxiter * size, config.cluster_relative, config.cluster_mutual,
+        config,
+        d,
+        config.maxiter * size,
+        config.cluster_relative,
+        config.cluster_mutual,
         head + graph,
-    )  # fmt: skip
+    )
     return pretraining, start + 6 * size * alone + joint + refreshes * refresh
 
 
@@ -269,14 +273,16 @@ COUNTS = {
     "nmf": lambda c, n, d, k, shape: (0.0, 8 * k * c.maxiter * _point(n, d)),
     "ncut": lambda c, n, d, k, shape: (0.0, n * _point(n, d) + _eigenvectors(n, k)),
     "landmarks": lambda c, n, d, k, shape: (
-        0.0, 6 * c.landmarks * _point(n, d) + _eigenvectors(n, k)),
+        0.0,
+        6 * c.landmarks * _point(n, d) + _eigenvectors(n, k),
+    ),
     "ward": lambda c, n, d, k, shape: (0.0, 4 * n * _point(n, d)),
     "gdl": lambda c, n, d, k, shape: (0.0, n * _point(n, d) + (n / 5) ** 2 * 100),
     "gmm": lambda c, n, d, k, shape: (0.0, _gmm(c, n, d, k)),
     "stable": lambda c, n, d, k, shape: (0.0, _stable(c, n, d, k)),
     "umap": lambda c, n, d, k, shape: (0.0, n * (5000 * d + 100_000_000)),
     None: lambda c, n, d, k, shape: (0.0, 0.0),  # not known
-}  # fmt: skip
+}
 
 
 def method_flops(config, n, d, k, shape=None):

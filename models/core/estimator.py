@@ -72,8 +72,11 @@ class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
         return self
 
     def __sklearn_clone__(self):
-        own = {name: copy.deepcopy(getattr(self, name)) for name in self._own_params()
-               if name != "monitor"}  # fmt: skip
+        own = {
+            name: copy.deepcopy(getattr(self, name))
+            for name in self._own_params()
+            if name != "monitor"
+        }
         return type(self)(config=self.config, **own)
 
     @property
@@ -145,10 +148,13 @@ class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
         """Return what a model file says of the model, for `models.load`."""
         self._require_fit()
         about = {
-            "kind": "model", "method": self.method, "config": self.config.to_dict(),
-            "n_clusters": int(self.n_clusters), "random_state": int(self.seed_),
+            "kind": "model",
+            "method": self.method,
+            "config": self.config.to_dict(),
+            "n_clusters": int(self.n_clusters),
+            "random_state": int(self.seed_),
             "shape": list(self._shape),
-        }  # fmt: skip
+        }
         if hasattr(self, "n_iter_"):
             about["fit"] = {"n_iter_": self.n_iter_, "converged_": self.converged_}
         if hasattr(self, "feature_names_in_"):

@@ -36,9 +36,12 @@ class SGD(OneDevice, keras.optimizers.SGD):
             return
         index = self._get_variable_index(variable)
         tf.raw_ops.ResourceApplyKerasMomentum(
-            var=variable.handle, accum=self.momentums[index].value.handle,
-            lr=tf.cast(learning_rate, variable.dtype), grad=gradient, momentum=self.momentum,
-        )  # fmt: skip
+            var=variable.handle,
+            accum=self.momentums[index].value.handle,
+            lr=tf.cast(learning_rate, variable.dtype),
+            grad=gradient,
+            momentum=self.momentum,
+        )
 
 
 class Adam(OneDevice, keras.optimizers.Adam):
@@ -52,11 +55,17 @@ class Adam(OneDevice, keras.optimizers.Adam):
         t = tf.cast(self.iterations.value + 1, variable.dtype)
         beta_1, beta_2 = (tf.constant(b, variable.dtype) for b in (self.beta_1, self.beta_2))
         tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle, m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle, beta1_power=tf.pow(beta_1, t),
-            beta2_power=tf.pow(beta_2, t), lr=tf.cast(learning_rate, variable.dtype),
-            beta1=beta_1, beta2=beta_2, epsilon=self.epsilon, grad=gradient,
-        )  # fmt: skip
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=tf.pow(beta_1, t),
+            beta2_power=tf.pow(beta_2, t),
+            lr=tf.cast(learning_rate, variable.dtype),
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
 
 
 @keras.saving.register_keras_serializable(package="deep_clustering")

@@ -134,13 +134,7 @@ def modularity(w: csr_array, labels: np.ndarray) -> float:
 
 
 def informative_partition(
-    nearest: np.ndarray,
-    k: int,
-    sizes: tuple,
-    judge: int,
-    more: int,
-    n_init: int,
-    seed: int,
+    nearest: np.ndarray, k: int, sizes: tuple, judge: int, more: int, n_init: int, seed: int
 ) -> tuple[np.ndarray, float, int, int]:
     """Return the spectral partition in which a neighbour's cluster says most of a sample's.
 
@@ -165,21 +159,23 @@ def informative_partition(
         int (n,), nats, and the numbers of neighbours and of eigenvectors that gave them.
     """
     n, most = nearest.shape
-
-    def graph(m):
-        near = nearest[:, :m]
-        w = directed_graph(near, np.ones(near.shape))
-        return csr_array(0.5 * (w + w.T))
-
-    judged, best = graph(judge), None
+    judged, best = unweighted_graph(nearest, judge), None
     for m in dict.fromkeys(min(m, most) for m in sizes):
-        vectors = eigenvectors(graph(m), min(k + more, n), seed)
+        vectors = eigenvectors(unweighted_graph(nearest, m), min(k + more, n), seed)
         for count in range(min(k, n), vectors.shape[1] + 1):
             labels = kmeans(vectors[:, :count], k, n_init, seed)[0].labels_
             information = neighbor_information(judged, labels)
             if best is None or information > best[1]:
                 best = labels, information, m, count
     return best
+
+
+def unweighted_graph(nearest: np.ndarray, m: int) -> csr_array:
+    """Return the graph (n, n) of m of each sample's `nearest` (n, most): 1 where two name each
+    other, 1/2 where one does."""
+    near = nearest[:, :m]
+    w = directed_graph(near, np.ones(near.shape))
+    return csr_array(0.5 * (w + w.T))
 
 
 def neighbor_information(w: csr_array, labels: np.ndarray) -> float:

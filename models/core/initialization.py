@@ -162,9 +162,12 @@ def _spectral(z, k, seed):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Graph is not fully connected")  # an answer all the same
         return SpectralClustering(
-            k, affinity="nearest_neighbors", n_neighbors=min(10, len(z)), assign_labels="kmeans",
+            k,
+            affinity="nearest_neighbors",
+            n_neighbors=min(10, len(z)),
+            assign_labels="kmeans",
             random_state=seed,
-        ).fit_predict(z)  # fmt: skip
+        ).fit_predict(z)
 
 
 def _map(z, k, seed):
@@ -178,6 +181,9 @@ def _map(z, k, seed):
     if len(z) <= size + 1:
         raise UserError(f"init='umap' of {len(z)} samples: expected more than {size + 1}")
     return umap.UMAP(
-        n_neighbors=min(MAP_NEIGHBORS, len(z) - 1), min_dist=0.0, n_components=size,
-        random_state=seed, n_jobs=1,
-    ).fit_transform(z)  # fmt: skip
+        n_neighbors=min(MAP_NEIGHBORS, len(z) - 1),
+        min_dist=0.0,
+        n_components=size,
+        random_state=seed,
+        n_jobs=1,
+    ).fit_transform(z)

@@ -16,7 +16,7 @@ from common.errors import UserError
 from models.core.fast_kernels import ThinConv2DTranspose
 
 
-def _seeds(seed):
+def layer_seeds(seed):
     """Yield an int seed a layer."""
     rng = np.random.default_rng(seed)
     while True:
@@ -51,7 +51,7 @@ def dense_autoencoder(
     (encoder, decoder) : keras.Model
         (b, *input_shape) -> (b, z) and (b, z) -> (b, *input_shape).
     """
-    seeds = _seeds(seed)
+    seeds = layer_seeds(seed)
 
     def dense(units, activation=None):
         policy = POLICIES[precision if activation else "float32"]
@@ -112,7 +112,7 @@ def conv_autoencoder(
     h, w, channels = input_shape
     fits = (h % 8 == 0 and w % 8 == 0) or min(h, w) < 9  # a 3x3 kernel needs 3 pixels
     third = "same" if fits else "valid"
-    seeds = _seeds(seed)
+    seeds = layer_seeds(seed)
     policy = POLICIES[precision]
 
     def start():

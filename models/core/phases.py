@@ -9,8 +9,10 @@ from common.files import load_arrays, save_arrays
 from models.core.estimator import Estimator
 
 DIVERGED = 100.0  # times the first mean loss of pretraining, on scaled inputs
-SLOWER = {"pretrain": "a smaller --pretrain-lr, or --pretrain-optimizer adam",
-          "cluster": "a smaller --lr, or --optimizer adam"}  # fmt: skip
+SLOWER = {
+    "pretrain": "a smaller --pretrain-lr, or --pretrain-optimizer adam",
+    "cluster": "a smaller --lr, or --optimizer adam",
+}
 
 
 class PhasedEstimator(Estimator):
@@ -21,10 +23,23 @@ class PhasedEstimator(Estimator):
     """
 
     def run_phase(
-        self, trainer, total, name=None, *, interval=None, refresh=None, checkpoint=None,
-        carry=(), start=None, resume=True, offset=0, progress=None, save_at_end=False,
-        retries=0, at_end=None,
-    ):  # fmt: skip
+        self,
+        trainer,
+        total,
+        name=None,
+        *,
+        interval=None,
+        refresh=None,
+        checkpoint=None,
+        carry=(),
+        start=None,
+        resume=True,
+        offset=0,
+        progress=None,
+        save_at_end=False,
+        retries=0,
+        at_end=None,
+    ):
         """Take a phase up from its checkpoint, train to its end, log it and count its seconds.
 
         Parameters
@@ -106,9 +121,14 @@ class PhasedEstimator(Estimator):
             while True:
                 try:
                     trainer.run(
-                        total, interval or trainer.steps_per_pass, refresh or (lambda step: False),
-                        checkpoint, every, progress, self.steps_per_execution,
-                    )  # fmt: skip
+                        total,
+                        interval or trainer.steps_per_pass,
+                        refresh or (lambda step: False),
+                        checkpoint,
+                        every,
+                        progress,
+                        self.steps_per_execution,
+                    )
                     if refresh is report:
                         report(trainer.step)
                     if at_end is not None:

@@ -25,9 +25,14 @@ def tangent_vectors(images: np.ndarray) -> np.ndarray:
     down, right = np.gradient(images, axis=(1, 2))
     y, x = np.meshgrid(np.arange(h) - (h - 1) / 2, np.arange(w) - (w - 1) / 2, indexing="ij")
     found = (
-        right, down, x * down - y * right, x * right + y * down, x * right - y * down,
-        y * right + x * down, right**2 + down**2,
-    )  # fmt: skip
+        right,
+        down,
+        x * down - y * right,
+        x * right + y * down,
+        x * right - y * down,
+        y * right + x * down,
+        right**2 + down**2,
+    )
     return np.stack([one.reshape(n, -1) for one in found], axis=1).astype(np.float32)
 
 

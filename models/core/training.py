@@ -48,9 +48,22 @@ class Trainer:
     """
 
     def __init__(
-        self, x, loss, weights, variables, optimizer, *, batch_size, seed, shuffle,
-        augment=None, targets=None, state=(), identity="", whole_batches=False,
-    ):  # fmt: skip
+        self,
+        x,
+        loss,
+        weights,
+        variables,
+        optimizer,
+        *,
+        batch_size,
+        seed,
+        shuffle,
+        augment=None,
+        targets=None,
+        state=(),
+        identity="",
+        whole_batches=False,
+    ):
         self.x, self.batch_size, self.seed, self.shuffle = x, batch_size, seed, shuffle
         self.n = int(x.shape[0])
         self.steps_per_pass = math.ceil(self.n / batch_size)
@@ -105,10 +118,11 @@ class Trainer:
 
         def compiled(steps, shape):
             return tf.function(
-                steps, autograph=False,
+                steps,
+                autograph=False,
                 input_signature=[tf.TensorSpec(shape, tf.int32), tf.TensorSpec([], tf.int32)],
                 experimental_attributes={"_noinline": True},  # inlined, a step may round otherwise
-            )  # fmt: skip
+            )
 
         step_function = compiled(train_step, [None])
         return step_function, compiled(train_steps, [None, None])
@@ -146,9 +160,15 @@ class Trainer:
         self.step += len(batches)
 
     def run(
-        self, total, interval, refresh, checkpoint=None, every=60.0, progress=None,
+        self,
+        total,
+        interval,
+        refresh,
+        checkpoint=None,
+        every=60.0,
+        progress=None,
         steps_per_execution=1,
-    ):  # fmt: skip
+    ):
         """Train to step `total`, or until `refresh` says stop.
 
         Parameters
@@ -184,8 +204,9 @@ class Trainer:
                 break
             start = time.monotonic()
             before_step = self.step
-            self._execute(min(steps_per_execution, total - self.step,
-                              interval - self.step % interval))  # fmt: skip
+            self._execute(
+                min(steps_per_execution, total - self.step, interval - self.step % interval)
+            )
             now = time.monotonic()
             self.step_seconds += now - start
             self.seconds = before + now - begin
@@ -257,9 +278,13 @@ class Trainer:
             for i, v in enumerate(kept)
         }
         about = {
-            "step": self.step, "seconds": self.seconds, "step_seconds": self.step_seconds,
-            "identity": self.identity, "retries": self.retries, "first_loss": self.first_loss,
-        }  # fmt: skip
+            "step": self.step,
+            "seconds": self.seconds,
+            "step_seconds": self.step_seconds,
+            "identity": self.identity,
+            "retries": self.retries,
+            "first_loss": self.first_loss,
+        }
         arrays |= {f"carry/{name}": array for name, array in self.carry.items()}
         save_arrays(path, arrays, about)
 

@@ -57,9 +57,11 @@ class DualAutoencoder(DeepClusterer):
 
     def shared_networks(self):
         return {
-            "encoder": self.gaussian, "decoder": self.decoder, **self.discriminators,
+            "encoder": self.gaussian,
+            "decoder": self.decoder,
+            **self.discriminators,
             **self.classes,
-        }  # fmt: skip
+        }
 
     def pretrain_variables(self):
         c = self.config

@@ -58,9 +58,12 @@ class DSCDAN(DualAutoencoder):
         """Return {name: weight} of the terms of eq. 20."""
         c = self.config
         weights = {
-            "reconstruction": c.cluster_original, "relative": c.cluster_relative,
-            "prior": c.cluster_prior, "entropy": c.cluster_entropy, "spectral": c.spectral,
-        } | ({f"mi_{name}": c.cluster_mutual for name in self.information_kinds()})  # fmt: skip
+            "reconstruction": c.cluster_original,
+            "relative": c.cluster_relative,
+            "prior": c.cluster_prior,
+            "entropy": c.cluster_entropy,
+            "spectral": c.spectral,
+        } | ({f"mi_{name}": c.cluster_mutual for name in self.information_kinds()})
         return {name: weight for name, weight in weights.items() if weight}
 
     def loss(self, x, targets, seed):
@@ -208,15 +211,26 @@ class DSCDAN(DualAutoencoder):
         if labels is not None:
             targets["label"] = tf.Variable(labels.astype(np.int32), trainable=False)
         trainer = Trainer(
-            tf.constant(z), loss, {name: 1.0}, self.head.variables, make_optimizer(c.optimizer),
-            batch_size=c.cluster_batch_size, shuffle=True, targets=targets, whole_batches=True,
+            tf.constant(z),
+            loss,
+            {name: 1.0},
+            self.head.variables,
+            make_optimizer(c.optimizer),
+            batch_size=c.cluster_batch_size,
+            shuffle=True,
+            targets=targets,
+            whole_batches=True,
             seed=derive_seed(self.seed_, NETWORK, int(name == "spectral"), start),
             identity="" if path is None else f"{self._identity()} head {start} {name}",
-        )  # fmt: skip
+        )
         self.run_phase(
-            trainer, steps, interval=max(1, 2 * steps // 3), refresh=forget, checkpoint=path,
+            trainer,
+            steps,
+            interval=max(1, 2 * steps // 3),
+            refresh=forget,
+            checkpoint=path,
             save_at_end=True,
-        )  # fmt: skip
+        )
         found = trainer.mean_losses()["loss"]
         self._monitor.note(f"head, start {start}: {steps} steps on {name}, loss {found:.4f}")
         return found, trainer.earlier_seconds

@@ -8,7 +8,7 @@ import math
 import keras
 from keras import layers, ops
 
-from models.core.networks import POLICIES, _fit, _seeds, check_images
+from models.core.networks import POLICIES, _fit, check_images, layer_seeds
 
 SLOPE = 0.2
 
@@ -45,7 +45,7 @@ def dual_autoencoder(
         If a sample is not an image, or a side is shorter than 4 pixels.
     """
     check_images(input_shape, 4)
-    seeds, policy = _seeds(seed), POLICIES[precision]
+    seeds, policy = layer_seeds(seed), POLICIES[precision]
     steps = strides(len(filters))
 
     def settings(dtype=policy):
@@ -95,14 +95,14 @@ def _stack(x, widths, seeds, last):
 def dense_network(size, widths, last, seed=0, name=None):
     """Build size - widths - last: ReLU inside, `last` is (units, activation)."""
     x = keras.Input((size,))
-    return keras.Model(x, _stack(x, widths, _seeds(seed), last), name=name)
+    return keras.Model(x, _stack(x, widths, layer_seeds(seed), last), name=name)
 
 
 def global_discriminator(size, latent_dim, seed=0, widths=(120, 120, 120)):
     """Build T1: (b, size) and codes (b, z) -> logits (b, 1)."""
     a, z = keras.Input((size,)), keras.Input((latent_dim,))
     x = layers.Concatenate()([a, z])
-    return keras.Model([a, z], _stack(x, widths, _seeds(seed), (1, None)), name="T1")
+    return keras.Model([a, z], _stack(x, widths, layer_seeds(seed), (1, None)), name="T1")
 
 
 def local_discriminator(map_shape, latent_dim, seed=0, widths=(120, 120, 120)):
@@ -111,7 +111,7 @@ def local_discriminator(map_shape, latent_dim, seed=0, widths=(120, 120, 120)):
     1x1 convolutions of the maps with the code beside every pixel. The first one is the sum of what
     the map gives and what the code gives, which is computed once a sample.
     """
-    seeds = _seeds(seed)
+    seeds = layer_seeds(seed)
     c, z = keras.Input(map_shape), keras.Input((latent_dim,))
     # Glorot's bound for the two parts' concatenation.
     bound = math.sqrt(6 / (map_shape[-1] + latent_dim + widths[0]))

@@ -100,9 +100,15 @@ class SpectralNet(DeepClusterer):
                 return {"contrastive": contrastive_loss(a, b, tf.cast(x[:, 2], tf.float32))}
 
             trainer, ended_before = self._stage(
-                "siamese", some, contrast, self.siamese, c.siamese_batch, c.siamese_patience,
-                None, c.siamese_epochs,
-            )  # fmt: skip
+                "siamese",
+                some,
+                contrast,
+                self.siamese,
+                c.siamese_batch,
+                c.siamese_patience,
+                None,
+                c.siamese_epochs,
+            )
             offset = trainer.step
 
         def cut(x, targets, seed):
@@ -110,9 +116,17 @@ class SpectralNet(DeepClusterer):
             return {"spectral": self.head.loss(tf.stop_gradient(space), self.head(x))}
 
         trainer, _ = self._stage(
-            "spectral", z, cut, self.head.network, c.cluster_batch_size, c.patience,
-            c.update_interval, None, offset, resume=ended_before,
-        )  # fmt: skip
+            "spectral",
+            z,
+            cut,
+            self.head.network,
+            c.cluster_batch_size,
+            c.patience,
+            c.update_interval,
+            None,
+            offset,
+            resume=ended_before,
+        )
         self.n_iter_, self.converged_ = trainer.step, bool(trainer.carry["converged"])
         self.finish(codes)
         self.refresh_labels_ = final = self.assign(codes).astype(np.int64)
@@ -136,11 +150,18 @@ class SpectralNet(DeepClusterer):
         c, siamese = self.config, name == "siamese"
         optimizer = make_optimizer(c.optimizer)
         trainer = Trainer(
-            x, loss, {"contrastive" if siamese else "spectral": 1.0}, network.trainable_variables,
-            optimizer, batch_size=batch, seed=derive_seed(self.seed_, CLUSTER, offset > 0),
-            shuffle=True, identity=f"{self._identity()} {name}", state=self.siamese.variables,
+            x,
+            loss,
+            {"contrastive" if siamese else "spectral": 1.0},
+            network.trainable_variables,
+            optimizer,
+            batch_size=batch,
+            seed=derive_seed(self.seed_, CLUSTER, offset > 0),
+            shuffle=True,
+            identity=f"{self._identity()} {name}",
+            state=self.siamese.variables,
             whole_batches=True,
-        )  # fmt: skip
+        )
         interval = interval or trainer.steps_per_pass
         total = c.maxiter if epochs is None else epochs * interval
         beginning = {"best": np.float64(np.inf), "wait": np.int64(0), "converged": np.bool_(False)}
@@ -168,8 +189,16 @@ class SpectralNet(DeepClusterer):
             return bool(carry["converged"])
 
         trained = self.run_phase(
-            trainer, total, "cluster", interval=interval, refresh=epoch, start=start,
-            checkpoint=self._place(f"checkpoint-{name}.h5"), carry=beginning, resume=resume,
-            offset=offset, save_at_end=siamese,  # a kill in the next stage does not cost this one
-        )  # fmt: skip
+            trainer,
+            total,
+            "cluster",
+            interval=interval,
+            refresh=epoch,
+            start=start,
+            checkpoint=self._place(f"checkpoint-{name}.h5"),
+            carry=beginning,
+            resume=resume,
+            offset=offset,
+            save_at_end=siamese,  # a kill in the next stage does not cost this one
+        )
         return trainer, not trained

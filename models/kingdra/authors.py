@@ -48,9 +48,13 @@ class KingdraCluster:
         if callback is not None:
             monitor = CallbackMonitor(callback)
         self.model = Kingdra(
-            self.n_class, self.config, method="KINGDRA-LADDER-IM", workers=self.workers,
-            random_state=self.random_state, monitor=monitor,
-        )  # fmt: skip
+            self.n_class,
+            self.config,
+            method="KINGDRA-LADDER-IM",
+            workers=self.workers,
+            random_state=self.random_state,
+            monitor=monitor,
+        )
         self.model.fit(X)
         return self
 

@@ -91,9 +91,18 @@ class Ensemble(PhasedEstimator):
     fitted = "statistics_"
 
     def __init__(
-        self, n_clusters, config, *, method=None, random_state=0, run_dir=None, monitor=None,
-        checkpoint_seconds=60.0, workers=1, steps_per_execution=1,
-    ):  # fmt: skip
+        self,
+        n_clusters,
+        config,
+        *,
+        method=None,
+        random_state=0,
+        run_dir=None,
+        monitor=None,
+        checkpoint_seconds=60.0,
+        workers=1,
+        steps_per_execution=1,
+    ):
         self.n_clusters = n_clusters
         self.config = config
         self.method = method
@@ -140,9 +149,14 @@ class Ensemble(PhasedEstimator):
         self._build(x.shape[1:])
         data = tf.constant(x.reshape(len(x), -1))
         self._identity = digest(
-            [self.method, self.config.identity_dict(), int(self.n_clusters), int(self.seed_),
-             hash_array(x)]
-        )  # fmt: skip
+            [
+                self.method,
+                self.config.identity_dict(),
+                int(self.n_clusters),
+                int(self.seed_),
+                hash_array(x),
+            ]
+        )
         self.seconds_, self.step_seconds_ = {}, {}
         self.train(data)
         self._freeze(data)
@@ -228,8 +242,9 @@ class Ensemble(PhasedEstimator):
             self.networks, self.statistics_, self.mappings_, strict=True
         ):
             kernels = [np.asarray(w) / s for w, (_, s) in zip(network.up, statistics, strict=True)]
-            biases = [np.asarray(b) - m / s
-                      for b, (m, s) in zip(network.betas, statistics, strict=True)]  # fmt: skip
+            biases = [
+                np.asarray(b) - m / s for b, (m, s) in zip(network.betas, statistics, strict=True)
+            ]
             order = np.argsort(mapping)
             kernels[-1], biases[-1] = kernels[-1][:, order], biases[-1][order]
             members.append(dense_classifier(self._shape, kernels, biases))

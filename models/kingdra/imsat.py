@@ -80,11 +80,18 @@ class IMSAT(Ensemble):
         distances, earlier = self._distances(data.numpy())
         lengths = tf.Variable(c.radius * distances)
         trainer = Trainer(
-            data, self.loss, {"augmentation": 1.0, "clustering": c.mi_weight},
-            self._trained(), make_optimizer(c.optimizer), batch_size=c.batch_size, shuffle=True,
-            seed=derive_seed(self.seed_, STEPS), targets={"length": lengths},
-            identity=self._identity, whole_batches=self._leave_out_last(data.shape[0]),
-        )  # fmt: skip
+            data,
+            self.loss,
+            {"augmentation": 1.0, "clustering": c.mi_weight},
+            self._trained(),
+            make_optimizer(c.optimizer),
+            batch_size=c.batch_size,
+            shuffle=True,
+            seed=derive_seed(self.seed_, STEPS),
+            targets={"length": lengths},
+            identity=self._identity,
+            whole_batches=self._leave_out_last(data.shape[0]),
+        )
         self.seconds_["initialize"] = time.monotonic() - begin + earlier
         total = c.epochs * trainer.steps_per_pass
         self.run_phase(trainer, total, "cluster", checkpoint=self._place("checkpoint.h5"))

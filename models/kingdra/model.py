@@ -57,17 +57,25 @@ class Member:
     def _trainer(self, supervised):
         c, model = self.model.config, self.model
         weights = {
-            "ladder": c.ladder_weight, "clustering": self.weight, "noise_kl": c.kl_weight,
+            "ladder": c.ladder_weight,
+            "clustering": self.weight,
+            "noise_kl": c.kl_weight,
             "cross_entropy": 1.0,
-        }  # fmt: skip
+        }
         self.supervised = supervised
         return Trainer(
-            self.data, self.loss, weights, self.network.variables, self.optimizer,
-            batch_size=c.batch_size, seed=derive_seed(model.seed_, STEPS, self.number),
-            shuffle=supervised, targets=self.targets,
+            self.data,
+            self.loss,
+            weights,
+            self.network.variables,
+            self.optimizer,
+            batch_size=c.batch_size,
+            seed=derive_seed(model.seed_, STEPS, self.number),
+            shuffle=supervised,
+            targets=self.targets,
             identity=f"{model._identity} member {self.number}",
             whole_batches=model._leave_out_last(self.data.shape[0]),
-        )  # fmt: skip
+        )
 
     def loss(self, x, targets, seed):
         """Return {name: scalar} of a batch x (b, d), its targets and the step's seed (2,)."""
@@ -167,9 +175,13 @@ class Kingdra(Ensemble):
 
         def train(member):
             self.run_phase(
-                member.trainer, end, checkpoint=self._member_checkpoint(member.number),
-                resume=False, progress=progress, save_at_end=True,
-            )  # fmt: skip
+                member.trainer,
+                end,
+                checkpoint=self._member_checkpoint(member.number),
+                resume=False,
+                progress=progress,
+                save_at_end=True,
+            )
 
         for member in members:
             member.prepare(state)
@@ -201,15 +213,17 @@ class Kingdra(Ensemble):
         state.choose(groups, k)
         if state.groups:
             last = c.alignment == "last"
-            state.clusters = np.array([
-                match_groups(state.groups, labels[-1] if last else one, k) for one in labels
-            ])  # fmt: skip
+            state.clusters = np.array(
+                [match_groups(state.groups, labels[-1] if last else one, k) for one in labels]
+            )
         sizes = [len(group) for group in groups]
         values = {
-            "groups": len(groups), "pseudo_labels": sum(sizes),
-            "smallest_group": min(sizes, default=0), "largest_group": max(sizes, default=0),
+            "groups": len(groups),
+            "pseudo_labels": sum(sizes),
+            "smallest_group": min(sizes, default=0),
+            "largest_group": max(sizes, default=0),
             "graph_seconds": time.monotonic() - begin,
-        }  # fmt: skip
+        }
         rows = np.concatenate([np.zeros(0, np.int64), *groups])
         pseudo = (rows, np.repeat(np.arange(len(groups)), sizes))
         return values, {"pseudo": [pseudo] if len(rows) else []}

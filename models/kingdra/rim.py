@@ -28,10 +28,16 @@ class DeepRIM(IMSAT):
     def train(self, data):
         c = self.config
         trainer = Trainer(
-            data, self.loss, {"clustering": 1.0, "decay": c.weight_decay}, self._trained(),
-            make_optimizer(c.optimizer), batch_size=c.batch_size, shuffle=True,
-            seed=new_stream(self.seed_, SeedUse.RIM), identity=self._identity,
-        )  # fmt: skip
+            data,
+            self.loss,
+            {"clustering": 1.0, "decay": c.weight_decay},
+            self._trained(),
+            make_optimizer(c.optimizer),
+            batch_size=c.batch_size,
+            shuffle=True,
+            seed=new_stream(self.seed_, SeedUse.RIM),
+            identity=self._identity,
+        )
         total = c.epochs * trainer.steps_per_pass
         self.run_phase(trainer, total, "cluster", checkpoint=self._place("checkpoint.h5"))
         self.n_iter_, self.converged_, self._steps_made = trainer.step, None, trainer.step

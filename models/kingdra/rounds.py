@@ -46,9 +46,11 @@ class RoundState:
     def beginning(cls, m, k, n):
         """Return the state before the first round of m members on n samples."""
         return cls(
-            clusters=np.zeros((m, k), np.int64), member_seconds=np.zeros(m),
-            first_labels=np.zeros((m, n), np.int64), first_vote=np.zeros(n, np.int64),
-        )  # fmt: skip
+            clusters=np.zeros((m, k), np.int64),
+            member_seconds=np.zeros(m),
+            first_labels=np.zeros((m, n), np.int64),
+            first_vote=np.zeros(n, np.int64),
+        )
 
     @property
     def best(self):
@@ -92,9 +94,11 @@ class RoundState:
             return np.split(arrays[f"{kind}groups"], np.cumsum(sizes)[:-1]) if len(sizes) else []
 
         return cls(
-            **{name: arrays[name] for name in ARRAYS}, **{name: about[name] for name in NUMBERS},
-            groups=split(""), best_groups=split("best_"),
-        )  # fmt: skip
+            **{name: arrays[name] for name in ARRAYS},
+            **{name: about[name] for name in NUMBERS},
+            groups=split(""),
+            best_groups=split("best_"),
+        )
 
 
 NUMBERS = ("round", "step", "seconds", "step_seconds")

@@ -6,9 +6,10 @@ Departures: docs/methods/aspc-da.md
 from dataclasses import dataclass, replace
 
 from common.errors import UserError
-from models.settings.base import INITS, Method
+from models.settings.base import INITS
 from models.settings.dec_da import BOTH, CONV, DIGITS, FC, Config
 from models.settings.fields import Adam, never, setting, when
+from models.settings.method import Method
 
 
 @dataclass(frozen=True)
@@ -17,23 +18,33 @@ class ASPCConfig(Config):
 
     protocol = 2  # 1: a step's distance was summed over the latent dimensions, not averaged
 
-    n_init: int | str = setting(20, "restarts of k-means; auto: until the lowest inertia has come "
-                                "up several times", ge=1, word="auto", stage="start",
-                                effect=[when("init", "k-means", "umap", why="init={init}, not "
-                                             "k-means")])  # fmt: skip
+    n_init: int | str = setting(
+        20,
+        "restarts of k-means; auto: until the lowest inertia has come up several times",
+        ge=1,
+        word="auto",
+        stage="start",
+        effect=[when("init", "k-means", "umap", why="init={init}, not k-means")],
+    )
     init: str = setting("k-means", "start of clustering", choices=INITS, stage="start")
-    alpha: float = setting(0.0, "of no effect", ge=0,
-                           effect=[never("its loss has no reconstruction term")])  # fmt: skip
+    alpha: float = setting(
+        0.0, "of no effect", ge=0, effect=[never("its loss has no reconstruction term")]
+    )
     maxiter: int | None = setting(None, "clustering steps at most, besides --epochs", ge=0)
-    update_interval: int | None = setting(None, "always one epoch", ge=1,
-                                          effect=[never("it is always one epoch")])  # fmt: skip
+    update_interval: int | None = setting(
+        None, "always one epoch", ge=1, effect=[never("it is always one epoch")]
+    )
     epochs: int = setting(100, "T, epochs of clustering at most", ge=1)
     self_paced: bool = setting(True, "select samples (off: the paper's BasicDC)")
-    selection: str = setting("clean", "losses that select: clean (released code), augmented "
-                             "(eq. 16)", choices=("clean", "augmented"),
-                             effect=[when("self_paced", why="every sample is selected"),
-                                     when("aug_cluster", why="the cluster stage is not augmented")
-                                     ])  # fmt: skip
+    selection: str = setting(
+        "clean",
+        "losses that select: clean (released code), augmented (eq. 16)",
+        choices=("clean", "augmented"),
+        effect=[
+            when("self_paced", why="every sample is selected"),
+            when("aug_cluster", why="the cluster stage is not augmented"),
+        ],
+    )
 
     def check(self):
         super().check()

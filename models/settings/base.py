@@ -3,19 +3,10 @@
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from common.errors import UserError, unknown
-from models.settings.fields import (
-    OPTIMIZERS,
-    SGD,
-    Adam,
-    Option,
-    either,
-    setting,
-    settings_of,
-    when,
-)
+from models.settings.fields import OPTIMIZERS, SGD, Adam, Option, either, setting, settings_of, when
 
 INITS = ("k-means", "gmm", "spectral", "agglomerative", "umap")  # see models/core/initialization.py
 
@@ -52,19 +43,35 @@ class Settings:
             value = getattr(self, one.name)
             if one.flag and one.kind is SGD:
                 prefix = one.name.removesuffix("optimizer")
-                parts = (("optimizer", str, value.name), ("lr", float, value.lr),
-                         ("momentum", float, getattr(value, "momentum", None)))  # fmt: skip
+                parts = (
+                    ("optimizer", str, value.name),
+                    ("lr", float, value.lr),
+                    ("momentum", float, getattr(value, "momentum", None)),
+                )
                 texts = (one.help, "its learning rate", "its momentum (sgd)")
                 for (part, kind, default), text in zip(parts, texts, strict=True):
                     found[prefix + part] = Option(
-                        prefix + part, one.name, kind, default, text, one.stage,
+                        prefix + part,
+                        one.name,
+                        kind,
+                        default,
+                        text,
+                        one.stage,
                         tuple(OPTIMIZERS) if kind is str else None,
-                    )  # fmt: skip
+                    )
             elif one.flag:
                 found[one.name] = Option(
-                    one.name, one.name, one.kind, value, one.help, one.stage, one.choices,
-                    one.word, one.several, one.hidden,
-                )  # fmt: skip
+                    one.name,
+                    one.name,
+                    one.kind,
+                    value,
+                    one.help,
+                    one.stage,
+                    one.choices,
+                    one.word,
+                    one.several,
+                    one.hidden,
+                )
         return found
 
     def changed(self, values):
@@ -103,8 +110,9 @@ class Settings:
             raise UserError(unknown(name, kind, OPTIMIZERS))
         if kind != optimizer.name:
             optimizer = OPTIMIZERS[kind]()
-        changes = {part: values[prefix + part] for part in ("lr", "momentum")
-                   if prefix + part in values}  # fmt: skip
+        changes = {
+            part: values[prefix + part] for part in ("lr", "momentum") if prefix + part in values
+        }
         if isinstance(optimizer, Adam) and changes.pop("momentum", None) is not None:
             value = values[prefix + "momentum"]
             raise UserError(f"{prefix}momentum={value}: adam has none; expected sgd")
@@ -189,36 +197,64 @@ class PretrainConfig(Settings):
     cost = "autoencoder"
 
     # "fc": D-500-500-2000-10, "conv": 32-64-128-10; its method's name says which
-    network: str = setting("fc", "the auto-encoder", choices=("fc", "conv"), stage="both",
-                           flag=False)  # fmt: skip
+    network: str = setting(
+        "fc", "the auto-encoder", choices=("fc", "conv"), stage="both", flag=False
+    )
     latent_dim: int = setting(10, "length of a code", ge=1, stage="both")
     batch_size: int = setting(256, "samples a step", ge=1, stage="both")
     aug_pretrain: bool = setting(False, "augment in pretraining", stage="pretrain")
-    shift: float = setting(0.1, "largest shift, fraction of the side", ge=0, lt=1, stage="augment",
-                           effect=[AUGMENTED, when("shift_pixels", None)])  # fmt: skip
-    shift_pixels: float | None = setting(None, "largest shift, pixels, in place of --shift", ge=0,
-                                         stage="augment", effect=[AUGMENTED])  # fmt: skip
-    rotation: float = setting(10.0, "largest rotation, degrees", ge=0, le=180, stage="augment",
-                              effect=[AUGMENTED])  # fmt: skip
-    center: str = setting("original", "centre of rotation, see augment.py",
-                          choices=("original", "true"), stage="augment",
-                          effect=[AUGMENTED, when("rotation", why="there is no rotation")]
-                          )  # fmt: skip
+    shift: float = setting(
+        0.1,
+        "largest shift, fraction of the side",
+        ge=0,
+        lt=1,
+        stage="augment",
+        effect=[AUGMENTED, when("shift_pixels", None)],
+    )
+    shift_pixels: float | None = setting(
+        None,
+        "largest shift, pixels, in place of --shift",
+        ge=0,
+        stage="augment",
+        effect=[AUGMENTED],
+    )
+    rotation: float = setting(
+        10.0, "largest rotation, degrees", ge=0, le=180, stage="augment", effect=[AUGMENTED]
+    )
+    center: str = setting(
+        "original",
+        "centre of rotation, see augment.py",
+        choices=("original", "true"),
+        stage="augment",
+        effect=[AUGMENTED, when("rotation", why="there is no rotation")],
+    )
     pretrain_optimizer: SGD | Adam = setting(
         SGD(1.0, 0.9), "optimizer of pretraining", stage="pretrain"
     )
     pretrain_epochs: int = setting(500, "epochs of pretraining", ge=0, stage="pretrain")
-    scale_inputs: bool = setting(False, "centre the columns and divide all by one number, their "
-                                 "deviation", stage="both", omit="hash")  # fmt: skip
-    n_init: int | str = setting(20, "restarts of k-means; auto: until the lowest inertia has come "
-                                "up several times", ge=1, word="auto", stage="start")  # fmt: skip
+    scale_inputs: bool = setting(
+        False,
+        "centre the columns and divide all by one number, their deviation",
+        stage="both",
+        omit="hash",
+    )
+    n_init: int | str = setting(
+        20,
+        "restarts of k-means; auto: until the lowest inertia has come up several times",
+        ge=1,
+        word="auto",
+        stage="start",
+    )
     # only k-means and umap have restarts
-    init: str = setting("k-means", "start of clustering", choices=INITS, stage="start",
-                        omit="hash")  # fmt: skip
+    init: str = setting("k-means", "start of clustering", choices=INITS, stage="start", omit="hash")
     # With "bfloat16" weights, embedding, output, losses and the optimizer stay float32.
-    precision: str = setting("float32", "of the layers' arithmetic",
-                             choices=("float32", "bfloat16"), stage="both", omit="hash"
-                             )  # fmt: skip
+    precision: str = setting(
+        "float32",
+        "of the layers' arithmetic",
+        choices=("float32", "bfloat16"),
+        stage="both",
+        omit="hash",
+    )
 
     def check(self):
         if self.init != "k-means" and not self.starts_from_clusters:
@@ -249,80 +285,6 @@ class PretrainConfig(Settings):
     def total_steps(self, steps_per_pass):
         """Return the largest number of clustering steps."""
         return 0
-
-
-@dataclass(frozen=True)
-class Method:
-    """A row of the registry: a method, its class, and what its paper says of its settings.
-
-    Parameters
-    ----------
-    path : str
-        "module:Class".
-    settings : Settings
-        The published settings.
-    paper : str
-        Its page, docs/methods/{paper}.md.
-    ours : bool
-        Whether it is in no paper.
-    by_dataset : dict
-        Data set -> {setting: value} where the paper's differ on it.
-    by_size : dict
-        Number of samples -> {setting: value} from that number on; the largest that fits counts.
-    """
-
-    path: str
-    settings: Settings
-    paper: str
-    ours: bool = False
-    by_dataset: dict = field(default_factory=dict)
-    by_size: dict = field(default_factory=dict)
-
-    @property
-    def module(self):
-        """The name of the class's module."""
-        return self.path.partition(":")[0]
-
-    @property
-    def cls(self):
-        """The name of the class."""
-        return self.path.partition(":")[2]
-
-    @property
-    def network(self):
-        """The kind of the auto-encoder, None if there is none."""
-        return getattr(self.settings, "network", None)
-
-    @property
-    def augmentation(self):
-        """The augmented stages: "none", "pretrain", "cluster" or "both"."""
-        flags = [getattr(self.settings, f"aug_{s}", False) for s in ("pretrain", "cluster")]
-        return {(0, 0): "none", (1, 0): "pretrain", (0, 1): "cluster", (1, 1): "both"}[tuple(flags)]
-
-    @property
-    def augmented(self):
-        """Whether a stage is augmented."""
-        return self.augmentation != "none"
-
-    def settings_for(self, dataset=None, n=None, vectors=False):
-        """Return the published settings on a data set of n samples.
-
-        For vectors that are no published set, ours in part: SGD's rates, published for hundreds of
-        pixels in [0, 1], diverge on tables, so Adam takes its place, on scaled columns.
-        """
-        changes = dict(self.by_dataset.get(OTHER_FORMS.get(dataset, dataset), {}))
-        if vectors and isinstance(self.settings, PretrainConfig) and self.settings.scalable:
-            for name in ("pretrain_optimizer", "optimizer"):
-                if isinstance(getattr(self.settings, name, None), SGD):
-                    changes[name] = Adam(1e-3)
-            changes["scale_inputs"] = True
-        if n is not None:
-            sizes = [size for size in self.by_size if n >= size]
-            changes |= self.by_size[max(sizes)] if sizes else {}
-        return dataclasses.replace(self.settings, **changes)
-
-
-OTHER_FORMS = {"20news-l2": "20news"}  # data set -> the one whose settings it has
 
 
 def pretrain_key(config, shape, data_hash, seed, n_clusters=None):

@@ -5,8 +5,9 @@ Departures: docs/methods/baselines.md
 
 from dataclasses import dataclass, replace
 
-from models.settings.base import Method, Settings
+from models.settings.base import Settings
 from models.settings.fields import setting
+from models.settings.method import Method
 
 
 @dataclass(frozen=True)
@@ -14,8 +15,9 @@ class KMeansConfig(Settings):
     """k-means on the input."""
 
     cost = "k-means"
-    n_init: int | str = setting(20, "restarts; auto: until the lowest inertia has come up several "
-                                "times", ge=1, word="auto")  # [DEC, DEC-DA]  # fmt: skip
+    n_init: int | str = setting(
+        20, "restarts; auto: until the lowest inertia has come up several times", ge=1, word="auto"
+    )  # [DEC, DEC-DA]
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,9 @@ class LandmarkConfig(Settings):
     cost = "landmarks"
     landmarks: int = setting(1000, "p, landmarks", ge=1)
     n_neighbors: int = setting(5, "r, the nearest landmarks of each sample", ge=1)
-    sigma: float | None = setting(None, "width of the kernel (default the mean squared distance "
-                                  "to all landmarks)", ge=1e-6)  # fmt: skip
+    sigma: float | None = setting(
+        None, "width of the kernel (default the mean squared distance to all landmarks)", ge=1e-6
+    )
     n_init: int = setting(10, "restarts of k-means on the singular vectors", ge=1)
 
 
@@ -88,8 +91,12 @@ class StableConfig(Settings):
     pairs: int = setting(10, "pairs of subsamples that measure the stability of a form", ge=1)
     n_init: int = setting(20, "restarts of k-means", ge=1)
     mixture_n_init: int = setting(3, "restarts of a mixture", ge=1)
-    tolerance: float = setting(0.05, "below the highest stability, within which the lowest "
-                               "Bayesian information criterion decides", ge=0)  # fmt: skip
+    tolerance: float = setting(
+        0.05,
+        "below the highest stability, within which the lowest "
+        "Bayesian information criterion decides",
+        ge=0,
+    )
     # of the diagonal, in units of the mean variance of the columns [scikit-learn]
     reg_covar: float = setting(1e-6, "added to the variances", ge=0)
     # [scikit-learn]

@@ -7,8 +7,9 @@ Departures: docs/methods/dec-da.md
 
 from dataclasses import dataclass, replace
 
-from models.settings.base import Method, PretrainConfig
+from models.settings.base import PretrainConfig
 from models.settings.fields import SGD, Adam, never, setting
+from models.settings.method import Method
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,26 @@ class Config(PretrainConfig):
 class DCNConfig(Config):
     """DCN's: targets of one epoch, and no reconstruction term."""
 
-    alpha: float = setting(0.0, "of no effect", ge=0,
-                           effect=[never("its loss has no reconstruction term")])  # fmt: skip
-    update_interval: int | None = setting(None, "steps between refreshes of the targets "
-                                          "(default one epoch)", ge=1)  # fmt: skip
+    alpha: float = setting(
+        0.0, "of no effect", ge=0, effect=[never("its loss has no reconstruction term")]
+    )
+    update_interval: int | None = setting(
+        None, "steps between refreshes of the targets (default one epoch)", ge=1
+    )
 
 
 @dataclass(frozen=True)
 class AEConfig(PretrainConfig):
     """k-means on the codes of an auto-encoder, which may be a denoising one."""
 
-    noise: float = setting(0.0, "share of the inputs set to 0, a draw a batch", ge=0, lt=1,
-                           stage="pretrain", omit="key")  # fmt: skip
+    noise: float = setting(
+        0.0,
+        "share of the inputs set to 0, a draw a batch",
+        ge=0,
+        lt=1,
+        stage="pretrain",
+        omit="key",
+    )
 
 
 # Fc: SGD(1.0, 0.9), 500 epochs, batch 256 [P 4.1, C]; Conv: Adam default, 500 epochs [P 4.1, C].

@@ -6,15 +6,21 @@ No TensorFlow here. Departures: docs/methods/dscdan.md
 from dataclasses import dataclass, replace
 
 from common.errors import UserError
-from models.settings.base import Method, PretrainConfig
+from models.settings.base import PretrainConfig
 from models.settings.dec_da import DIGITS, FC
 from models.settings.fields import SGD, Adam, either, setting, when
+from models.settings.method import Method
 
 LABEL_STEPS = 500  # of DSCDAN's head alone, on the labels that it starts from: ours
 NOISY = either(
-    when("relative"), when("mutual"), when("code", "draw"), when("cluster_relative"),
-    when("cluster_mutual"), when("compare", "noisy"), why="no loss sees noisy codes",
-)  # fmt: skip
+    when("relative"),
+    when("mutual"),
+    when("code", "draw"),
+    when("cluster_relative"),
+    when("cluster_mutual"),
+    when("compare", "noisy"),
+    why="no loss sees noisy codes",
+)
 
 
 @dataclass(frozen=True)
@@ -36,40 +42,72 @@ class DualConfig(PretrainConfig):
         Adam(1e-3), "optimizer of pretraining", stage="pretrain"
     )
     pretrain_epochs: int = setting(100, "epochs of pretraining", ge=0, stage="pretrain")
-    filters: tuple = setting((16, 16, 32, 32), "channels of the dual encoder's convolutions",
-                             ge=1, stage="both")  # fmt: skip
+    filters: tuple = setting(
+        (16, 16, 32, 32), "channels of the dual encoder's convolutions", ge=1, stage="both"
+    )
     kernel: int = setting(3, "side of their kernels, pixels", ge=1, stage="both")
     original: float = setting(2.5, "weight of the reconstruction", gt=0, stage="pretrain")
-    relative: float = setting(5.0, "delta, weight of the relative reconstruction", ge=0,
-                              stage="pretrain")  # fmt: skip
+    relative: float = setting(
+        5.0, "delta, weight of the relative reconstruction", ge=0, stage="pretrain"
+    )
     mutual: float = setting(0.01, "beta, weight of the mutual information", ge=0, stage="pretrain")
     prior: float = setting(1.0, "gamma, weight of the prior", ge=0, stage="pretrain")
-    psi: str = setting("reparameterised", "noise of the codes", stage="both", effect=[NOISY],
-                       choices=("multiplicative", "reparameterised"),
-                       key=lambda c: c.relative or c.mutual)  # fmt: skip
-    psi_variance: float = setting(0.25, "variance of the multiplicative noise; its mean is 1",
-                                  ge=0, stage="both", effect=[NOISY, when("psi", "multiplicative")],
-                                  key=lambda c: (c.relative or c.mutual)
-                                  and c.psi == "multiplicative")  # fmt: skip
-    code: str = setting("mean", "z under multiplicative noise: mean, or draw of p(z|x)",
-                        choices=("mean", "draw"), stage="both", omit="key")  # fmt: skip
-    pairs: str = setting("input", "beside a code the discriminators see the input (global and "
-                         "local) or a code (itself, as released)", choices=("input", "code"),
-                         stage="pretrain", effect=[when("mutual")])  # fmt: skip
-    train_discriminators: bool = setting(True, "train the discriminators", stage="pretrain",
-                                         effect=[when("mutual")])  # fmt: skip
-    prior_of: str = setting("standard", "prior of the codes, or of classes (as released)",
-                            choices=("standard", "classes"), stage="pretrain",
-                            effect=[when("prior")])  # fmt: skip
-    final: str = setting("k-means", "labels: k-means on the codes, or argmax of the class head",
-                         choices=("k-means", "argmax"), omit="hash", effect=[when("prior"), when(
-                             "prior_of", "classes", why="there is no class head")])  # fmt: skip
+    psi: str = setting(
+        "reparameterised",
+        "noise of the codes",
+        stage="both",
+        effect=[NOISY],
+        choices=("multiplicative", "reparameterised"),
+        key=lambda c: c.relative or c.mutual,
+    )
+    psi_variance: float = setting(
+        0.25,
+        "variance of the multiplicative noise; its mean is 1",
+        ge=0,
+        stage="both",
+        effect=[NOISY, when("psi", "multiplicative")],
+        key=lambda c: (c.relative or c.mutual) and c.psi == "multiplicative",
+    )
+    code: str = setting(
+        "mean",
+        "z under multiplicative noise: mean, or draw of p(z|x)",
+        choices=("mean", "draw"),
+        stage="both",
+        omit="key",
+    )
+    pairs: str = setting(
+        "input",
+        "beside a code the discriminators see the input (global and "
+        "local) or a code (itself, as released)",
+        choices=("input", "code"),
+        stage="pretrain",
+        effect=[when("mutual")],
+    )
+    train_discriminators: bool = setting(
+        True, "train the discriminators", stage="pretrain", effect=[when("mutual")]
+    )
+    prior_of: str = setting(
+        "standard",
+        "prior of the codes, or of classes (as released)",
+        choices=("standard", "classes"),
+        stage="pretrain",
+        effect=[when("prior")],
+    )
+    final: str = setting(
+        "k-means",
+        "labels: k-means on the codes, or argmax of the class head",
+        choices=("k-means", "argmax"),
+        omit="hash",
+        effect=[when("prior"), when("prior_of", "classes", why="there is no class head")],
+    )
 
     def check(self):
         super().check()
         if type(self) is DualConfig and self.final == "argmax" and not self.pretrains_clusters:
-            raise UserError(f"final='argmax' with prior_of={self.prior_of!r}, prior={self.prior!r}:"
-                            " expected a class head, prior_of='classes' and prior > 0")  # fmt: skip
+            raise UserError(
+                f"final='argmax' with prior_of={self.prior_of!r}, prior={self.prior!r}:"
+                " expected a class head, prior_of='classes' and prior > 0"
+            )
         if len(self.filters) < 2:
             raise UserError(f"filters={self.filters!r}: expected two or more integers")
         if self.code == "draw" and self.psi != "multiplicative":
@@ -93,8 +131,12 @@ class DSCDANConfig(DualConfig):
     cost = "dscdan"
     starts_from_clusters = False  # k-means on the codes is only there to compare with; `head_init`
 
-    head: tuple = setting((1024, 1024, 512), "widths of the spectral network before its last layer",
-                          ge=1, key=lambda c: c.head_init == "pretrained")  # fmt: skip
+    head: tuple = setting(
+        (1024, 1024, 512),
+        "widths of the spectral network before its last layer",
+        ge=1,
+        key=lambda c: c.head_init == "pretrained",
+    )
     cluster_batch_size: int = setting(1024, "samples a joint step", ge=1)
     aug_cluster: bool = setting(False, "augment in joint steps")
     optimizer: SGD | Adam = setting(Adam(1e-3), "optimizer of clustering")
@@ -102,30 +144,45 @@ class DSCDANConfig(DualConfig):
     update_interval: int = setting(100, "steps between two refreshes of the labels", ge=1)
     tol: float = setting(0.0, "stop below this share of changed labels", ge=0)
     n_neighbors: int = setting(3, "of a sample in the batch's graph, itself not counted", ge=1)
-    sigma: float | None = setting(None, "width of its kernel (default median distance to a "
-                                  "neighbour)", ge=1e-6)  # fmt: skip
-    scale_neighbor: int = setting(1, "which neighbour gives that distance, 1 the nearest", ge=1,
-                                  effect=[when("sigma", None)])  # fmt: skip
-    spectral_steps: int = setting(300, "steps of the spectral network alone before the joint ones",
-                                  ge=0)  # fmt: skip
-    head_starts: int = setting(5, "starts of these; the lowest spectral loss stays", ge=1,
-                               effect=[when("spectral_steps")])  # fmt: skip
-    head_init: str = setting("random", "start of the head: random, spectral (labels of the "
-                             "spectral clustering with the lowest cut), or pretrained (the class "
-                             "head)", choices=("random", "spectral", "pretrained"))  # fmt: skip
-    class_means: str = setting("fitted", "start of the class means: fitted, or pretrained (zero "
-                               "where pretraining has none)", choices=("fitted", "pretrained"),
-                               effect=[when("cluster_prior")])  # fmt: skip
-    compare: str = setting("clean", "reconstruction set beside x in joint steps",
-                           choices=("clean", "noisy"))  # fmt: skip
+    sigma: float | None = setting(
+        None, "width of its kernel (default median distance to a neighbour)", ge=1e-6
+    )
+    scale_neighbor: int = setting(
+        1, "which neighbour gives that distance, 1 the nearest", ge=1, effect=[when("sigma", None)]
+    )
+    spectral_steps: int = setting(
+        300, "steps of the spectral network alone before the joint ones", ge=0
+    )
+    head_starts: int = setting(
+        5, "starts of these; the lowest spectral loss stays", ge=1, effect=[when("spectral_steps")]
+    )
+    head_init: str = setting(
+        "random",
+        "start of the head: random, spectral (labels of the "
+        "spectral clustering with the lowest cut), or pretrained (the class "
+        "head)",
+        choices=("random", "spectral", "pretrained"),
+    )
+    class_means: str = setting(
+        "fitted",
+        "start of the class means: fitted, or pretrained (zero where pretraining has none)",
+        choices=("fitted", "pretrained"),
+        effect=[when("cluster_prior")],
+    )
+    compare: str = setting(
+        "clean", "reconstruction set beside x in joint steps", choices=("clean", "noisy")
+    )
     cluster_original: float = setting(2.5, "weight of the reconstruction in joint steps", ge=0)
     cluster_relative: float = setting(5.0, "delta, of the relative reconstruction", ge=0)
     cluster_mutual: float = setting(0.01, "beta, of the mutual information", ge=0)
     cluster_prior: float = setting(1.0, "gamma, of the classes' prior", ge=0)
     cluster_entropy: float = setting(1.0, "of the classes' entropy; gamma in the paper", ge=0)
     spectral: float = setting(1.0, "of the spectral loss, sum / m; 1/m more in the paper", gt=0)
-    final: str = setting("k-means", "final labels: k-means in the spectral embedding, or argmax",
-                         choices=("k-means", "argmax"))  # fmt: skip
+    final: str = setting(
+        "k-means",
+        "final labels: k-means in the spectral embedding, or argmax",
+        choices=("k-means", "argmax"),
+    )
 
     def check(self):
         super().check()
@@ -162,29 +219,39 @@ class SpectralNetConfig(PretrainConfig):
     starts_from_clusters = False  # k-means on the codes is only there to compare with
 
     cluster_batch_size: int = setting(1024, "samples a step of the spectral network", ge=1)
-    head: tuple = setting((1024, 1024, 512), "widths of the spectral network before its last layer",
-                          ge=1)  # fmt: skip
+    head: tuple = setting(
+        (1024, 1024, 512), "widths of the spectral network before its last layer", ge=1
+    )
     optimizer: SGD | Adam = setting(Adam(1e-3), "optimizer of clustering")
-    maxiter: int = setting(40000, "steps of the spectral network at most: 400 \"epochs\" of 100",
-                           ge=0)  # fmt: skip
+    maxiter: int = setting(
+        40000, 'steps of the spectral network at most: 400 "epochs" of 100', ge=0
+    )
     update_interval: int = setting(100, 'steps of an "epoch" of it', ge=1)
     patience: int = setting(20, "epochs without improvement before its learning rate drops", ge=0)
     drop: float = setting(0.1, "factor of a drop", ge=0.01, lt=1)
     n_neighbors: int = setting(2, "of a sample in the batch's graph, itself not counted", ge=1)
-    sigma: float | None = setting(None, "width of its kernel (default median distance to a "
-                                  "neighbour)", ge=1e-6)  # fmt: skip
-    scale_neighbor: int = setting(1, "which neighbour gives that distance, 1 the nearest", ge=1,
-                                  effect=[when("sigma", None)])  # fmt: skip
-    siamese: tuple = setting((1024, 1024, 512, 10), "widths of the siamese network; its output is "
-                             "the graph's space", ge=1, effect=[SIAMESE])  # fmt: skip
-    siamese_neighbors: int = setting(2, "neighbours, and others, that a sample is paired with",
-                                     ge=1, effect=[SIAMESE])  # fmt: skip
-    siamese_epochs: int = setting(400, "passes over the pairs at most; 0: the graph of the codes",
-                                  ge=0)  # fmt: skip
-    siamese_batch: int = setting(128, "pairs a step of the siamese network", ge=1,
-                                 effect=[SIAMESE])  # fmt: skip
-    siamese_patience: int = setting(10, "epochs without improvement before its rate drops", ge=0,
-                                    effect=[SIAMESE])  # fmt: skip
+    sigma: float | None = setting(
+        None, "width of its kernel (default median distance to a neighbour)", ge=1e-6
+    )
+    scale_neighbor: int = setting(
+        1, "which neighbour gives that distance, 1 the nearest", ge=1, effect=[when("sigma", None)]
+    )
+    siamese: tuple = setting(
+        (1024, 1024, 512, 10),
+        "widths of the siamese network; its output is the graph's space",
+        ge=1,
+        effect=[SIAMESE],
+    )
+    siamese_neighbors: int = setting(
+        2, "neighbours, and others, that a sample is paired with", ge=1, effect=[SIAMESE]
+    )
+    siamese_epochs: int = setting(
+        400, "passes over the pairs at most; 0: the graph of the codes", ge=0
+    )
+    siamese_batch: int = setting(128, "pairs a step of the siamese network", ge=1, effect=[SIAMESE])
+    siamese_patience: int = setting(
+        10, "epochs without improvement before its rate drops", ge=0, effect=[SIAMESE]
+    )
 
     def total_steps(self, steps_per_pass):
         """Return the largest number of steps of the spectral network."""
@@ -207,12 +274,28 @@ def _dscdan(settings, ours=False, by_dataset=TABLE_2):
 CONVAE = DualConfig()
 # The released code: filters, weights of both stages, graph, labels; see docs/methods/dscdan.md.
 CODE = DSCDANConfig(
-    filters=(32, 32, 64, 64), original=2.5, relative=5.0, mutual=0.01, prior=1.0,
-    psi="reparameterised", pairs="code", train_discriminators=False, prior_of="classes",
-    head_init="pretrained", n_neighbors=4, sigma=2.62, class_means="pretrained", compare="noisy",
-    cluster_original=5.0, cluster_relative=2.5, cluster_mutual=0.001, cluster_prior=1.5,
-    cluster_entropy=1.0, spectral_steps=0, final="argmax",
-)  # fmt: skip
+    filters=(32, 32, 64, 64),
+    original=2.5,
+    relative=5.0,
+    mutual=0.01,
+    prior=1.0,
+    psi="reparameterised",
+    pairs="code",
+    train_discriminators=False,
+    prior_of="classes",
+    head_init="pretrained",
+    n_neighbors=4,
+    sigma=2.62,
+    class_means="pretrained",
+    compare="noisy",
+    cluster_original=5.0,
+    cluster_relative=2.5,
+    cluster_mutual=0.001,
+    cluster_prior=1.5,
+    cluster_entropy=1.0,
+    spectral_steps=0,
+    final="argmax",
+)
 CODE_SETS = TABLE_2 | {name: {"filters": (32, 64)} for name in ("usps", "digits")}
 
 METHODS = {  # Table 4 of DSCDAN
@@ -222,10 +305,17 @@ METHODS = {  # Table 4 of DSCDAN
     "ConvAE+RS": _ae(replace(CONVAE, mutual=0.0, prior=0.0, psi="multiplicative")),
     "ConvAE+MI+RS": _ae(CONVAE),
     # The released first stage: its prior of classes, its discriminators, its head's labels.
-    "ConvAE+MI+RS-code": _ae(replace(
-        CONVAE, filters=(32, 32, 64, 64), pairs="code", train_discriminators=False,
-        prior_of="classes", final="argmax",
-    ), CODE_SETS),
+    "ConvAE+MI+RS-code": _ae(
+        replace(
+            CONVAE,
+            filters=(32, 32, 64, 64),
+            pairs="code",
+            train_discriminators=False,
+            prior_of="classes",
+            final="argmax",
+        ),
+        CODE_SETS,
+    ),
     "DSCDAN": _dscdan(DSCDANConfig(head_starts=1)),
     # Not in the paper: of five starts of the head the one with the lowest spectral loss.
     "DSCDAN-restarts": _dscdan(DSCDANConfig(head_starts=5), ours=True),
@@ -237,7 +327,9 @@ METHODS = {  # Table 4 of DSCDAN
     ),
     # SpectralNet's released settings for MNIST; the auto-encoder is FcDEC's.
     "SpectralNet": Method(
-        "models.dscdan.spectralnet:SpectralNet", SpectralNetConfig(**FC), "dscdan",
+        "models.dscdan.spectralnet:SpectralNet",
+        SpectralNetConfig(**FC),
+        "dscdan",
         by_dataset=DIGITS,
     ),
-}  # fmt: skip
+}

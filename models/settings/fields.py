@@ -278,8 +278,7 @@ def setting(default, text, *, compare=True, **declared):
     dataclasses.Field
     """
     declared["effect"] = tuple(declared.get("effect", ()))
-    return field(default=default, compare=compare,
-                 metadata={"setting": Setting(text, **declared)})  # fmt: skip
+    return field(default=default, compare=compare, metadata={"setting": Setting(text, **declared)})
 
 
 @functools.cache
@@ -299,9 +298,13 @@ def _described(f, hint):
     if kind is tuple:
         kind = type(f.default[0])
     return dataclasses.replace(
-        f.metadata["setting"], name=f.name, kind=kind, several=kinds[0] is tuple,
-        optional=union and type(None) in typing.get_args(hint), default=f.default,
-    )  # fmt: skip
+        f.metadata["setting"],
+        name=f.name,
+        kind=kind,
+        several=kinds[0] is tuple,
+        optional=union and type(None) in typing.get_args(hint),
+        default=f.default,
+    )
 
 
 def _is_number(value):

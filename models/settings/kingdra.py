@@ -6,8 +6,9 @@ Sources: [C] released code. Departures: docs/methods/kingdra.md
 from dataclasses import dataclass, replace
 
 from common.errors import UserError, unknown
-from models.settings.base import Method, Settings
+from models.settings.base import Settings
 from models.settings.fields import SGD, Adam, setting, when
+from models.settings.method import Method
 
 COSTS = (1000.0, 10.0, 0.1, 0.1)  # of denoising, input first [C]
 PSEUDO = when("pseudo_labels", why="there are no pseudo-labels")
@@ -36,42 +37,87 @@ class KingdraConfig(InformationConfig):
 
     cost = "kingdra"
     logged = (
-        "ladder", "clustering", "noise_kl", "cross_entropy", "agreement", "pseudo_labels",
-        "smallest_group", "largest_group", "groups", "graph_seconds", "pseudo_acc", "member_acc",
-    )  # fmt: skip
+        "ladder",
+        "clustering",
+        "noise_kl",
+        "cross_entropy",
+        "agreement",
+        "pseudo_labels",
+        "smallest_group",
+        "largest_group",
+        "groups",
+        "graph_seconds",
+        "pseudo_acc",
+        "member_acc",
+    )
 
-    mi_mu: float = setting(4.0, "mu, weight of the entropy of the mean prediction", ge=0,
-                           effect=[when("clustering_loss", "im")])  # fmt: skip
+    mi_mu: float = setting(
+        4.0,
+        "mu, weight of the entropy of the mean prediction",
+        ge=0,
+        effect=[when("clustering_loss", "im")],
+    )
     members: int = setting(10, "networks of the ensemble", ge=1)
     rounds: int = setting(40, "rounds of training and pseudo-labelling", ge=1)
     epochs_first: int = setting(5, "epochs of a round without pseudo-labels", ge=1)
     epochs: int = setting(5, "epochs of a round with pseudo-labels", ge=1, effect=[PSEUDO])
     pseudo_labels: bool = setting(True, "train on pseudo-labels from the agreement graph")
     # None: as `of_ten` of ten members, see `thresholds`.
-    high: int | None = setting(None, "strongly alike: more members than this agree (9 of 10)",
-                               ge=0, le="members", effect=[PSEUDO], compare=False)  # fmt: skip
-    low: int | None = setting(None, "strongly unlike: no more members than this agree (1 of 10)",
-                              ge=0, le="members", effect=[PSEUDO], compare=False)  # fmt: skip
-    of_ten: tuple = setting((9, 1), "high and low of ten members, as published", ge=0, count=2,
-                            compare=False, flag=False)  # fmt: skip
-    confidence: float = setting(0.9, "probability that all members give a sample in a group", ge=0,
-                                lt=1, effect=[PSEUDO])  # fmt: skip
-    alignment: str = setting("each", "whose clusters groups are matched to: each member's or last",
-                             choices=("each", "last"),
-                             effect=[when("several", why="there is one member")])  # fmt: skip
-    vote: str = setting("mean", "labels from the members' mean prediction or from the first's",
-                        choices=("mean", "first"),
-                        effect=[when("several", why="there is one member")])  # fmt: skip
-    clustering_loss: str = setting("im", "im (information maximisation) or dot (dot product)",
-                                   choices=("im", "dot"))  # fmt: skip
+    high: int | None = setting(
+        None,
+        "strongly alike: more members than this agree (9 of 10)",
+        ge=0,
+        le="members",
+        effect=[PSEUDO],
+        compare=False,
+    )
+    low: int | None = setting(
+        None,
+        "strongly unlike: no more members than this agree (1 of 10)",
+        ge=0,
+        le="members",
+        effect=[PSEUDO],
+        compare=False,
+    )
+    of_ten: tuple = setting(
+        (9, 1),
+        "high and low of ten members, as published",
+        ge=0,
+        count=2,
+        compare=False,
+        flag=False,
+    )
+    confidence: float = setting(
+        0.9, "probability that all members give a sample in a group", ge=0, lt=1, effect=[PSEUDO]
+    )
+    alignment: str = setting(
+        "each",
+        "whose clusters groups are matched to: each member's or last",
+        choices=("each", "last"),
+        effect=[when("several", why="there is one member")],
+    )
+    vote: str = setting(
+        "mean",
+        "labels from the members' mean prediction or from the first's",
+        choices=("mean", "first"),
+        effect=[when("several", why="there is one member")],
+    )
+    clustering_loss: str = setting(
+        "im", "im (information maximisation) or dot (dot product)", choices=("im", "dot")
+    )
     mi_weight: float = setting(0.1, "weight of the clustering loss", ge=0)
-    mi_weight_later: float | None = setting(None, "the same after the first round (default as "
-                                            "in it)", ge=0)  # fmt: skip
+    mi_weight_later: float | None = setting(
+        None, "the same after the first round (default as in it)", ge=0
+    )
     ladder_weight: float = setting(1.0, "weight of the denoising costs", ge=0)
     kl_weight: float = setting(1.0, "weight of KL(clean || corrupted)", ge=0)
     noise_std: float = setting(0.3, "noise of the corrupted path, standard deviation", ge=0)
-    denoising_costs: tuple = setting(COSTS, "weight of each layer's cost, input first", ge=0,
-                                     count=lambda config: len(config.widths) + 2)  # fmt: skip
+    denoising_costs: tuple = setting(
+        COSTS,
+        "weight of each layer's cost, input first",
+        ge=0,
+        count=lambda config: len(config.widths) + 2,
+    )
     last_bn: bool = setting(False, "batch normalisation of the logits")
 
     @property
@@ -117,15 +163,19 @@ class IMSATConfig(InformationConfig):
     batch_size: int = setting(250, "samples a step", ge=2)
     epochs: int = setting(50, "epochs of training", ge=1)
     mi_weight: float = setting(0.1, "lambda, weight of the information", ge=0)
-    perturbation: str = setting("vat", "vat (virtual adversarial) or rpt (random)",
-                                choices=("vat", "rpt"))  # fmt: skip
-    radius: float = setting(0.25, "length of the perturbation, in distances to a neighbour",
-                            ge=1e-12)  # fmt: skip
+    perturbation: str = setting(
+        "vat", "vat (virtual adversarial) or rpt (random)", choices=("vat", "rpt")
+    )
+    radius: float = setting(
+        0.25, "length of the perturbation, in distances to a neighbour", ge=1e-12
+    )
     neighbor: int = setting(10, "which neighbour", ge=1)
-    power_iterations: int = setting(1, "of the adversarial direction", ge=1,
-                                    effect=[when("perturbation", "vat")])  # fmt: skip
-    xi: float = setting(10.0, "step of the finite difference", ge=1e-12,
-                        effect=[when("perturbation", "vat")])  # fmt: skip
+    power_iterations: int = setting(
+        1, "of the adversarial direction", ge=1, effect=[when("perturbation", "vat")]
+    )
+    xi: float = setting(
+        10.0, "step of the finite difference", ge=1e-12, effect=[when("perturbation", "vat")]
+    )
 
 
 # The released configs give the ensemble with pseudo-labels; LADDER-IM is the code's class of that
@@ -144,12 +194,23 @@ NETWORKS = {
 # and of the ensemble with its pseudo-labels.
 ENSEMBLES = {
     "20news": {"rounds": 10, "confidence": 0.0},
-    "cifar10": {"rounds": 30, "epochs_first": 1, "epochs": 1, "confidence": 0.0, "vote": "first",
-                "mi_weight_later": 0.5},
+    "cifar10": {
+        "rounds": 30,
+        "epochs_first": 1,
+        "epochs": 1,
+        "confidence": 0.0,
+        "vote": "first",
+        "mi_weight_later": 0.5,
+    },
     "reuters10k": {"rounds": 10, "epochs": 6, "of_ten": (8, 2), "confidence": 0.0},
-    "stl10": {"rounds": 30, "epochs_first": 6, "epochs": 6, "confidence": 0.0,
-              "mi_weight_later": 0.0},
-}  # fmt: skip
+    "stl10": {
+        "rounds": 30,
+        "epochs_first": 6,
+        "epochs": 6,
+        "confidence": 0.0,
+        "mi_weight_later": 0.0,
+    },
+}
 BOTH = {name: NETWORKS[name] | ENSEMBLES[name] for name in NETWORKS}
 
 

@@ -6,9 +6,10 @@ neither. Departures: docs/methods/layerwise.md
 
 from dataclasses import dataclass, replace
 
-from models.settings.base import Method, PretrainConfig
+from models.settings.base import PretrainConfig
 from models.settings.dec_da import Config
 from models.settings.fields import SGD, Adam, setting, when
+from models.settings.method import Method
 
 STEPS, EPOCHS = when("layer_steps", None), when("pretrain_steps", None)
 
@@ -23,23 +24,38 @@ class LayerwiseConfig(PretrainConfig):
     pretrain_optimizer: SGD | Adam = setting(
         SGD(0.1, 0.9), "optimizer of pretraining", stage="pretrain"
     )
-    pretrain_epochs: int = setting(250, "epochs of all layers together", ge=0, stage="pretrain",
-                                   effect=[EPOCHS])  # fmt: skip
+    pretrain_epochs: int = setting(
+        250, "epochs of all layers together", ge=0, stage="pretrain", effect=[EPOCHS]
+    )
     pretrain_steps: int | None = setting(100000, "the same in steps", ge=0, stage="pretrain")
-    layer_epochs: int = setting(250, "epochs of each layer", ge=0, stage="pretrain",
-                                effect=[STEPS])  # fmt: skip
+    layer_epochs: int = setting(250, "epochs of each layer", ge=0, stage="pretrain", effect=[STEPS])
     layer_steps: int | None = setting(50000, "the same in steps", ge=0, stage="pretrain")
-    dropout: float = setting(0.2, "share of a layer's inputs and outputs set to 0 while it is "
-                             "trained by itself", ge=0, lt=1, stage="pretrain")  # fmt: skip
-    drop_steps: int = setting(20000, "steps after which the learning rate of pretraining is "
-                              "divided by 10, again and again", ge=1, stage="pretrain")  # fmt: skip
-    burn_in: int = setting(1000, "first steps of pretraining without momentum", ge=0,
-                           stage="pretrain")  # fmt: skip
-    init_std: float | None = setting(0.01, "deviation of first weights (default 1/sqrt(inputs), "
-                                     "of the decoder's the encoder's, transposed)",
-                                     gt=0, stage="pretrain")  # fmt: skip
-    scale: float = setting(5.1, "factor of the samples: ||x||^2/d is then about 1", gt=0,
-                           stage="both")  # fmt: skip
+    dropout: float = setting(
+        0.2,
+        "share of a layer's inputs and outputs set to 0 while it is trained by itself",
+        ge=0,
+        lt=1,
+        stage="pretrain",
+    )
+    drop_steps: int = setting(
+        20000,
+        "steps after which the learning rate of pretraining is divided by 10, again and again",
+        ge=1,
+        stage="pretrain",
+    )
+    burn_in: int = setting(
+        1000, "first steps of pretraining without momentum", ge=0, stage="pretrain"
+    )
+    init_std: float | None = setting(
+        0.01,
+        "deviation of first weights (default 1/sqrt(inputs), "
+        "of the decoder's the encoder's, transposed)",
+        gt=0,
+        stage="pretrain",
+    )
+    scale: float = setting(
+        5.1, "factor of the samples: ||x||^2/d is then about 1", gt=0, stage="both"
+    )
 
     def pretraining_steps(self, steps_per_pass):
         """Return (steps of each layer, steps of all layers together)."""
@@ -65,8 +81,9 @@ class LayerwiseDCNConfig(Config, LayerwiseConfig):
     optimizer: SGD | Adam = setting(SGD(1e-4, 0.9), "optimizer of clustering")
     epochs: int = setting(50, "epochs of clustering at most", ge=1)
     maxiter: int | None = setting(None, "clustering steps at most, besides --epochs", ge=0)
-    update_interval: int | None = setting(None, "steps between two refreshes (default "
-                                          "one epoch)", ge=1)  # fmt: skip
+    update_interval: int | None = setting(
+        None, "steps between two refreshes (default one epoch)", ge=1
+    )
     tol: float = setting(0.0, "stop below this share of changed labels", ge=0)
     count: int = setting(100, "samples that a first centre counts for in its running mean", ge=1)
     kmeans_epochs: int = setting(10, "epochs between two runs of k-means from the centres", ge=1)
@@ -81,27 +98,45 @@ WORDS = {"scale": 44.72}
 SHORT = {"pretrain_steps": 3000, "layer_steps": 1000}  # ours: digits are in no paper
 FEW = {"update_interval": 30}
 DEC = {  # 50,000 and 100,000 steps, batch 256, rate .1, a tenth of it each 20,000 [P dec 4, C]
-    "pretrain_optimizer": SGD(0.1, 0.9), "pretrain_epochs": 250, "batch_size": 256,
-}  # fmt: skip
+    "pretrain_optimizer": SGD(0.1, 0.9),
+    "pretrain_epochs": 250,
+    "batch_size": 256,
+}
 # Steps between refreshes: 160, 40, 20 [C]; on small sets, where DEC says nothing, IDEC's for USPS.
 DEC_SETS = {
-    "usps": FEW, "mnist-test": FEW, "digits": FEW | SHORT, "stl10": {"update_interval": 40},
-    "reuters10k": WORDS | {"update_interval": 20}, "20news": WORDS,
-}  # fmt: skip
+    "usps": FEW,
+    "mnist-test": FEW,
+    "digits": FEW | SHORT,
+    "stl10": {"update_interval": 40},
+    "reuters10k": WORDS | {"update_interval": 20},
+    "20news": WORDS,
+}
 # 140, 30, 3; Adam on MNIST, else SGD [P idec 4.3, C].
 IDEC_SGD = {"optimizer": SGD(0.1, 0.99)}
 IDEC_SETS = {
-    "usps": FEW | IDEC_SGD, "mnist-test": FEW, "digits": FEW | SHORT,
-    "reuters10k": WORDS | IDEC_SGD | {"update_interval": 3}, "20news": WORDS | IDEC_SGD,
-}  # fmt: skip
+    "usps": FEW | IDEC_SGD,
+    "mnist-test": FEW,
+    "digits": FEW | SHORT,
+    "reuters10k": WORDS | IDEC_SGD | {"update_interval": 3},
+    "20news": WORDS | IDEC_SGD,
+}
 IDEC = LayerwiseDECConfig(**DEC, alpha=1.0, beta=0.1, optimizer=Adam(1e-3))
 # 250 and 250 epochs, rate 1e-4, inputs times 5.1, no noise, 10 restarts, 50 epochs [C].
 DCN = LayerwiseDCNConfig(
-    pretrain_optimizer=SGD(1e-4, 0.9), pretrain_epochs=250, layer_epochs=250, pretrain_steps=None,
-    layer_steps=None, dropout=0.0, init_std=None, n_init=10,
-)  # fmt: skip
-DCN_SETS = {"digits": {"pretrain_epochs": 100, "layer_epochs": 100}, "reuters10k": WORDS,
-            "20news": WORDS}  # fmt: skip
+    pretrain_optimizer=SGD(1e-4, 0.9),
+    pretrain_epochs=250,
+    layer_epochs=250,
+    pretrain_steps=None,
+    layer_steps=None,
+    dropout=0.0,
+    init_std=None,
+    n_init=10,
+)
+DCN_SETS = {
+    "digits": {"pretrain_epochs": 100, "layer_epochs": 100},
+    "reuters10k": WORDS,
+    "20news": WORDS,
+}
 
 
 def _row(cls, settings, by_dataset):
@@ -109,10 +144,16 @@ def _row(cls, settings, by_dataset):
 
 
 METHODS = {
-    "SAE+k-means": _row("LayerwiseKMeans", LayerwiseConfig(**DEC),
-                        {"digits": SHORT, "reuters10k": WORDS, "20news": WORDS}),
-    "DEC": _row("LayerwiseDEC", replace(IDEC, alpha=0.0, beta=1.0, optimizer=SGD(0.01, 0.9),
-                                        update_interval=160), DEC_SETS),
+    "SAE+k-means": _row(
+        "LayerwiseKMeans",
+        LayerwiseConfig(**DEC),
+        {"digits": SHORT, "reuters10k": WORDS, "20news": WORDS},
+    ),
+    "DEC": _row(
+        "LayerwiseDEC",
+        replace(IDEC, alpha=0.0, beta=1.0, optimizer=SGD(0.01, 0.9), update_interval=160),
+        DEC_SETS,
+    ),
     "IDEC": _row("LayerwiseDEC", IDEC, IDEC_SETS),
     "DCN": _row("LayerwiseDCN", DCN, DCN_SETS),
-}  # fmt: skip
+}

@@ -5,8 +5,9 @@ Source: [C] released code, rymc/n2d: n2d.py and run.sh. Departures: docs/methods
 
 from dataclasses import dataclass
 
-from models.settings.base import INITS, Method, PretrainConfig
+from models.settings.base import INITS, PretrainConfig
 from models.settings.fields import SGD, Adam, never, setting
+from models.settings.method import Method
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,13 @@ class N2DConfig(PretrainConfig):
     # 10, and 6 on a set of 6 clusters [C run.sh]
     components: int = setting(0, "dimensions of the map (0: as many as clusters)", ge=0)
     n_init: int = setting(1, "restarts of the mixture of Gaussians", ge=1)  # [C, scikit-learn]
-    init: str = setting("k-means", "of no effect", choices=INITS, omit="hash",
-                        effect=[never("it clusters UMAP's map")])  # fmt: skip
+    init: str = setting(
+        "k-means",
+        "of no effect",
+        choices=INITS,
+        omit="hash",
+        effect=[never("it clusters UMAP's map")],
+    )
 
 
 METHODS = {"N2D": Method("models.n2d:N2D", N2DConfig(), "n2d")}

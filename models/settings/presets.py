@@ -17,18 +17,7 @@ from models.settings import (
     vade,
 )
 
-PAPERS = (
-    dec_da,
-    aspc,
-    baselines,
-    dscdan,
-    kingdra,
-    layerwise,
-    n2d,
-    rim,
-    spectral_sat,
-    vade,
-)
+PAPERS = (dec_da, aspc, baselines, dscdan, kingdra, layerwise, n2d, rim, spectral_sat, vade)
 METHODS = {
     name: method for paper in PAPERS for name, method in paper.METHODS.items()
 }  # name -> models.settings.base.Method

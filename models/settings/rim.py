@@ -5,9 +5,9 @@ Departures: docs/methods/kingdra.md
 
 from dataclasses import dataclass
 
-from models.settings.base import Method
 from models.settings.fields import setting
 from models.settings.kingdra import InformationConfig
+from models.settings.method import Method
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ Each default was chosen on digits, USPS and MNIST-test: docs/methods/spectral-sa
 from dataclasses import dataclass
 
 from common.errors import UserError
-from models.settings.base import Method, Settings
+from models.settings.base import Settings
 from models.settings.fields import SGD, Adam, setting, when
+from models.settings.method import Method
 
 IMAGES = when("aug_cluster", why="it is for images, and nothing is augmented")
 
@@ -23,46 +24,83 @@ class SpectralSATConfig(Settings):
     deep = True
     cost = "spectral-sat"
     logged = ("cross_entropy", "divergence", "entropy", "sizes")
+    protocol = 2  # 1: training was never taken back
 
     # "fc": d-1200-1200-k, "conv": 32-64-128-k of stride 2; its method's name says which
     network: str = setting("fc", "the classifier", choices=("fc", "conv"), flag=False)
-    aug_cluster: bool = setting(False, "shift and rotate, neighbours by the tangent distance",
-                                flag=False)  # fmt: skip
-    shift: float = setting(0.1, "largest shift, fraction of the side", ge=0, lt=1, stage="augment",
-                           effect=[IMAGES])  # fmt: skip
-    shift_pixels: float | None = setting(None, "largest shift, pixels, in place of --shift", ge=0,
-                                         stage="augment", effect=[IMAGES])  # fmt: skip
-    rotation: float = setting(10.0, "largest rotation, degrees", ge=0, le=180, stage="augment",
-                              effect=[IMAGES])  # fmt: skip
-    radius: float = setting(0.25, "length of the noise on vectors, in distances to the "
-                            "farthest neighbour", ge=0, stage="augment",
-                            effect=[when("network", "fc", why="images are shifted and rotated")]
-                            )  # fmt: skip
-    blur: float = setting(0.04, "deviation of the Gaussian that blurs images for the tangent "
-                          "distance, fraction of the side", ge=0, lt=1, stage="start",
-                          effect=[IMAGES])  # fmt: skip
-    tangents: bool = setting(True, "the tangent distance (off: the Euclidean one)", stage="start",
-                             effect=[IMAGES])  # fmt: skip
-    candidates: int = setting(100, "nearest samples among which the tangent distance finds "
-                              "neighbours", ge=1, stage="start", effect=[IMAGES])  # fmt: skip
-    neighbors: tuple = setting((4, 5, 7, 10, 15, 20), "neighbours a sample of the graphs that are "
-                               "cut", ge=1, stage="start")  # fmt: skip
-    judge: int = setting(10, "neighbours of the graph on which partitions are judged", ge=1,
-                         stage="start")  # fmt: skip
+    aug_cluster: bool = setting(
+        False, "shift and rotate, neighbours by the tangent distance", flag=False
+    )
+    shift: float = setting(
+        0.1, "largest shift, fraction of the side", ge=0, lt=1, stage="augment", effect=[IMAGES]
+    )
+    shift_pixels: float | None = setting(
+        None, "largest shift, pixels, in place of --shift", ge=0, stage="augment", effect=[IMAGES]
+    )
+    rotation: float = setting(
+        10.0, "largest rotation, degrees", ge=0, le=180, stage="augment", effect=[IMAGES]
+    )
+    radius: float = setting(
+        0.25,
+        "length of the noise on vectors, in distances to the farthest neighbour",
+        ge=0,
+        stage="augment",
+        effect=[when("network", "fc", why="images are shifted and rotated")],
+    )
+    blur: float = setting(
+        0.04,
+        "deviation of the Gaussian that blurs images for the tangent "
+        "distance, fraction of the side",
+        ge=0,
+        lt=1,
+        stage="start",
+        effect=[IMAGES],
+    )
+    tangents: bool = setting(
+        True, "the tangent distance (off: the Euclidean one)", stage="start", effect=[IMAGES]
+    )
+    candidates: int = setting(
+        100,
+        "nearest samples among which the tangent distance finds neighbours",
+        ge=1,
+        stage="start",
+        effect=[IMAGES],
+    )
+    neighbors: tuple = setting(
+        (4, 5, 7, 10, 15, 20), "neighbours a sample of the graphs that are cut", ge=1, stage="start"
+    )
+    judge: int = setting(
+        10, "neighbours of the graph on which partitions are judged", ge=1, stage="start"
+    )
     more: int = setting(2, "eigenvectors tried besides K, at most", ge=0, stage="start")
     n_init: int = setting(20, "restarts of k-means on the eigenvectors", ge=1, stage="start")
     batch_size: int = setting(256, "samples a step", ge=2)
-    optimizer: SGD | Adam = setting(Adam(1e-3), "optimizer, at a constant rate for half of the "
-                                    "steps, which then falls to 0")  # fmt: skip
+    optimizer: SGD | Adam = setting(
+        Adam(1e-3), "optimizer, at a constant rate for half of the steps, which then falls to 0"
+    )
     fit_steps: int = setting(200, "steps on the partition's labels", ge=0)
     maxiter: int = setting(3000, "steps of self-augmented training after them", ge=0)
     partners: int = setting(5, "neighbours that stand in for a sample (0: none)", ge=0)
-    partners_until: float = setting(0.8, "share of the self-augmented steps after which none "
-                                    "does any more", gt=0, le=1,
-                                    effect=[when("partners")])  # fmt: skip
+    partners_until: float = setting(
+        0.8,
+        "share of the self-augmented steps after which none does any more",
+        gt=0,
+        le=1,
+        effect=[when("partners")],
+    )
     entropy_weight: float = setting(0.1, "weight of the entropy of a prediction", ge=0)
-    size_weight: float = setting(0.4, "weight of the divergence of the clusters' sizes from "
-                                 "those of the partition", ge=0)  # fmt: skip
+    size_weight: float = setting(
+        0.4, "weight of the divergence of the clusters' sizes from those of the partition", ge=0
+    )
+    most_lost: float = setting(
+        0.05,
+        "share of the information of neighbours that training may lose; beyond it the partition "
+        "is the result",
+        ge=0,
+        le=1,
+        omit="hash",
+        effect=[when("fit_steps")],
+    )
 
     @property
     def needs_images(self):
@@ -79,6 +117,8 @@ METHODS = {
     ),
     "SpectralSAT-DA": Method(
         "models.spectral_sat:SpectralSAT",
-        SpectralSATConfig(network="conv", aug_cluster=True), "spectral-sat", ours=True,
+        SpectralSATConfig(network="conv", aug_cluster=True),
+        "spectral-sat",
+        ours=True,
     ),
-}  # fmt: skip
+}

@@ -5,9 +5,10 @@ Source: [C] released code, slim1017/VaDE, VaDE.py. Departures: docs/methods/vade
 
 from dataclasses import dataclass
 
-from models.settings.base import INITS, Method, PretrainConfig
+from models.settings.base import INITS, PretrainConfig
 from models.settings.dec_da import DIGITS
 from models.settings.fields import SGD, Adam, never, setting
+from models.settings.method import Method
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,22 @@ class VaDEConfig(PretrainConfig):
     pretrain_optimizer: SGD | Adam = setting(
         Adam(1e-3), "optimizer of pretraining", stage="pretrain"
     )  # ours
-    likelihood: str = setting("bernoulli", "p(x|z): bernoulli for values in [0, 1] (binary "
-                              "cross-entropy), or gaussian (squared error)",
-                              choices=("bernoulli", "gaussian"), stage="both")  # fmt: skip
+    likelihood: str = setting(
+        "bernoulli",
+        "p(x|z): bernoulli for values in [0, 1] (binary "
+        "cross-entropy), or gaussian (squared error)",
+        choices=("bernoulli", "gaussian"),
+        stage="both",
+    )
     n_init: int = setting(1, "restarts of the mixture of Gaussians", ge=1, stage="start")
-    init: str = setting("k-means", "of no effect", choices=INITS, stage="start", omit="hash",
-                        effect=[never("it starts from a mixture of Gaussians")])  # fmt: skip
+    init: str = setting(
+        "k-means",
+        "of no effect",
+        choices=INITS,
+        stage="start",
+        omit="hash",
+        effect=[never("it starts from a mixture of Gaussians")],
+    )
     aug_cluster: bool = setting(False, "augment in clustering")
     cluster_batch_size: int = setting(100, "samples a step", ge=1)  # [C]
     optimizer: SGD | Adam = setting(Adam(0.002), "optimizer of clustering")  # [C]
@@ -41,8 +52,9 @@ class VaDEConfig(PretrainConfig):
     least_lr: float = setting(2e-4, "where that ends", ge=0)  # [C mnist]
     epochs: int = setting(300, "epochs of clustering", ge=0)  # [C]: 500 or 3000, by version
     alpha: float = setting(1.0, "weight of the reconstruction", ge=0)  # [C mnist]
-    update_interval: int | None = setting(None, "steps between two refreshes (default "
-                                          "one epoch)", ge=1)  # fmt: skip
+    update_interval: int | None = setting(
+        None, "steps between two refreshes (default one epoch)", ge=1
+    )
     tol: float = setting(0.0, "stop below this share of changed labels", ge=0)  # none in [C]
 
     def total_steps(self, steps_per_pass):
@@ -53,6 +65,7 @@ class VaDEConfig(PretrainConfig):
 REUTERS = {"likelihood": "gaussian", "epochs": 15, "decay": 0.5, "decay_epochs": 5, "least_lr": 0.0}
 
 METHODS = {
-    "VaDE": Method("models.vade:VaDE", VaDEConfig(), "vade",
-                   by_dataset=DIGITS | {"reuters10k": REUTERS}),
-}  # fmt: skip
+    "VaDE": Method(
+        "models.vade:VaDE", VaDEConfig(), "vade", by_dataset=DIGITS | {"reuters10k": REUTERS}
+    )
+}

@@ -1,0 +1,81 @@
+"""A row of the registry: a method, and what its paper says of its settings. No TensorFlow here."""
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from models.settings.base import PretrainConfig, Settings
+from models.settings.fields import SGD, Adam
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the registry: a method, its class, and what its paper says of its settings.
+
+    Parameters
+    ----------
+    path : str
+        "module:Class".
+    settings : Settings
+        The published settings.
+    paper : str
+        Its page, docs/methods/{paper}.md.
+    ours : bool
+        Whether it is in no paper.
+    by_dataset : dict
+        Data set -> {setting: value} where the paper's differ on it.
+    by_size : dict
+        Number of samples -> {setting: value} from that number on; the largest that fits counts.
+    """
+
+    path: str
+    settings: Settings
+    paper: str
+    ours: bool = False
+    by_dataset: dict = field(default_factory=dict)
+    by_size: dict = field(default_factory=dict)
+
+    @property
+    def module(self):
+        """The name of the class's module."""
+        return self.path.partition(":")[0]
+
+    @property
+    def cls(self):
+        """The name of the class."""
+        return self.path.partition(":")[2]
+
+    @property
+    def network(self):
+        """The kind of the auto-encoder, None if there is none."""
+        return getattr(self.settings, "network", None)
+
+    @property
+    def augmentation(self):
+        """The augmented stages: "none", "pretrain", "cluster" or "both"."""
+        flags = [getattr(self.settings, f"aug_{s}", False) for s in ("pretrain", "cluster")]
+        return {(0, 0): "none", (1, 0): "pretrain", (0, 1): "cluster", (1, 1): "both"}[tuple(flags)]
+
+    @property
+    def augmented(self):
+        """Whether a stage is augmented."""
+        return self.augmentation != "none"
+
+    def settings_for(self, dataset=None, n=None, vectors=False):
+        """Return the published settings on a data set of n samples.
+
+        For vectors that are no published set, ours in part: SGD's rates, published for hundreds of
+        pixels in [0, 1], diverge on tables, so Adam takes its place, on scaled columns.
+        """
+        changes = dict(self.by_dataset.get(OTHER_FORMS.get(dataset, dataset), {}))
+        if vectors and isinstance(self.settings, PretrainConfig) and self.settings.scalable:
+            for name in ("pretrain_optimizer", "optimizer"):
+                if isinstance(getattr(self.settings, name, None), SGD):
+                    changes[name] = Adam(1e-3)
+            changes["scale_inputs"] = True
+        if n is not None:
+            sizes = [size for size in self.by_size if n >= size]
+            changes |= self.by_size[max(sizes)] if sizes else {}
+        return dataclasses.replace(self.settings, **changes)
+
+
+OTHER_FORMS = {"20news-l2": "20news"}  # data set -> the one whose settings it has
