@@ -20,7 +20,7 @@ from models.settings import (
 PAPERS = (dec_da, aspc, baselines, dscdan, kingdra, layerwise, n2d, rim, spectral_sat, vade)
 METHODS = {
     name: method for paper in PAPERS for name, method in paper.METHODS.items()
-}  # name -> models.settings.base.Method
+}  # name -> models.settings.method.Method
 CONFIGS = {name: method.settings for name, method in METHODS.items()}
 
 
