@@ -16,7 +16,7 @@ from common.errors import UserError
 from experiments import ledger, options
 from experiments.description import about
 from experiments.runs import finished, make_folder
-from experiments.sweep import Cores, Sweep
+from experiments.sweep import LOWEST, Cores, Sweep
 
 FOLDER = os.path.join(paths.ROOT, "configs", "campaign")
 ALONE = (
@@ -119,7 +119,7 @@ def run(argv, parse, plan, results_dir):
     if args.runs_dir is not None:
         words += ["--cache-dir", os.path.join(os.path.dirname(runs_dir), "pretrained")]
     if not args.status:
-        os.nice(19)
+        os.nice(LOWEST)
     rows = [row for row in ledger.read_rows(results) if row["status"] == "ok"]
     blocks, complaints = read_blocks([*words, *rest], parse, plan, rows, runs_dir)
     for complaint in complaints:

@@ -30,6 +30,8 @@ told = {name: words[len(words) - words[::-1].index("--" + name)]  # the last one
         for name in ("save-dir", "cache-dir", "method", "dataset", "seed", "threads")}
 told |= {"nice": os.nice(0), "cores": len(os.sched_getaffinity(0)),
          "OMP_NUM_THREADS": os.environ["OMP_NUM_THREADS"]}
+session = pathlib.Path("/proc/self/autogroup")  # there on Linux, where sessions are weighed
+told["session"] = session.read_text().split()[-1] if session.exists() else "19"
 with open(pathlib.Path(__file__).parent / "calls", "a") as file:
     file.write(json.dumps(told) + "\\n")
 if told["method"] == "SC-LS":
@@ -219,7 +221,7 @@ sys.exit(run_exp.main())
     assert (done.returncode, done.stderr) == (0, "")
     found = [(call["nice"], call["threads"], call["OMP_NUM_THREADS"]) for call in calls(home)]
     assert found == [(19, "1", "1")] * 2
-    assert [call["cores"] for call in calls(home)] == [1, 1]
+    assert [(call["cores"], call["session"]) for call in calls(home)] == [(1, "19"), (1, "19")]
 
 
 # ---- status -----------------------------------------------------------------------------------
