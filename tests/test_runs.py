@@ -37,6 +37,7 @@ ROOT = Path(runs.__file__).resolve().parent.parent
 
 def data(name="usps", n=9298, k=10, sha256="5a" * 32, named=True):
     return SimpleNamespace(
+        held_out=None,
         own_vectors=False,
         name=name,
         n=n,

@@ -89,6 +89,7 @@ class Ensemble(PhasedEstimator):
     """
 
     fitted = "statistics_"
+    gains = None  # of the initial weights: see `Ladder`
 
     def __init__(
         self,
@@ -117,7 +118,7 @@ class Ensemble(PhasedEstimator):
 
     def make_networks(self, sizes):
         """Return a list of networks of layers of these sizes: inputs, hidden ones, k."""
-        return [Ladder(sizes, 0.0, False, derive_seed(self.seed_, NETWORK, 0))]
+        return [Ladder(sizes, 0.0, False, derive_seed(self.seed_, NETWORK, 0), self.gains)]
 
     def train(self, data):
         """Train the networks on the samples, a tensor (n, d)."""

@@ -18,8 +18,8 @@ from models.core.optimizers import make as make_optimizer
 from models.core.phases import once
 from models.core.seeds import derive_seed
 from models.core.training import Trainer
-from models.kingdra.ensemble import NETWORK, STEPS, Ensemble
-from models.kingdra.ladder import Ladder, information_loss, noise_divergence
+from models.kingdra.ensemble import STEPS, Ensemble
+from models.kingdra.ladder import information_loss, noise_divergence
 
 GAINS = (0.1**0.5, 0.0001**0.5)  # of initial weights [C]: logits start near 0
 PART = 10000  # samples whose distances are kept together
@@ -45,9 +45,7 @@ def neighbor_distances(x, neighbor, some=slice(None)):
 class IMSAT(Ensemble):
     """One network, trained to give a sample and its perturbation the same cluster."""
 
-    def make_networks(self, sizes):
-        """Return a list of one network, whose logits start near 0 as the released code's do."""
-        return [Ladder(sizes, 0.0, False, derive_seed(self.seed_, NETWORK, 0), GAINS)]
+    gains = GAINS
 
     def logits(self, x):
         """Return the network's output (b, k) for a batch x (b, d), normalised by the batch."""
