@@ -216,23 +216,23 @@ class SpectralSAT(PhasedEstimator):
         fitted = self.network.get_weights()
         weights = {"divergence": 1.0, "entropy": c.entropy_weight, "sizes": c.size_weight}
         run(1, self.sat_loss, weights, c.maxiter)
-        if c.fit_steps and self._lost(start) > c.most_lost:
+        if self._left_the_graph(start):
             self.network.set_weights(fitted)
             run(2, self.fit_loss, {"cross_entropy": 1.0}, BACK * c.fit_steps)
         del self._data
 
-    def _lost(self, start):
-        """Return the share of the neighbours' information that training has lost, and note it."""
+    def _left_the_graph(self, start):
+        """Return whether training has lost too much of the neighbours' information; note it."""
         labels = self.predict(self._data.numpy())
         graph = graphs.unweighted_graph(start["neighbors"], self.config.judge)
         now, before = graphs.neighbor_information(graph, labels), float(start["information"])
         lost = 1.0 - now / before if before > 0 else 0.0
-        back = self.config.fit_steps and lost > self.config.most_lost
+        back = self.config.fit_steps > 0 and lost > self.config.most_lost
         self._monitor.note(
             f"after training clusters of neighbours share {now:.3f} nats"
             + (f", {lost:.0%} less than before: back to the partition" if back else "")
         )
-        return lost
+        return back
 
     def _trainer(self, loss, weights, phase, total, targets):
         c = self.config

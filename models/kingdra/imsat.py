@@ -21,7 +21,6 @@ from models.core.training import Trainer
 from models.kingdra.ensemble import STEPS, Ensemble
 from models.kingdra.ladder import information_loss, noise_divergence
 
-GAINS = (0.1**0.5, 0.0001**0.5)  # of initial weights [C]: logits start near 0
 PART = 10000  # samples whose distances are kept together
 
 
@@ -45,7 +44,7 @@ def neighbor_distances(x, neighbor, some=slice(None)):
 class IMSAT(Ensemble):
     """One network, trained to give a sample and its perturbation the same cluster."""
 
-    gains = GAINS
+    gains = (0.1**0.5, 0.0001**0.5)  # logits start near 0 [C]
 
     def logits(self, x):
         """Return the network's output (b, k) for a batch x (b, d), normalised by the batch."""
