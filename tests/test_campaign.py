@@ -30,8 +30,9 @@ told = {name: words[len(words) - words[::-1].index("--" + name)]  # the last one
         for name in ("save-dir", "cache-dir", "method", "dataset", "seed", "threads")}
 told |= {"nice": os.nice(0), "cores": len(os.sched_getaffinity(0)),
          "OMP_NUM_THREADS": os.environ["OMP_NUM_THREADS"]}
-session = pathlib.Path("/proc/self/autogroup")  # there on Linux, where sessions are weighed
-told["session"] = session.read_text().split()[-1] if session.exists() else "19"
+session = pathlib.Path("/proc/self/autogroup")  # absent or empty where sessions are not weighed
+weight = session.read_text().split()[-1:] if session.exists() else []
+told["session"] = weight[0] if weight else "19"
 with open(pathlib.Path(__file__).parent / "calls", "a") as file:
     file.write(json.dumps(told) + "\\n")
 if told["method"] == "SC-LS":
