@@ -71,7 +71,8 @@ def forks():
         ]
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(Path(__file__).parent)]))
+        folders = sorted({str(path.parent) for path in Path(__file__).parent.rglob("test_*.py")})
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *folders]))
         patch.setenv("OMP_NUM_THREADS", "1")  # k-means and t-SNE of small data wait for each other
         patch.setenv("OPENBLAS_NUM_THREADS", "1")
         forkserver.ensure_running()

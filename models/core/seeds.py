@@ -10,8 +10,8 @@ def derive_seed(*entropy):
 
     Only for the uses that are there: NumPy drops trailing zeros, so that (r,), (r, 0) and
     (r, 0, 0) are one stream, and a longer name can be another's. Which uses share a stream is
-    listed in tests/test_training.py; published results hang on all of them. `new_stream` is for
-    new uses.
+    listed in tests/models/core/test_training.py; published results hang on all of them.
+    `new_stream` is for new uses.
     """
     return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
 

@@ -22,7 +22,7 @@ from models.settings.fields import SGD, Adam, setting, settings_of, when
 from models.settings.method import Method
 from models.settings.presets import settings_table
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 # ---- a method's settings and keys are those that committed rows and weights were made with -----
 

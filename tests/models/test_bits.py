@@ -3,8 +3,8 @@
 The test compares the losses of the log, and sums over weights and centres, to 2e-4: another
 processor rounds differently. Bits of one machine are compared by hand, before and after a change:
 
-    python tests/test_bits.py            # a hash of each run's log, labels and model file
-    python tests/test_bits.py numbers    # EXPECTED anew
+    python tests/models/test_bits.py            # a hash of each run's log, labels and model file
+    python tests/models/test_bits.py numbers    # EXPECTED anew
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from common import device  # noqa: E402
@@ -29,11 +29,7 @@ from common.files import load_arrays  # noqa: E402
 from models import build  # noqa: E402
 from models.core.estimator import KEPT  # noqa: E402
 from models.core.monitor import Monitor  # noqa: E402
-from models.core.networks import (  # noqa: E402
-    AUTOENCODERS,
-    conv_autoencoder,
-    dense_autoencoder,
-)
+from models.core.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder  # noqa: E402
 from models.settings.base import Adam  # noqa: E402
 
 K, N, SEED = 4, 70, 3  # 70: each pass ends with a short batch

@@ -16,7 +16,7 @@ from experiments import figures, ledger, published, results_page
 from experiments.plan import parse, plan
 from reporting import paper_figures
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def row(method, dataset, changes, seed=0, **others):

@@ -20,12 +20,12 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
+from test_bits import DUAL, JOINT, RUNS, STEPS, small_networks
+from test_resume import SETTINGS
 
 from common.errors import UserError
 from models import METHODS, build, load
 from models.settings.base import Adam
-from tests.test_bits import DUAL, JOINT, RUNS, STEPS, small_networks
-from tests.test_resume import SETTINGS
 
 X = np.random.default_rng(0).random((70, 8, 8, 1), dtype=np.float32)
 # scikit-learn's checks that fail, and why: docs/estimators.md
@@ -100,7 +100,7 @@ def small(monkeypatch):
 
     monkeypatch.setattr(autoencoder, "AUTOENCODERS", networks.AUTOENCODERS)
     before = dict(networks.AUTOENCODERS)
-    from tests import test_bits
+    import test_bits
 
     monkeypatch.setattr(test_bits, "AUTOENCODERS", networks.AUTOENCODERS)
     small_networks()

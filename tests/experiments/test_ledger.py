@@ -19,7 +19,7 @@ from experiments.ledger import COLUMNS, merge, read_rows, update
 from experiments.published import read_paper, tables, verdict
 from models import METHODS
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def record(method="FcDEC", dataset="usps", seed=0, **others):
