@@ -4,6 +4,7 @@ L = alpha * Lr + beta * Lc. Targets come from clean samples with the network fix
 augmented ones; the reconstruction term of IDEC takes the augmented image as input and as target.
 """
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -12,6 +13,7 @@ from models.core.functional import (
     distance_to,
     kl_divergence,
     mean_squared_error,
+    running_means,
     soft_assignment,
     squared_distances,
     target_distribution,
@@ -58,11 +60,23 @@ class DCN(DeepClusterer):
     """Deep clustering network as DEC-DA has it (eqs. 11 and 12), no reconstruction term.
 
     Feature step: min over the encoder of the mean ||f(x~) - M s||^2, one pass over the shuffled
-    data. Clustering step: s and then M from clean features, one Lloyd iteration; a cluster that
-    lost all its samples keeps its centre.
+    data. Clustering step, on clean features: s is the nearest centre, then each centre the mean of
+    all codes it has taken up since k-means, k-means' own included. (By the last codes alone, with
+    nothing to hold them apart, all codes fall into one point.)
     """
 
     shuffle = True
+
+    def make_centers(self):
+        self.counts = keras.Variable(np.ones(self.n_clusters, np.float32))
+        return super().make_centers()
+
+    def extra_state(self):
+        return {"counts": self.counts}
+
+    def restore(self, path, arrays, about):
+        before = {"counts": np.ones(self.n_clusters, np.float32)}  # of models of protocol 1
+        return super().restore(path, before | arrays, about)
 
     def cluster_variables(self):
         return self.encoder.trainable_variables
@@ -71,12 +85,13 @@ class DCN(DeepClusterer):
         return {"center": ((n, self.config.latent_dim), "float32")}
 
     def refresh(self, z, step):
+        if step == 0:
+            sizes = np.bincount(self.initial_labels_, minlength=self.n_clusters)
+            self.counts.assign(np.maximum(sizes, 1))
         labels = np.argmin(squared_distances(z, self.centers), axis=1)
-        centers = np.asarray(self.centers).copy()
-        for j in range(self.n_clusters):
-            if (labels == j).any():
-                centers[j] = z[labels == j].mean(axis=0)
+        centers, counts = running_means(self.centers, self.counts, z, labels)
         self.centers.assign(centers)
+        self.counts.assign(counts)
         return labels, {"center": ops.take(self.centers, labels, axis=0)}, {}
 
     def loss_weights(self):

@@ -120,6 +120,28 @@ def distance_to(z: Tensor, targets: Tensor) -> Tensor:
     return ops.mean(ops.sum(ops.square(z - targets), axis=1))
 
 
+def running_means(
+    centers: Tensor, counts: Tensor, z: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return centres (k, z) and counts (k,) after they have taken up codes.
+
+    A centre is the mean of all it ever took up (DCN, Yang et al., ICML 2017):
+    mu_j <- (c_j mu_j + sum of z_i with label j) / (c_j + n_j), c_j <- c_j + n_j.
+
+    Parameters
+    ----------
+    centers : float32 tensor (k, z)
+    counts : float32 tensor (k,)
+        What each centre counts for so far, > 0.
+    z : float32 tensor (n, z)
+    labels : int tensor (n,)
+    """
+    member = ops.one_hot(labels, centers.shape[0], dtype="float32")  # (n, k)
+    total = counts + ops.sum(member, axis=0)
+    taken = centers * counts[:, None] + ops.matmul(ops.transpose(member), z)
+    return taken / total[:, None], total
+
+
 def squared_error(x: Tensor, y: Tensor) -> Tensor:
     """Return ||x - y||^2, summed over a sample's values, a mean over b (DSCDAN, eqs. 11 and 12).
 

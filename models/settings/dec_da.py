@@ -38,6 +38,8 @@ class Config(PretrainConfig):
 class DCNConfig(Config):
     """DCN's: targets of one epoch, and no reconstruction term."""
 
+    protocol = 2  # 1: after each epoch a centre was the mean of the last codes alone: collapse
+
     alpha: float = setting(
         0.0, "of no effect", ge=0, effect=[never("its loss has no reconstruction term")]
     )

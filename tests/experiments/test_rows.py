@@ -16,7 +16,7 @@ from experiments import description, former, inputs, ledger, options, published,
 from models import build
 from models.settings.aspc import ASPCConfig
 from models.settings.base import pretrain_key
-from models.settings.dec_da import Config
+from models.settings.dec_da import Config, DCNConfig
 from models.settings.dscdan import DSCDANConfig, DualConfig, SpectralNetConfig
 from models.settings.kingdra import IMSATConfig, KingdraConfig
 from models.settings.presets import CONFIGS, preset
@@ -374,7 +374,9 @@ def test_a_raised_protocol_makes_another_run():
 @pytest.mark.parametrize("method", CONFIGS)
 def test_today_every_other_protocol_is_the_first(method):
     """So keys, hashes and folders from before there were versions stay valid."""
-    raised = isinstance(CONFIGS[method], ASPCConfig | IMSATConfig | RIMConfig | SpectralSATConfig)
+    raised = isinstance(
+        CONFIGS[method], ASPCConfig | DCNConfig | IMSATConfig | RIMConfig | SpectralSATConfig
+    )
     assert CONFIGS[method].versions() == ({"protocol": 2} if raised else {})
     assert CONFIGS[method].identity_dict() == CONFIGS[method].to_dict() | CONFIGS[method].versions()
 

@@ -220,18 +220,20 @@ def test_dec_and_idec(x, eager, method, alpha, lr):
 
 
 def test_dcn(x, eager):
-    """A pass of steps on the encoder, then one Lloyd iteration (DEC-DA, eqs. 11 and 12)."""
+    """A pass of steps on the encoder, then labels and running means (DEC-DA, eqs. 11 and 12)."""
     model, log, start, batches = observed(
         "FcDCN", x, "loss", pretrain_epochs=0, optimizer=SGD(0.1, 0.9), maxiter=20
     )
     encoder, _, centers = copies(start)
     optimizer, labels = Momentum(encoder, 0.1, 0.9), []
+    counts = np.bincount(model.initial_labels_)
     for step, rows in enumerate(batches):
         if step % PASS == 0:
             z = forward(encoder, x)[-1]
             s = squared(z, centers).argmin(axis=1)
-            for j in set(s):
-                centers[j] = z[s == j].mean(axis=0)
+            for code, j in zip(z, s, strict=True):  # one after the other, as DCN's paper has it
+                counts[j] += 1
+                centers[j] += (code - centers[j]) / counts[j]
             labels.append(s)
         outputs = forward(encoder, x[rows])
         gradient = 2 * (outputs[-1] - centers[s[rows]]) / BATCH

@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 
 from augment import RandomShiftRotate
 from common.errors import TrainingFailed, UserError
+from common.files import load_arrays, save_arrays
 from metrics import acc
 from models import METHODS as EVERY
 from models import build, dec, load, preset
@@ -138,6 +139,7 @@ def leader(method):
 
 def weights(model):
     found = {"centers": np.array(model.cluster_centers_)}
+    found |= {name: np.array(v) for name, v in model.extra_state().items()}
     for name in ("encoder", "decoder"):
         variables = getattr(model, name).variables
         found |= {f"{name} {i}": np.asarray(v).copy() for i, v in enumerate(variables)}
@@ -296,8 +298,8 @@ def test_what_the_monitor_is_told(fitted, method):
 def test_clustering_trains_what_it_should(fitted, method):
     before, after = fitted(method).monitor.start, weights(fitted(method))
     moved = {name.split()[0] for name in after if not np.array_equal(after[name], before[name])}
-    own = {"DEC": {"centers"}, "IDEC": {"centers", "decoder"}, "DCN": {"centers"}, "ASPC": set()}
-    assert moved == {"encoder"} | own[METHODS[method].cls]
+    own = {"DEC": {"centers"}, "IDEC": {"centers", "decoder"}, "DCN": {"centers", "counts"}}
+    assert moved == {"encoder"} | own.get(METHODS[method].cls, set())
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS if not m.startswith("ASPC-DA-")])
@@ -498,25 +500,64 @@ def column(*values):
     return np.array(values, np.float32)[:, None]
 
 
+def of_dcn(centers, sizes):
+    """FcDCN after k-means, which found clusters of some sizes."""
+    model = with_centers("FcDCN", centers)
+    model.counts = keras.Variable(np.zeros(len(sizes), np.float32))
+    model.initial_labels_ = np.repeat(np.arange(len(sizes)), sizes)
+    return model
+
+
 def test_DCN_refresh_by_hand():
-    """Assign to the nearest centre, then one Lloyd step; the third cluster is empty and stays."""
-    model = with_centers("FcDCN", [[1, 1], [9, 1], [50, 50]])
+    """Assign to the nearest centre, then take up; the third cluster is empty and stays."""
+    model = of_dcn([[1, 1], [9, 1], [50, 50]], [2, 6, 1])
     z = np.array([[0, 0], [2, 0], [10, 0], [10, 4]], np.float32)
     labels, targets, _ = model.refresh(z, 0)
     assert labels.tolist() == [0, 0, 1, 1]
-    assert model.cluster_centers_.tolist() == [[1, 0], [10, 2], [50, 50]]
+    moved = [[1, 0.5], [9.25, 1.25], [50, 50]]
+    assert model.cluster_centers_.tolist() == moved
+    assert model.counts.numpy().tolist() == [4, 8, 1]
     assert list(targets) == ["center"]
-    assert np.asarray(targets["center"]).tolist() == [[1, 0], [1, 0], [10, 2], [10, 2]]
+    assert np.asarray(targets["center"]).tolist() == [moved[0], moved[0], moved[1], moved[1]]
     assert model.loss_weights() == {"distance": 1.0}
+
+
+def test_DCN_remembers_all_that_its_centres_took_up():
+    """The mean over k-means' samples and two passes, in whatever order."""
+    model = of_dcn([[0.0], [10.0]], [2, 1])
+    model.refresh(column(3, 3, 9), 0)
+    model.refresh(column(1, 1, 1, 16), 3)
+    assert model.counts.numpy().tolist() == [7, 3]
+    np.testing.assert_allclose(
+        model.cluster_centers_, [[(2 * 0 + 6 + 3) / 7], [(10 + 9 + 16) / 3]], rtol=1e-6
+    )
 
 
 def test_DCN_assigns_before_it_moves_the_centres():
     """The third sample is nearer to centre 0 as it was, nearer to centre 1 as it becomes."""
-    model = with_centers("FcDCN", [[0.0], [10.0]])
-    labels, targets, _ = model.refresh(column(0, 0, 4.5, 6), 3)
+    model = of_dcn([[0.0], [10.0]], [3, 1])
+    labels, targets, _ = model.refresh(column(0, 0, 4.8, 2), 0)
+    assert labels.tolist() == [0, 0, 0, 0]
+    labels, targets, _ = model.refresh(column(0, 0, 5.3, 6), 3)
     assert labels.tolist() == [0, 0, 0, 1]
-    assert model.cluster_centers_.tolist() == [[1.5], [6]]
-    assert np.asarray(targets["center"]).ravel().tolist() == [1.5, 1.5, 1.5, 6]
+    np.testing.assert_allclose(
+        np.ravel(targets["center"]), [12.1 / 10, 12.1 / 10, 12.1 / 10, 8], rtol=1e-6
+    )
+
+
+def test_an_empty_cluster_of_k_means_counts_for_one_sample():
+    model = of_dcn([[0.0], [10.0]], [4, 0])
+    model.refresh(column(12), 0)
+    assert model.counts.numpy().tolist() == [4, 2] and model.cluster_centers_[1, 0] == 11
+
+
+def test_a_DCN_model_from_before_its_counts_is_loaded(fitted, x, tmp_path):
+    model = fitted("FcDCN")
+    model.save(tmp_path / "new.h5")
+    arrays, about = load_arrays(tmp_path / "new.h5")
+    assert arrays.pop("counts").sum() > len(x)
+    save_arrays(tmp_path / "old.h5", arrays, about)
+    assert np.array_equal(load(tmp_path / "old.h5").predict(x), model.predict(x))
 
 
 @pytest.mark.parametrize("method", ["FcDEC", "ConvIDEC"])
