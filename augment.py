@@ -18,7 +18,15 @@ from common.shapes import image_shape
 CENTER_OFFSET = {"original": 0.5, "true": -0.5}
 
 
-def affine_rows(u, height, width, shift_rows, shift_columns, rotation, center="original"):
+def affine_rows(
+    u: tf.Tensor,
+    height: int,
+    width: int,
+    shift_rows: float,
+    shift_columns: float,
+    rotation: float,
+    center: str = "original",
+) -> tf.Tensor:
     """Turn uniform draws into the affine maps from output to input pixels.
 
     Output pixel (r, q) samples the input at R(theta) ((r, q) - o + t) + o, with
@@ -52,7 +60,7 @@ def affine_rows(u, height, width, shift_rows, shift_columns, rotation, center="o
 
 
 @tf.function(jit_compile=True, autograph=False)
-def resample(x, rows):
+def resample(x: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """Sample each image at its affine map, bilinear, edges replicated.
 
     Equal to scipy.ndimage.affine_transform(order=1, mode="nearest") per channel. Compiled by XLA
@@ -103,18 +111,24 @@ class RandomShiftRotate:
         Centre of rotation, see `affine_rows`.
     """
 
-    def __init__(self, shift=0.1, rotation=10.0, shift_pixels=None, center="original"):
+    def __init__(
+        self,
+        shift: float = 0.1,
+        rotation: float = 10.0,
+        shift_pixels: float | None = None,
+        center: str = "original",
+    ):
         self.shift, self.rotation = shift, rotation
         self.shift_pixels, self.center = shift_pixels, center
 
-    def draw(self, b, seed):
+    def draw(self, b: int | tf.Tensor, seed: tf.Tensor | tuple[int, int]) -> tf.Tensor:
         """Return uniform draws (b, 3) in [-1, 1): angle, row shift, column shift.
 
         `seed` is an int pair; the numbers depend on it alone, on every device.
         """
         return tf.random.stateless_uniform((b, 3), seed, -1.0, 1.0, alg="philox")
 
-    def __call__(self, x, seed):
+    def __call__(self, x: tf.Tensor, seed: tf.Tensor | tuple[int, int]) -> tf.Tensor:
         """Return augmented copies of `x`.
 
         Parameters

@@ -2,22 +2,29 @@
 
 from common import early  # isort: split
 
+import argparse
 import dataclasses
 import json
 import shlex
 import sys
+from typing import TYPE_CHECKING
 
 from common import device, logs
 from common.checkout import commit_at_start
 from common.errors import BAD_RESULT_STATUS, DISK_STATUS, TrainingFailed, UserError, disk_line
 from common.logs import logger
+from datasets import Dataset
 from experiments.estimate import estimate
 from experiments.inputs import check_shapes, default_method, load_data
 from experiments.options import check, check_trials, folder_of, parse, resolve
 from models import preset
+from models.settings.base import Settings
+
+if TYPE_CHECKING:
+    from experiments.n_clusters import Choice
 
 
-def test(args, path, like):
+def test(args: argparse.Namespace, path: str, like: dict) -> None:
     """Score a saved model on a data set, and print the scores."""
     import numpy as np
 
@@ -35,7 +42,7 @@ def test(args, path, like):
     print("samples a cluster: " + " ".join(sizes))
 
 
-def use(args):
+def use(args: argparse.Namespace) -> int:
     """Score a saved model, or label new samples by it."""
     from experiments import predict
 
@@ -47,7 +54,7 @@ def use(args):
     return 0
 
 
-def print_scores(row, prefix="", label="scores"):
+def print_scores(row: dict, prefix: str = "", label: str = "scores") -> None:
     """Print the scores in a result on one line."""
     names = ("acc", "nmi", "nmi_geometric", "ari")
     parts = [f"{name} {row[prefix + name]:.4f}" for name in names if prefix + name in row]
@@ -55,7 +62,7 @@ def print_scores(row, prefix="", label="scores"):
         print(f"{label}: " + "  ".join(parts))
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     """Do what the command line asks for; return the exit status."""
     logs.to_stderr(args.quiet)
     check(args)
@@ -139,7 +146,7 @@ def run(args):
     return alarm(args, result)
 
 
-def choose_k(args, data, config):
+def choose_k(args: argparse.Namespace, data: Dataset, config: Settings) -> tuple["Choice", Dataset]:
     """Choose the number of clusters in a range; return the choice, and the data set with it."""
     from experiments import n_clusters, runs
 
@@ -150,7 +157,7 @@ def choose_k(args, data, config):
     return choice, dataclasses.replace(data, n_clusters=choice.k)
 
 
-def alarm(args, result):
+def alarm(args: argparse.Namespace, result: dict) -> int:
     """Warn of an empty cluster or a collapse, also if --quiet; return the exit status."""
     from experiments import health
 
@@ -160,7 +167,7 @@ def alarm(args, result):
     return BAD_RESULT_STATUS if args.strict else 0
 
 
-def main():
+def main() -> int:
     """Run the command line; a user's mistake is one line and exit status 2."""
     early.over()
     commit_at_start()

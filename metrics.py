@@ -4,6 +4,7 @@ Labels are compared only here, after the fact: nothing in `models` imports this 
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 
@@ -20,7 +21,7 @@ def _pair(reference, labels):
     return reference, labels
 
 
-def acc(y, labels):
+def acc(y: ArrayLike, labels: ArrayLike) -> float:
     """Return the clustering accuracy: the best share of matches over one-to-one maps.
 
     max over g of (1/n) sum_i 1{y_i = g(c_i)}, by the Hungarian method on the contingency
@@ -42,7 +43,7 @@ def acc(y, labels):
     return float(counts[rows, columns].sum() / y.size)
 
 
-def nmi(y, labels, average="arithmetic"):
+def nmi(y: ArrayLike, labels: ArrayLike, average: str = "arithmetic") -> float:
     """Return the normalised mutual information, I(y; c) / average(H(y), H(c)), in [0, 1].
 
     Parameters
@@ -56,13 +57,13 @@ def nmi(y, labels, average="arithmetic"):
     return float(normalized_mutual_info_score(y, labels, average_method=average))
 
 
-def ari(y, labels):
+def ari(y: ArrayLike, labels: ArrayLike) -> float:
     """Return the adjusted Rand index, 1 for equal partitions and 0 in expectation by chance."""
     y, labels = _pair(y, labels)
     return float(adjusted_rand_score(y, labels))
 
 
-def scores(y, labels):
+def scores(y: ArrayLike, labels: ArrayLike) -> dict[str, float]:
     """Return {"acc", "nmi", "nmi_geometric", "ari"} of `labels` (n,) against `y` (n,)."""
     return {
         "acc": acc(y, labels),
@@ -72,7 +73,7 @@ def scores(y, labels):
     }
 
 
-def align(labels, reference):
+def align(labels: ArrayLike, reference: ArrayLike) -> np.ndarray:
     """Rename clusters so that as many samples as possible agree with `reference`.
 
     Parameters

@@ -8,6 +8,7 @@ done is not run again; one that was killed goes on where it stopped. JSON files 
 
 from common import early  # isort: split
 
+import argparse
 import os
 import sys
 
@@ -17,10 +18,10 @@ from common.errors import DISK_STATUS, UserError, disk_line
 from common.logs import logger
 from experiments import campaign, distributed, figures, publish
 from experiments.plan import parse, plan, show
-from experiments.sweep import Cores, Sweep
+from experiments.sweep import Cores, Sweep, Trial
 
 
-def executor_of(args, trials):
+def executor_of(args: argparse.Namespace, trials: list[Trial]) -> Cores | distributed.Cluster:
     """Return what runs the trials: this machine's cores or a cluster."""
     if args.ray is None:
         return Cores(args.jobs or 1, args.timeout)
@@ -37,7 +38,7 @@ def executor_of(args, trials):
     )
 
 
-def write_report():
+def write_report() -> None:
     """Rebuild results.csv and write the report; print warnings."""
     from reporting import page
 
@@ -48,13 +49,13 @@ def write_report():
     print(f"{os.path.relpath(path)}: {os.path.getsize(path) / 1e6:.1f} MB")
 
 
-def print_coverage(table_id):
+def print_coverage(table_id: str | None) -> None:
     """Print how much of a published table there is; nothing of none."""
     if table_id is not None:
         print("\n".join(publish.about_table(table_id)))
 
 
-def draw(args, rest):
+def draw(args: argparse.Namespace, rest: list[str]) -> int:
     """Draw a figure, or print the plan of its runs; return the exit status."""
     for name in ("methods", "datasets", "trials", "seeds", "table", "file", "results"):
         if getattr(args, name) is not None:
@@ -75,7 +76,7 @@ def draw(args, rest):
     return 0
 
 
-def run(argv):
+def run(argv: list[str]) -> int:
     """Do what the command line asks for; return the exit status."""
     logs.to_stderr()
     if "--campaign" in argv:
@@ -123,7 +124,7 @@ def run(argv):
     return 2 if complaints else 1 if failed else 0
 
 
-def main():
+def main() -> int:
     """Run the command line; a user's mistake is one line and exit status 2."""
     early.over()
     commit_at_start()

@@ -4,12 +4,14 @@ TensorFlow and Keras are imported only by `set_up`. What has to stand in the env
 TensorFlow is imported is put there by `prepare`.
 """
 
+import argparse
 import contextlib
 import os
 import platform
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Protocol
 
 from common import early
 from common.errors import UserError
@@ -83,7 +85,7 @@ def onednn_in_force() -> bool | None:
         return None
 
 
-def limited(threads: int) -> dict[str, str]:
+def limited(threads: int | str) -> dict[str, str]:
     """Return the environment of a process whose libraries take `threads` threads."""
     return os.environ | {"OMP_NUM_THREADS": str(threads)}
 
@@ -166,7 +168,17 @@ def set_up(threads: int, device: str | None, parallel: bool = False) -> dict:
     return {"device": name, "threads": threads, "cpu": cpu_kind(), "onednn": onednn_in_force()}
 
 
-def environment_of(config, args) -> dict:
+class _Config(Protocol):
+    """What is asked here of models.settings.base.Settings, which common does not import."""
+
+    @property
+    def deep(self) -> bool: ...
+
+    @property
+    def parallel(self) -> bool: ...
+
+
+def environment_of(config: _Config, args: argparse.Namespace) -> dict:
     """Prepare what the method runs on, and return what `set_up` does.
 
     A baseline needs no TensorFlow, and one thread, with which its sums are always the same.
@@ -178,7 +190,7 @@ def environment_of(config, args) -> dict:
     return {"device": cpu_name(), "threads": 1, "cpu": cpu_kind()}
 
 
-def slow_precision(config, environment: dict) -> str | None:
+def slow_precision(config: object, environment: dict) -> str | None:
     """Return a line that warns of bfloat16 where nothing computes in it; None elsewhere.
 
     Parameters

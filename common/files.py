@@ -122,7 +122,7 @@ def load_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
     return arrays, about
 
 
-def save_array(path, array):
+def save_array(path: str | os.PathLike, array: np.ndarray) -> None:
     """Write one array as an .npy file, atomically."""
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.save(file, array)

@@ -1,6 +1,7 @@
 """Files of arrays: NumPy, HDF5, MATLAB, sparse matrices."""
 
 import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import h5py
@@ -29,7 +30,7 @@ PARTS = (("x_train", "x_test"), ("xtrain", "xtest"), ("train_x", "test_x"))
 
 
 @contextmanager
-def open_numpy(path):
+def open_numpy(path: str | os.PathLike) -> Iterator[np.ndarray | np.lib.npyio.NpzFile]:
     """Give an array or an open archive, recognised by content; Python objects are refused."""
     with reading(path, "a NumPy file"), open(path, "rb") as file:
         magic = file.read(4)
@@ -54,7 +55,14 @@ def _described(held):
     return ", ".join(f"{name!r} {shape} {dtype}" for name, (shape, dtype) in held.items()) or "none"
 
 
-def pick(path, held, read, how, notes, matlab=False):
+def pick(
+    path: str | os.PathLike,
+    held: dict[str, tuple],
+    read: Callable[[str], np.ndarray | scipy.sparse.spmatrix],
+    how: Reading,
+    notes: list[str],
+    matlab: bool = False,
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Return (x, y or None) from a file of named arrays.
 
     Parameters
@@ -141,7 +149,7 @@ def _labels(path, held, how, xs, named, pair, shape):
     return ys
 
 
-def read_numpy(path, how=Reading()):  # noqa: B008 (it is frozen)
+def read_numpy(path: str | os.PathLike, how: Reading = Reading()) -> Record:  # noqa: B008 (it is frozen)
     """Read .npy, .npz, and .npz as scipy.sparse.save_npz writes it."""
     notes = []
     with open_numpy(path) as stored:
@@ -165,7 +173,7 @@ def _read_dataset(array):
     return array.asstr()[()].astype(str) if text else array[()]
 
 
-def read_hdf5(path, how=Reading(), matlab=False):  # noqa: B008
+def read_hdf5(path: str | os.PathLike, how: Reading = Reading(), matlab: bool = False) -> Record:  # noqa: B008
     """Read HDF5; of MATLAB, version 7.3, with the axes in MATLAB's order."""
     notes, held = [], {}
 
@@ -195,7 +203,7 @@ def read_hdf5(path, how=Reading(), matlab=False):  # noqa: B008
         return Record(*pick(path, held, read, how, notes, matlab), notes=notes)
 
 
-def read_matlab(path, how=Reading()):  # noqa: B008
+def read_matlab(path: str | os.PathLike, how: Reading = Reading()) -> Record:  # noqa: B008
     """Read a .mat file of any version."""
     if h5py.is_hdf5(path):
         return read_hdf5(path, how, matlab=True)
@@ -208,7 +216,7 @@ def read_matlab(path, how=Reading()):  # noqa: B008
         return Record(*found, notes=notes)
 
 
-def read_matrix_market(path, how=Reading()):  # noqa: B008
+def read_matrix_market(path: str | os.PathLike, how: Reading = Reading()) -> Record:  # noqa: B008
     """Read a .mtx file, sparse or dense."""
     notes = []
     with reading(path, "a Matrix Market file"):

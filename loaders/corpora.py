@@ -7,12 +7,17 @@ Letters: n documents, d words.
 
 import io
 import os
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from loaders.readers import check_rows, reading
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array, csr_matrix
 
 
 def _link(paths, folder):
@@ -33,7 +38,7 @@ _NEWS_ROWS = 18846  # documents before the short ones are left out
 _NEWS_CLASSES = 20
 
 
-def make_newsgroups(paths, folder):
+def make_newsgroups(paths: list[Path], folder: Path) -> None:
     """Turn the archive into the file that scikit-learn caches: folder/20news/..."""
     from sklearn.datasets import fetch_20newsgroups
 
@@ -64,7 +69,9 @@ def _newsgroups(path):
     return texts, y
 
 
-def tf_idf(texts, unit_rows, n_words=2000, least=10):
+def tf_idf(
+    texts: list[str], unit_rows: bool, n_words: int = 2000, least: int = 10
+) -> tuple[np.ndarray, np.ndarray]:
     """Return (x, kept): scaled tf-idf of the documents kept, and which are.
 
     Counts of the `n_words` most frequent words, English stop words and "computer" left out and
@@ -102,7 +109,7 @@ def tf_idf(texts, unit_rows, n_words=2000, least=10):
     return (x * scale).astype(np.float32).toarray(), kept
 
 
-def read_newsgroups(unit_rows, paths):
+def read_newsgroups(unit_rows: bool, paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Return (x, y) of 20 Newsgroups: 18,040 documents, 2,000 words, 20 classes."""
     texts, y = _newsgroups(paths[0])
     with reading(paths[0], "documents"):
@@ -120,7 +127,7 @@ _REUTERS_ROWS = 10000
 _ROOTS = ("CCAT", "ECAT", "GCAT", "MCAT")  # label 0, 1, 2, 3
 
 
-def make_rcv1(paths, folder):
+def make_rcv1(paths: list[Path], folder: Path) -> None:
     """Turn the archives into the four files that scikit-learn caches: folder/RCV1/..."""
     from sklearn.datasets import fetch_rcv1
 
@@ -128,7 +135,9 @@ def make_rcv1(paths, folder):
     fetch_rcv1(data_home=folder)
 
 
-def root_topics(topics, names):
+def root_topics(
+    topics: "csr_matrix | csr_array", names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
     """Return (rows with exactly one root topic, its number for each of them).
 
     Parameters
@@ -143,7 +152,9 @@ def root_topics(topics, names):
     return rows, has[rows].argmax(axis=1)
 
 
-def frequent_and_scaled(weights, n, n_words=2000, seed=0):
+def frequent_and_scaled(
+    weights: "csr_matrix | csr_array", n: int, n_words: int = 2000, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Return (x, rows): a sample of documents with every ||x||^2 / d = 1, and which they are.
 
     Columns are the `n_words` features in most documents, of equal ones those that come first.
@@ -169,7 +180,7 @@ def frequent_and_scaled(weights, n, n_words=2000, seed=0):
     return x.astype(np.float32), rows
 
 
-def read_reuters10k(paths):
+def read_reuters10k(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Return (x, y) of Reuters-10k: 10,000 documents, 2,000 words, 4 classes."""
     from sklearn.datasets import fetch_rcv1
 

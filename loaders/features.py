@@ -11,6 +11,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -28,12 +30,12 @@ WEIGHTS_ADDRESS = f"https://storage.googleapis.com/tensorflow/keras-applications
 WEIGHTS_CHECKSUM = "md5:4d473c1dd8becc155b73f8504c6f6626"
 
 
-def made_from(images):
+def made_from(images: str) -> str:
     """Return the line that a file of features carries, given the checksum of its images' file."""
     return f"images {images}, {WEIGHTS_CHECKSUM} weights, {SIDE}x{SIDE} bilinear, average pool"
 
 
-def extract(images, weights, batch=64):
+def extract(images: np.ndarray, weights: str | Path, batch: int = 64) -> np.ndarray:
     """Return the features (n, 2048), float32, of images uint8 (n, h, w, 3).
 
     Parameters
@@ -56,7 +58,13 @@ def extract(images, weights, batch=64):
     return x
 
 
-def make(read_images, name, images, paths, folder):
+def make(
+    read_images: Callable[[Path], tuple[np.ndarray, np.ndarray]],
+    name: str,
+    images: str,
+    paths: list[Path],
+    folder: Path,
+) -> None:
     """Extract the features of a data set into folder/name/features.npz.
 
     Parameters
@@ -92,7 +100,7 @@ def _reason(done):
     return lines[-1] if lines else f"exit status {done.returncode}"
 
 
-def read(n, classes, images, paths):
+def read(n: int, classes: int, images: str, paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Return (x, y) of a file of features: x (n, 2048) as it comes, y in 0 .. classes - 1.
 
     A file that says what it was made from must say what `make` would; others are taken as they

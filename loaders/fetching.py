@@ -4,6 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pooch
 import requests
 from urllib3.exceptions import MaxRetryError
@@ -23,7 +24,7 @@ def _cache():
     return Path(pooch.os_cache("deep-clustering"))
 
 
-def existing_folder(value, origin):
+def existing_folder(value: str | os.PathLike, origin: str) -> Path:
     folder = Path(value).expanduser()
     if not os.path.isdir(folder):
         raise UserError(f"{origin} {str(value)!r}: no such folder, expected one with data files")
@@ -125,7 +126,9 @@ def _absent(name, looked, faults, reason):
     )
 
 
-def load_files(name, data_dir, download):
+def load_files(
+    name: str, data_dir: str | os.PathLike | None, download: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Return (x, y) from the first folder that has the files, else download them."""
     source, looked, faults = SOURCES[name], [], []
     for folder, origin in _places(data_dir):

@@ -2,13 +2,14 @@
 
 import os
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from common.errors import UserError
 from loaders.arrays import read_numpy
-from loaders.readers import Record, few, reading
+from loaders.readers import Reading, Record, few, reading
 
 ENDINGS = (
     ".png",
@@ -78,7 +79,7 @@ def _labels(folder, paths, notes):
     return np.array([p[depth] for p in parts])
 
 
-def read_folder(folder, how, like=None):
+def read_folder(folder: Path, how: Reading, like: dict | None = None) -> Record:
     """Read images in sorted order of their paths; a folder with train_X.npy is one of arrays.
 
     So Kingdra's authors keep a data set: train_X.npy and, for labels, train_Y.npy.

@@ -8,8 +8,10 @@ return the images as uint8.
 import gzip
 import hashlib
 import math
+import os
 import pickle
 import tarfile
+from pathlib import Path
 
 import numpy as np
 
@@ -55,7 +57,9 @@ def _read_idx(path):
     return values.reshape(n, *row)
 
 
-def read_mnist(name, parts, paths):
+def read_mnist(
+    name: str, parts: tuple[str, ...], paths: list[Path]
+) -> tuple[np.ndarray, np.ndarray]:
     """Return (x, y) of the parts ("train", "test") from one .npz or from four idx files."""
     keys = [f"{letter}_{part}" for letter in "xy" for part in parts]
     if len(paths) == 1:
@@ -151,7 +155,7 @@ def _usps_part(path, values, labels, unit):
     return x.reshape(-1, _USPS_SIDE, _USPS_SIDE, 1), labels.astype(np.int64)
 
 
-def read_usps(paths):
+def read_usps(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Return (x, y), train then test, from two .jf, two .bz2 or one .npz file."""
     if paths[0].suffix == ".npz":
         return _usps_part(paths[0], *_read_usps_npz(paths[0]))
@@ -181,7 +185,7 @@ def _members(path, names):
     raise UserError(f"{path}: lacks {lacking}, expected the published archive")
 
 
-def read_cifar10(path):
+def read_cifar10(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     """Return (uint8 (n, 32, 32, 3), labels) of cifar-10-python.tar.gz, train then test.
 
     It holds pickles, which can do anything when read: only for a file whose checksum is right.
@@ -197,7 +201,7 @@ def read_cifar10(path):
     return np.ascontiguousarray(x.transpose(0, 2, 3, 1)), y
 
 
-def read_stl10(path):
+def read_stl10(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     """Return (uint8 (n, 96, 96, 3), labels 0-9) of stl10_binary.tar.gz, train then test."""
     names = [f"stl10_binary/{part}_{what}.bin" for part in ("train", "test") for what in "Xy"]
     parts = _members(path, names)
@@ -215,7 +219,7 @@ _YTF_SHAPE = (55, 55, 3)
 _YTF_CLASSES = 41
 
 
-def read_ytf(paths):
+def read_ytf(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Return (x, y) of the 41 faces that JULE and DSCDAN use, from one .npz or .h5 file."""
     path = paths[0]
     found = (read_numpy if path.suffix == ".npz" else read_hdf5)(path)

@@ -6,6 +6,7 @@ Letters: n samples, h rows, w columns, c channels, d inputs.
 import math
 import os
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -28,7 +29,9 @@ ARRAYS = {
 }
 
 
-def read_own(path, how=None, like=None):
+def read_own(
+    path: Path, how: Reading | None = None, like: dict | None = None
+) -> tuple[np.ndarray, np.ndarray | None, str, tuple | None, dict, list[str]]:
     """Return a user's data in this project's units.
 
     Parameters

@@ -3,6 +3,8 @@
 Letters: n samples, h rows, w columns, c channels, d inputs.
 """
 
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -95,14 +97,14 @@ class Record:
     notes: list = field(default_factory=list)
 
 
-def one_line(error):
+def one_line(error: BaseException) -> str:
     """Return an error's message as one line of bounded length."""
     text = " ".join(str(error).split()).partition("; use `")[0] or type(error).__name__
     return text if len(text) <= 200 else text[:197] + "..."
 
 
 @contextmanager
-def reading(path, kind):
+def reading(path: str | os.PathLike, kind: str) -> Iterator[None]:
     """Turn whatever a decoder raises on a file into one line.
 
     A broken file makes zipfile, zlib, h5py, Pillow or NumPy raise nearly anything, hence
@@ -116,18 +118,18 @@ def reading(path, kind):
         raise UserError(f"{path}: cannot be read as {kind}: {one_line(error)}") from error
 
 
-def few(names, limit=5):
+def few(names: Sequence[str], limit: int = 5) -> str:
     """Return names as one short text: 'a', 'b' and 3 more."""
     shown = ", ".join(repr(str(name)) for name in names[:limit])
     return shown + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
-def check_rows(path, found, expected):
+def check_rows(path: str | os.PathLike, found: float, expected: int) -> None:
     if found != expected:
         raise UserError(f"{path}: {found:.8g} rows found, {expected} rows expected (truncated?)")
 
 
-def check_values(path, x, least=2):
+def check_values(path: str | os.PathLike, x: np.ndarray, least: int = 2) -> None:
     """Raise UserError unless x holds finite real numbers in a known shape, n >= least."""
     if x.dtype.kind not in "buif":
         raise UserError(f"{path}: x has dtype {x.dtype}, expected real numbers")
@@ -148,7 +150,7 @@ def check_values(path, x, least=2):
         )
 
 
-def as_labels(path, y, n):
+def as_labels(path: str | os.PathLike, y: np.ndarray | None, n: int) -> np.ndarray | None:
     """Return labels 0, 1, ... (n,), int64, in the order of the sorted values; None stays."""
     if y is None:
         return None
@@ -168,7 +170,9 @@ def as_labels(path, y, n):
     return np.unique(y, return_inverse=True)[1].astype(np.int64)
 
 
-def count_clusters(path, n_clusters, y, n):
+def count_clusters(
+    path: str | os.PathLike, n_clusters: int | None, y: np.ndarray | None, n: int
+) -> int:
     """Return the number of clusters: as given, else the number of distinct labels."""
     if n_clusters is None:
         distinct = 0 if y is None else len(np.unique(y))

@@ -25,7 +25,7 @@ class Source:
     origin: str = ""  # what is known of data without downloads
 
     @property
-    def own(self):
+    def own(self) -> tuple[str, ...]:
         """The layout that a download ends in."""
         return self.layouts[0] if self.make else tuple(self.downloads)
 

@@ -1,20 +1,23 @@
 """Tables: a row a sample, a column a feature; one column may hold the labels, one the names."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
 from common.errors import UserError, unknown
-from loaders.readers import LABEL_NAMES, Record, few, reading
+from loaders.readers import LABEL_NAMES, Reading, Record, few, reading
 from loaders.text import MISSING, NAMES_OF_ROWS, is_number, parse
 
 
-def read_text(path, how, like=None):
+def read_text(path: str | os.PathLike, how: Reading, like: dict | None = None) -> Record:
     """Read .csv, .tsv, .txt and .data: the separator is found."""
     names, columns, notes, header = parse(path)
     return _record(path, names, columns, how, notes, header, like)
 
 
-def read_columns(path, how, like=None):
+def read_columns(path: Path, how: Reading, like: dict | None = None) -> Record:
     """Read .parquet and .feather, by pandas and pyarrow."""
     read = pd.read_feather if path.suffix.lower() == ".feather" else pd.read_parquet
     try:
@@ -185,7 +188,9 @@ def _same_columns(path, names, features, fitted, header, notes):
     return [by_name[name] for name in fitted]
 
 
-def without_missing(path, record, how, like=None):
+def without_missing(
+    path: str | os.PathLike, record: Record, how: Reading, like: dict | None = None
+) -> Record:
     """Return the record with its missing values replaced or left out, as `how` says."""
     x = record.x
     if record.columns is None or x.dtype.kind != "f":

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from contextlib import suppress
 
 import numpy as np
@@ -15,7 +16,7 @@ MISSING = ("", "?", "na", "n/a", "nan", "null", "none", "-nan", "<na>")
 NAMES_OF_ROWS = ("id", "index", "idx", "row", "rowid", "row_id", "row number", "name", "filename")
 
 
-def is_number(cell):
+def is_number(cell: str) -> bool:
     with suppress(ValueError):
         float(cell)
         return True
@@ -88,7 +89,7 @@ def _has_header(path, cells, notes):
     return plain[0] == "" and plain[1:] == counted[: len(cells) - 1] and len(cells) > 2
 
 
-def parse(path):
+def parse(path: str | os.PathLike) -> tuple[list[str], list[pd.Series], list[str], bool]:
     """Return the names and columns (pandas' series), the notes, and whether there is a header."""
     notes = []
     text = _decoded(path, notes)

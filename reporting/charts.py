@@ -27,6 +27,8 @@ VARIABLES = [
 ]
 STAND_INS = [f"#fedc{i:02x}" for i in range(len(VARIABLES))]
 *COLOUR, MUTED, LINE, CARD, INK = STAND_INS
+Spread = tuple[str, np.ndarray, np.ndarray, np.ndarray]  # name, steps, mean, std
+Trail = tuple[np.ndarray, np.ndarray]  # seconds, ACC
 DASHES = ("-", "--", ":")
 SETTINGS = {
     "svg.fonttype": "none",
@@ -130,7 +132,13 @@ def _dots(axes, x, y, colour, size, name):
 
 
 @mpl.rc_context(SETTINGS)
-def curves(series, label, log=False, reference=None, unit=False):
+def curves(
+    series: list[Spread],
+    label: str,
+    log: bool = False,
+    reference: tuple[float, str] | None = None,
+    unit: bool = False,
+) -> Markup:
     """Return a chart of curves over steps, each with a band of its spread.
 
     Parameters
@@ -198,7 +206,9 @@ def _apart(places, high, distance=15.0):
 
 
 @mpl.rc_context(SETTINGS)
-def against_time(marks, label):
+def against_time(
+    marks: list[tuple[str, list[float], list[float], list[Trail]]], label: str
+) -> Markup:
     """Return a chart of ACC against minutes.
 
     Parameters
@@ -247,7 +257,7 @@ def _minutes(seconds):
 
 
 @mpl.rc_context(SETTINGS)
-def point_map(places, labels, label):
+def point_map(places: np.ndarray, labels: np.ndarray, label: str) -> Markup:
     """Return a map of samples (m, 2), each a dot of its cluster's colour, with cluster numbers."""
     axes = _axes(SQUARE)
     axes.set_position((0.02, 0.02, 0.96, 0.96))

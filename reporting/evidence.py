@@ -8,7 +8,9 @@ import csv
 import functools
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +23,10 @@ from experiments.runs import read_log
 
 EACH = 2  # settings of a (method, data set) that are shown, the papers' first
 COLUMNS = ("seconds", "loss", "changed", "acc", "nmi")  # of log.csv
+
+Row = dict[str, str]  # of the ledger
+Curve = tuple[np.ndarray, np.ndarray]  # steps, values
+Log = dict[tuple[str, str], Curve]  # of (phase, column)
 
 
 class Absent(Exception):
@@ -45,26 +51,26 @@ class Group:
     folders: dict = field(default_factory=dict)  # seed -> run folder, where there is one
 
     @property
-    def problem(self):
+    def problem(self) -> tuple[str, str, str, str]:
         """What is clustered: groups that agree in it can be compared."""
         return self.dataset, self.data_hash, self.k, self.source
 
     @property
-    def published(self):
+    def published(self) -> bool:
         """Whether published scores are of this problem."""
         return ledger.is_published(next(iter(self.runs.values())))
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The method and what is not the paper's setting."""
         return self.method + (f", {self.overrides}" if self.overrides else "")
 
-    def values(self, column):
+    def values(self, column: str) -> list[float]:
         """Return a column's numbers, one a seed that has one."""
         return [float(row[column]) for row in self.runs.values() if row[column]]
 
 
-def groups(rows, folders):
+def groups(rows: Iterable[Row], folders: dict[Path, Row]) -> tuple[list[Group], list[str]]:
     """Return (groups in a fixed order, the names of those left out).
 
     Parameters
@@ -97,7 +103,7 @@ def groups(rows, folders):
     return shown, left_out
 
 
-def choice(group, choices):
+def choice(group: Group, choices: Iterable[Row]) -> tuple[str, str]:
     """Return the ACC of the run chosen without labels and of the consensus, "–" if not known."""
     names = ("dataset", "data_hash", "k", "method", "overrides")
     wanted = [getattr(group, name) for name in names]
@@ -108,14 +114,14 @@ def choice(group, choices):
     return "–", "–"
 
 
-def verdicts(group):
+def verdicts(group: Group) -> str:
     """Return how many of a group's runs have which verdict, e.g. "4 healthy, 1 doubtful"."""
     found = [row.get("verdict", "") for row in group.runs.values()]
     counts = {word: found.count(word) for word in ("healthy", "doubtful", "collapsed")}
     return ", ".join(f"{n} {word}" for word, n in counts.items() if n) or "–"
 
 
-def doubts(group):
+def doubts(group: Group) -> list[str]:
     """Return a line on each run of a group that is not healthy."""
     return [
         f"Seed {seed} is {row['verdict']}: {row['reasons']}."
@@ -127,7 +133,7 @@ def doubts(group):
 # ---- Curves -----------------------------------------------------------------------------------
 
 
-def history(path):
+def history(path: str | os.PathLike) -> Log:
     """Return {(phase, column): (steps, values)} of a log.csv, both 1-d and in order of steps.
 
     The scores of the final labels end the phase "cluster".
@@ -158,7 +164,7 @@ def _sorted(points):
     return steps, np.array([points[step] for step in steps.tolist()])
 
 
-def spread(curves):
+def spread(curves: list[Curve]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (steps, mean, std) over the curves [(steps, values)] of some runs.
 
     A run that has ended keeps its last value, so that the end is the mean over all of them. The
@@ -173,7 +179,7 @@ def spread(curves):
     return grid, held.mean(axis=0), std
 
 
-def acc_over_time(row, log):
+def acc_over_time(row: Row, log: Log) -> Curve | None:
     """Return (seconds since the run began, ACC) at its refreshes, or None if one is not known."""
     before = [row["seconds_pretrain"], row["seconds_initialize"]]
     if not all(before) or not {("cluster", "seconds"), ("cluster", "acc")} <= log.keys():
@@ -214,12 +220,12 @@ class Clusters:
     Files are read when they are first asked for, which raises Absent or Damaged.
     """
 
-    def __init__(self, group):
+    def __init__(self, group: Group):
         self.seed, self.folder = min(group.folders.items())
         self.row, self.name = group.runs[self.seed], f"{group.name} on {group.dataset}"
 
     @functools.cached_property
-    def labels(self):
+    def labels(self) -> np.ndarray:
         """int (n,)"""
         labels = _array(self.folder, "labels.npy")
         if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
@@ -228,7 +234,7 @@ class Clusters:
         return labels
 
     @functools.cached_property
-    def codes(self):
+    def codes(self) -> np.ndarray:
         """The embedding, float (n, z)."""
         n, z = len(self.labels), _array(self.folder, "embedding.npy")
         if z.ndim != 2 or len(z) != n or z.dtype.kind != "f" or not np.isfinite(z).all():
@@ -237,7 +243,7 @@ class Clusters:
         return z
 
     @property
-    def data(self):
+    def data(self) -> datasets.Dataset:
         """The data set, if it is the one that was clustered."""
         own = ledger.source(self.row) == "file"
         n, data = len(self.labels), _data("" if own else self.row["dataset"])
@@ -247,7 +253,7 @@ class Clusters:
             raise Damaged(f"{self.folder}/labels.npy has {n} labels: expected {data.n}")
         return data
 
-    def certainty(self):
+    def certainty(self) -> tuple[np.ndarray, str]:
         """Return (certainty (n,) in (0, 1], what it is measured from).
 
         A sample's largest soft assignment q (DEC, eq. 1), to the model's centres where the folder
@@ -264,7 +270,7 @@ class Clusters:
         q = np.stack([1 / (1 + np.square(z - center).sum(axis=1)) for center in centers], axis=1)
         return q.max(axis=1) / q.sum(axis=1), source
 
-    def confusion(self):
+    def confusion(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return `confusion` of the labels, if they have the score that the row tells."""
         y, recorded = self.data.y, self.row["acc"]
         if y is None:
@@ -275,7 +281,7 @@ class Clusters:
         return confusion(y, np.asarray(self.labels))
 
 
-def confusion(y, labels):
+def confusion(y: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the counts of classes against clusters after Hungarian matching.
 
     Parameters

@@ -6,10 +6,11 @@ import io
 from collections import namedtuple
 
 import numpy as np
+import pandas as pd
 
 from experiments import run_figure as report
 from reporting import charts, evidence
-from reporting.evidence import Absent
+from reporting.evidence import Absent, Clusters, Group, Log
 from reporting.html import PARTS
 from reporting.tables import plural
 
@@ -26,7 +27,7 @@ PANELS = [  # title, phase, columns, options of charts.curves
 ]
 
 
-def training(group, logs, paper):
+def training(group: Group, logs: list[Log], paper: pd.DataFrame) -> list[Figure]:
     """Return the charts of a group's logs: mean and spread over its seeds."""
     figures = []
     for title, phase, columns, options in PANELS:
@@ -53,7 +54,7 @@ def training(group, logs, paper):
     return figures
 
 
-def published_acc(group, paper):
+def published_acc(group: Group, paper: pd.DataFrame) -> tuple[float, str] | None:
     """Return (value, text) of the first published ACC of a group at the paper's settings."""
     same = (paper.method == group.method) & (paper.dataset == group.dataset)
     cells = paper[same & (paper.metric == "acc") & (paper.variant == "")]
@@ -62,7 +63,7 @@ def published_acc(group, paper):
     return float(cells.value.iloc[0]), cells.printed.iloc[0]
 
 
-def confusion(run):
+def confusion(run: Clusters) -> Figure:
     """Return the confusion matrix of a run, as a table that colours its cells."""
     counts, classes, clusters = run.confusion()
     if max(counts.shape) > CLASSES:
@@ -91,7 +92,7 @@ def _umap():
     return "UMAP", project
 
 
-def embedding(run):
+def embedding(run: Clusters) -> Figure:
     """Return the map of a run's codes."""
     name, project = _umap()
     some, places = report.plane(run.codes, project)
@@ -125,7 +126,7 @@ def _strip(x, rows, label):
     return {"data": data, "alt": label, "width": width, "height": height, "count": len(rows)}
 
 
-def sheet(run):
+def sheet(run: Clusters) -> Figure:
     """Return the images of each cluster's most and least certain members."""
     x, labels = run.data.x, run.labels
     names = np.unique(labels)

@@ -1,5 +1,7 @@
 """The map of DSCDAN's figure: t-SNE of raw data and of saved embeddings, side by side."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -8,14 +10,16 @@ from common.errors import UserError
 from experiments import ledger
 from experiments import run_figure as report
 from reporting import evidence
-from reporting.evidence import Absent, Damaged
+from reporting.evidence import Absent, Damaged, Row
 
 RAW = "raw data"
 PANELS = (RAW, "ConvAE", "FcDEC", "SpectralNet", "ConvAE+RS", "ConvAE+MI", "ConvAE+MI+RS", "DSCDAN")
 COLUMNS = 4
 
 
-def panels(rows, folders, dataset):
+def panels(
+    rows: Iterable[Row], folders: dict[Path, Row], dataset: str
+) -> tuple[dict[str, np.ndarray], dict[str, str], np.ndarray | None]:
     """Return ({panel: codes (n, z)}, {panel: why it is empty}, y (n,)) of a data set's runs.
 
     Runs on a user's own file of that name, or with another K, are not among them.
@@ -42,12 +46,14 @@ def panels(rows, folders, dataset):
     return codes, reasons, y
 
 
-def write(results_dir, dataset):
+def write(results_dir: str | os.PathLike, dataset: str) -> str | os.PathLike:
     """Write maps-DATASET.png from a results folder and return its path; raises as `draw`."""
     return draw(results_dir, dataset, Path(results_dir) / f"maps-{dataset}.png")[0]
 
 
-def draw(results_dir, dataset, path):
+def draw(
+    results_dir: str | os.PathLike, dataset: str, path: str | os.PathLike
+) -> tuple[str | os.PathLike, list[dict[str, object]]]:
     """Draw the maps into a .png file.
 
     Returns

@@ -4,15 +4,18 @@ The same rows and run folders give the same bytes. Figures show EACH settings of
 set) (evidence.groups), and of each the run with the lowest seed: no score decides.
 """
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 
 from experiments import ledger, published
 from experiments.trials import read_choices
 from reporting import charts, evidence
-from reporting.evidence import Absent, Damaged
+from reporting.evidence import Absent, Damaged, Group, Log, Row
 from reporting.figures import Figure, confusion, embedding, published_acc, sheet, training
 from reporting.html import FOLDER, TEMPLATES
 from reporting.tables import LINK, Grid, coverage, every_run, mean_std, paper_table, plural
@@ -38,7 +41,13 @@ class Report:
         From `trials.read_choices`.
     """
 
-    def __init__(self, rows, folders, paper, choices=()):
+    def __init__(
+        self,
+        rows: list[Row],
+        folders: dict[Path, Row],
+        paper: pd.DataFrame,
+        choices: Sequence[Row] = (),
+    ):
         self.rows, self.paper, self.choices = ledger.merge(rows), paper, choices
         self.groups, self.left_out = evidence.groups(rows, folders)
         self.warnings = []
@@ -49,7 +58,7 @@ class Report:
         if warning not in self.warnings:
             self.warnings.append(warning)
 
-    def logs(self, group):
+    def logs(self, group: Group) -> dict[int, Log]:
         """Return {seed: log} of a group's run folders."""
         logs = {}
         for seed, folder in group.folders.items():
@@ -65,7 +74,7 @@ class Report:
         self.size += sum(len(figure.picture) for figure in figures)
         return figures
 
-    def clusters(self, group):
+    def clusters(self, group: Group) -> tuple[int, list[Figure], list[str]]:
         """Return (seed, figures of that run's clusters, sentences on why there are no others)."""
         run = evidence.Clusters(group)
         figures, absent = [], {}
@@ -82,7 +91,7 @@ class Report:
         why = [f"No {', no '.join(names)}: {reason}." for reason, names in absent.items()]
         return run.seed, figures, why
 
-    def card(self, group, logs, anchor):
+    def card(self, group: Group, logs: dict[int, Log], anchor: str) -> dict:
         """Return all figures of a group, for the template."""
         card = {
             "id": anchor,
@@ -102,7 +111,7 @@ class Report:
             card["seed"], card["clusters"], card["no_clusters"] = self.clusters(group)
         return card
 
-    def problem(self, name, groups):
+    def problem(self, name: str, groups: list[Group]) -> dict[str, object]:
         """Return what was run on a data set: ACC against time, then every group."""
         row = next(iter(groups[0].runs.values()))
         title = groups[0].dataset
@@ -153,7 +162,7 @@ class Report:
             "cards": cards,
         }
 
-    def summary(self):
+    def summary(self) -> str:
         """Return what there is, in a few sentences; none without rows."""
         if not self.rows:
             return ""
@@ -174,7 +183,7 @@ class Report:
             )
         return text
 
-    def html(self):
+    def html(self) -> str:
         """Return the page."""
         tables = published.every_table(self.rows, self.paper)
         problems = {}
@@ -191,7 +200,9 @@ class Report:
         )
 
 
-def write(results_dir, paper=None):
+def write(
+    results_dir: str | os.PathLike, paper: pd.DataFrame | None = None
+) -> tuple[Path, list[str]]:
     """Write report.html from results.csv and the run folders; return (its path, warnings).
 
     Rows of users' own files, own/results.csv, have sections of their own and no published number.

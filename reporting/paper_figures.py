@@ -16,7 +16,7 @@ SETTINGS = {"svg.hashsalt": "figure", "svg.fonttype": "none", "font.size": 9}
 HEIGHT = 2.6  # inches of a panel
 
 
-def write(results_dir, name):
+def write(results_dir: str | os.PathLike, name: str) -> list[str]:
     """Write results/figures/NAME.svg (or .png) and .csv; return the lines to tell.
 
     Nothing is written where there is nothing to show.

@@ -2,6 +2,7 @@
 
 from collections import namedtuple
 
+import pandas as pd
 from markupsafe import Markup
 
 from experiments import published, rendering
@@ -12,11 +13,11 @@ Grid = namedtuple("Grid", "head rows caption label numbers")
 LINK = Markup('<a href="#{}">{}</a>')
 
 
-def plural(n, noun):
+def plural(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def mean_std(values, digits=4):
+def mean_std(values: list[float], digits: int = 4) -> str:
     """Return "mean ± std (n)" of some numbers, "–" of none."""
     if not values:
         return "–"
@@ -24,7 +25,7 @@ def mean_std(values, digits=4):
     return f"{text} ({len(values)})"
 
 
-def coverage(tables):
+def coverage(tables: dict[str, pd.DataFrame]) -> Grid:
     """Return how many cells of each published table our runs fill."""
     rows, others = [], []
     for name, table in tables.items():
@@ -52,7 +53,7 @@ PAPERS, BOTH = (
 )
 
 
-def paper_table(table):
+def paper_table(table: pd.DataFrame) -> Grid:
     """Return a published table with our numbers in its cells: ours, the paper's, the difference."""
     places = list(dict.fromkeys(column[:2] for column in table.columns))
     rows = []
@@ -91,7 +92,7 @@ RUN_COLUMNS = {
 DIGITS = {"acc": 4, "nmi": 4, "ari": 4, "kmeans_acc": 4, "seconds_total": 1}
 
 
-def every_run(rows):
+def every_run(rows: list[dict[str, str]]) -> Grid:
     """Return the table of all rows."""
 
     def text(row, name):
