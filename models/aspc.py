@@ -7,6 +7,7 @@ the mean over the z latent dimensions in place of the sum, as the released code 
 Departures: docs/methods/aspc-da.md
 """
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -37,10 +38,10 @@ class ASPC(DeepClusterer):
 
     shuffle = True
 
-    def cluster_variables(self) -> list:
+    def cluster_variables(self) -> list[keras.Variable]:
         return self.encoder.trainable_variables
 
-    def target_specs(self, n: int) -> dict[str, tuple]:
+    def target_specs(self, n: int) -> dict[str, tuple[tuple, str]]:
         return {"center": ((n, self.config.latent_dim), "float32"), "v": ((n,), "float32")}
 
     def refresh(self, z: np.ndarray, step: int) -> tuple[np.ndarray, dict, dict]:

@@ -139,7 +139,7 @@ class Layerwise(DeepClusterer):
         data: Tensor,
         loss: Loss,
         weights: dict[str, float],
-        variables: list,
+        variables: list[keras.Variable],
         steps: int,
         offset: int,
         file: str | None,
@@ -234,7 +234,7 @@ class LayerwiseDCN(Layerwise):
     shuffle = True
     whole_batches = True
 
-    def cluster_variables(self) -> list:
+    def cluster_variables(self) -> list[keras.Variable]:
         return self.encoder.trainable_variables + self.decoder.trainable_variables
 
     def make_centers(self) -> keras.Variable:
@@ -244,7 +244,7 @@ class LayerwiseDCN(Layerwise):
     def extra_state(self) -> dict[str, keras.Variable]:
         return {"counts": self.counts}
 
-    def target_specs(self, n: int) -> dict[str, tuple]:
+    def target_specs(self, n: int) -> dict[str, tuple[tuple, str]]:
         return {"label": ((n,), "int32")}
 
     def refresh(self, z: np.ndarray, step: int) -> tuple[np.ndarray, dict, dict]:

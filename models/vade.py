@@ -244,12 +244,12 @@ class VaDE(DeepClusterer):
             optimizer.epsilon = EPSILON
         return optimizer
 
-    def cluster_variables(self) -> list:
+    def cluster_variables(self) -> list[keras.Variable]:
         networks = [self.encoder, self.variance_head, self.decoder]
         variables = [v for network in networks for v in network.trainable_variables]
         return [*variables, self.centers, self.prior_logits, self.prior_log_variances]
 
-    def target_specs(self, n: int) -> dict[str, tuple]:
+    def target_specs(self, n: int) -> dict[str, tuple[tuple, str]]:
         return {}
 
     def refresh(self, z: np.ndarray, step: int) -> tuple[np.ndarray, dict, dict]:

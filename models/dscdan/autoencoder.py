@@ -64,7 +64,7 @@ class DualAutoencoder(DeepClusterer):
             **self.classes,
         }
 
-    def pretrain_variables(self) -> list:
+    def pretrain_variables(self) -> list[keras.Variable]:
         c = self.config
         parts = [self.decoder, *self.classes.values()]
         if c.train_discriminators:

@@ -72,7 +72,7 @@ class SpectralHead:
         self.network.set_weights(self._new_network(seed).get_weights())
 
     @property
-    def variables(self) -> list:
+    def variables(self) -> list[keras.Variable]:
         """The network's trainable variables."""
         return self.network.trainable_variables
 

@@ -80,7 +80,7 @@ class DSCDAN(DualAutoencoder):
         losses["spectral"] = self.head.loss(mean, p)  # eq. 16
         return losses
 
-    def cluster_variables(self) -> list:
+    def cluster_variables(self) -> list[keras.Variable]:
         c = self.config
         parts = [self.decoder, self.head.network]
         if c.cluster_prior:
@@ -91,7 +91,7 @@ class DSCDAN(DualAutoencoder):
         encoder = [v for v in self.gaussian.trainable_variables if v.path not in unused]
         return encoder + [v for part in parts for v in part.trainable_variables]
 
-    def target_specs(self, n: int) -> dict[str, tuple]:
+    def target_specs(self, n: int) -> dict[str, tuple[tuple, str]]:
         return {}
 
     # -- labels ------------------------------------------------------------------------------
