@@ -4,18 +4,18 @@ import numpy as np
 import tensorflow as tf
 
 from models.core.base import DeepClusterer
-from models.core.functional import mean_squared_error
+from models.core.functional import Tensor, mean_squared_error
 
 
 class KMeansOfCodes(DeepClusterer):
     """Pretraining, then k-means on the codes (or what `init` says); no clustering steps."""
 
     @property
-    def by_k_means(self):
+    def by_k_means(self) -> bool:
         """Whether the labels that k-means gives are the result, rather than those of `assign`."""
         return self.config.init == "k-means"
 
-    def cluster(self, data):
+    def cluster(self, data: Tensor) -> None:
         self._monitor.begin("cluster", 0, 0)
         centers, labels, self.seconds_["initialize"] = self.start(data)
         self.centers.assign(centers)
@@ -34,13 +34,15 @@ class AEKMeans(KMeansOfCodes):
     not scaled up) and rebuilds the clean ones.
     """
 
-    def pretrain_loss(self, x, targets, seed):
+    def pretrain_loss(
+        self, x: Tensor, targets: dict[str, Tensor], seed: Tensor
+    ) -> dict[str, Tensor]:
         if not self.config.noise:
             return super().pretrain_loss(x, targets, seed)
         rebuilt = self.decoder(self.encoder(self.corrupt(x, seed)))
         return {"reconstruction": mean_squared_error(x, rebuilt)}
 
-    def corrupt(self, x, seed):
+    def corrupt(self, x: Tensor, seed: Tensor) -> Tensor:
         """Return x (b, ...) with a share `noise` of its values set to 0, drawn from a seed pair."""
         draw = tf.random.stateless_uniform(
             tf.shape(x), tf.random.experimental.stateless_fold_in(seed, 1)

@@ -7,14 +7,15 @@ the mean over the z latent dimensions in place of the sum, as the released code 
 Departures: docs/methods/aspc-da.md
 """
 
+import keras
 import numpy as np
 from keras import ops
 
 from models.core.base import DeepClusterer
-from models.core.functional import squared_distances
+from models.core.functional import Tensor, squared_distances
 
 
-def selection_threshold(losses, progress):
+def selection_threshold(losses: np.ndarray, progress: float) -> float:
     """Return lambda = mean(L) + progress * std(L) (eq. 10).
 
     Parameters
@@ -27,7 +28,7 @@ def selection_threshold(losses, progress):
     return float(np.mean(losses, dtype=np.float64) + progress * np.std(losses, dtype=np.float64))
 
 
-def selected_mean(losses, v):
+def selected_mean(losses: Tensor, v: Tensor) -> Tensor:
     """Return the mean of losses (b,) over the samples with v (b,) = 1; 0 if there are none."""
     return ops.sum(v * losses) / ops.maximum(ops.sum(v), 1.0)
 
@@ -37,13 +38,13 @@ class ASPC(DeepClusterer):
 
     shuffle = True
 
-    def cluster_variables(self):
+    def cluster_variables(self) -> list[keras.Variable]:
         return self.encoder.trainable_variables
 
-    def target_specs(self, n):
+    def target_specs(self, n: int) -> dict[str, tuple[tuple, str]]:
         return {"center": ((n, self.config.latent_dim), "float32"), "v": ((n,), "float32")}
 
-    def refresh(self, z, step):
+    def refresh(self, z: np.ndarray, step: int) -> tuple[np.ndarray, dict, dict]:
         n = len(z)
         epoch = step // -(-n // self.config.batch_size)
         if epoch == 0:
@@ -66,9 +67,9 @@ class ASPC(DeepClusterer):
         logged = {"lambda": threshold, "selected": v.mean(), "distance_mean": losses.mean()}
         return labels, targets, logged
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, float]:
         return {"distance": self.config.beta}
 
-    def loss(self, x, targets, seed):
+    def loss(self, x: Tensor, targets: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
         losses = ops.mean(ops.square(self.encoder(x) - targets["center"]), axis=1)  # (b,)
         return {"distance": selected_mean(losses, targets["v"])}

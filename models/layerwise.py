@@ -9,6 +9,7 @@ Departures: docs/methods/layerwise.md
 
 import math
 import os
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -20,12 +21,20 @@ from threadpoolctl import threadpool_limits
 from models.ae import KMeansOfCodes
 from models.core.base import DeepClusterer
 from models.core.fast_kernels import SGD
-from models.core.functional import distance_to, mean_squared_error, squared_distances, squared_error
+from models.core.functional import (
+    Tensor,
+    distance_to,
+    mean_squared_error,
+    squared_distances,
+    squared_error,
+)
 from models.core.optimizers import make as make_optimizer
 from models.core.seeds import SeedUse, new_stream
 from models.core.training import Trainer
 from models.dec import DEC
 from models.vade import Steps
+
+Loss = Callable[[Tensor, dict[str, Tensor], Tensor], dict[str, Tensor]]  # as `Trainer` takes it
 
 
 class BurnInSGD(SGD):
@@ -33,7 +42,7 @@ class BurnInSGD(SGD):
 
     burn_in = 0
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Tensor, variable: tf.Variable, learning_rate: Tensor) -> None:
         momentum = self.momentum * tf.cast(self.iterations.value >= self.burn_in, variable.dtype)
         rate = tf.cast(learning_rate, variable.dtype) * (2 if len(variable.shape) == 1 else 1)
         index = self._get_variable_index(variable)
@@ -46,7 +55,7 @@ class BurnInSGD(SGD):
         )
 
 
-def dropped(h, rate, seed):
+def dropped(h: Tensor, rate: float, seed: Tensor) -> Tensor:
     """Return h (b, d) with a share of its values set to 0, the others scaled up, by a seed pair."""
     return tf.nn.experimental.stateless_dropout(h, rate, seed) if rate else h
 
@@ -63,7 +72,7 @@ class Layerwise(DeepClusterer):
 
     # -- networks ----------------------------------------------------------------------------
 
-    def make_networks(self, shape, seed):
+    def make_networks(self, shape: tuple, seed: int) -> None:
         super().make_networks(shape, seed)
         c, rng = self.config, np.random.default_rng(new_stream(seed, SeedUse.LAYERS))
         up, down = self.up, self.down
@@ -88,18 +97,18 @@ class Layerwise(DeepClusterer):
         )
 
     @property
-    def up(self):
+    def up(self) -> list[keras.layers.Dense]:
         """The encoder's dense layers, from the samples on."""
         return [one for one in self.encoder.layers if isinstance(one, keras.layers.Dense)]
 
     @property
-    def down(self):
+    def down(self) -> list[keras.layers.Dense]:
         """The decoder's dense layers, from the codes on."""
         return [one for one in self.decoder.layers if isinstance(one, keras.layers.Dense)]
 
     # -- pretraining -------------------------------------------------------------------------
 
-    def pretrain(self, data, checkpoint):
+    def pretrain(self, data: Tensor, checkpoint: str | os.PathLike | None) -> None:
         """Train each layer by itself, then all together; each stage has a checkpoint beside it."""
         layers, pairs = self.up, list(zip(self.up, self.down[::-1], strict=True))
         layer_steps, together = self.config.pretraining_steps(
@@ -124,7 +133,18 @@ class Layerwise(DeepClusterer):
             if file is not None and os.path.exists(file):
                 os.remove(file)
 
-    def stage(self, i, data, loss, weights, variables, steps, offset, file, resume):
+    def stage(
+        self,
+        i: int,
+        data: Tensor,
+        loss: Loss,
+        weights: dict[str, float],
+        variables: list[keras.Variable],
+        steps: int,
+        offset: int,
+        file: str | None,
+        resume: bool,
+    ) -> bool:
         """Train one stage of pretraining; return whether there was something left to train."""
         c = self.config
         trainer = Trainer(
@@ -150,7 +170,7 @@ class Layerwise(DeepClusterer):
             save_at_end=True,
         )
 
-    def pretrain_optimizer(self):
+    def pretrain_optimizer(self) -> keras.optimizers.Optimizer:
         """Return a stage's optimizer, with its schedule."""
         c = self.config
         record = c.pretrain_optimizer
@@ -161,7 +181,7 @@ class Layerwise(DeepClusterer):
         optimizer.learning_rate = Steps(record.lr, c.drop_steps, 0.1, 0.0)
         return optimizer
 
-    def layer_loss(self, i):
+    def layer_loss(self, i: int) -> Loss:
         """Return the loss of layer i by itself: the squared error of its clean input.
 
         Of the first layer the outputs are dropped, of the last the inputs, of the others both.
@@ -180,10 +200,10 @@ class Layerwise(DeepClusterer):
 
         return loss
 
-    def pretrain_weights(self):
+    def pretrain_weights(self) -> dict[str, float]:
         return {"reconstruction": self.half * self.scaling()}
 
-    def scaling(self):
+    def scaling(self) -> float:
         """Return the factor from the mean squared error of samples to that of scaled ones."""
         return self.config.scale**2 * (self.n_features_in_ if self.summed else 1)
 
@@ -195,7 +215,7 @@ class LayerwiseKMeans(Layerwise, KMeansOfCodes):
 class LayerwiseDEC(Layerwise, DEC):
     """DEC and, with alpha > 0, IDEC."""
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, float]:
         weights = super().loss_weights()
         if "reconstruction" in weights:
             weights["reconstruction"] *= self.scaling()
@@ -214,27 +234,27 @@ class LayerwiseDCN(Layerwise):
     shuffle = True
     whole_batches = True
 
-    def cluster_variables(self):
+    def cluster_variables(self) -> list[keras.Variable]:
         return self.encoder.trainable_variables + self.decoder.trainable_variables
 
-    def make_centers(self):
+    def make_centers(self) -> keras.Variable:
         self.counts = keras.Variable(np.full(self.n_clusters, self.config.count, np.float32))
         return super().make_centers()
 
-    def extra_state(self):
+    def extra_state(self) -> dict[str, keras.Variable]:
         return {"counts": self.counts}
 
-    def target_specs(self, n):
+    def target_specs(self, n: int) -> dict[str, tuple[tuple, str]]:
         return {"label": ((n,), "int32")}
 
-    def refresh(self, z, step):
+    def refresh(self, z: np.ndarray, step: int) -> tuple[np.ndarray, dict, dict]:
         passes = max(1, step // max(1, len(z) // self.config.batch_size))
         if step and passes % self.config.kmeans_epochs == 0:
             self.settle(z)
         labels = self.assign(z)
         return labels, {"label": labels.astype(np.int32)}, {}
 
-    def settle(self, z):
+    def settle(self, z: np.ndarray) -> None:
         """Run k-means on codes z (n, z) from the centres."""
         with threadpool_limits(1):  # OpenMP threads add up in any order: not repeatable
             found = KMeans(self.n_clusters, init=np.asarray(self.centers), n_init=1).fit(z)
@@ -242,11 +262,11 @@ class LayerwiseDCN(Layerwise):
 
     finish = settle
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, float]:
         c = self.config
         return {"distance": c.beta, "reconstruction": c.alpha * self.scaling()}
 
-    def loss(self, x, targets, seed):
+    def loss(self, x: Tensor, targets: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
         z = self.encoder(x)
         centers = ops.take(ops.stop_gradient(self.centers.value), targets["label"], axis=0)
         losses = {
@@ -256,7 +276,7 @@ class LayerwiseDCN(Layerwise):
         self.absorb(ops.stop_gradient(z))
         return losses
 
-    def absorb(self, z):
+    def absorb(self, z: Tensor) -> None:
         """Move each centre to the mean of all it has taken up, codes z (b, z) nearest to it too."""
         nearest = ops.argmin(squared_distances(z, self.centers), axis=1)
         member = ops.one_hot(nearest, self.n_clusters, dtype="float32")  # (b, k)

@@ -4,6 +4,7 @@ Departures: docs/methods/n2d.md
 """
 
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -14,8 +15,12 @@ from common import device
 from common.errors import UserError
 from models.core.autoencoder import INITIALIZE
 from models.core.base import DeepClusterer
+from models.core.functional import Tensor
 from models.core.networks import AUTOENCODERS
 from models.core.seeds import derive_seed
+
+if TYPE_CHECKING:
+    import umap
 
 MIXTURE = ("weights_", "means_", "precisions_cholesky_")  # what scikit-learn's prediction needs
 
@@ -33,16 +38,16 @@ class N2D(DeepClusterer):
         If umap-learn is not installed, there are too few samples, or a component collapsed.
     """
 
-    def make_networks(self, shape, seed):
+    def make_networks(self, shape: tuple, seed: int) -> None:
         c = self.config
         size = c.latent_dim or int(self.n_clusters)
         self.encoder, self.decoder = AUTOENCODERS[c.network](shape, size, seed, c.precision)
 
-    def pretrain_weights(self):
+    def pretrain_weights(self) -> dict[str, float]:
         _umap()  # or refuse, before the first step
         return super().pretrain_weights()
 
-    def make_centers(self):
+    def make_centers(self) -> tf.Variable:
         """Return a variable for the mixture's means, float64 (k, m), and make those beside it."""
         self._mapper = None
         self._kept = {
@@ -53,10 +58,10 @@ class N2D(DeepClusterer):
         }
         return _variable(np.float64, 2)
 
-    def extra_state(self):
+    def extra_state(self) -> dict[str, tf.Variable]:
         return self._kept
 
-    def cluster(self, data):
+    def cluster(self, data: Tensor) -> None:
         self._monitor.begin("cluster", 0, 0)
         begin, codes = time.monotonic(), self.pretrained_codes_
         found, earlier = self._once("map", lambda: self.learn(codes))
@@ -69,7 +74,7 @@ class N2D(DeepClusterer):
         self.initial_labels_ = self.refresh_labels_ = labels
         self._monitor.row("final", 0, {"seconds": 0.0}, labels)
 
-    def learn(self, codes):
+    def learn(self, codes: np.ndarray) -> dict[str, np.ndarray]:
         """Return {name: array}: the codes (n, z), their map (n, m), and the mixture on it."""
         seed = derive_seed(self.seed_, INITIALIZE)
         with threadpool_limits(1):  # OpenMP threads add up in any order: not repeatable
@@ -94,7 +99,7 @@ class N2D(DeepClusterer):
             "precisions_cholesky": precisions,
         }
 
-    def fit_map(self, codes):
+    def fit_map(self, codes: np.ndarray) -> "umap.UMAP":
         """Return UMAP fitted to codes (n, z); the same for the same codes and seed."""
         umap, c, n = _umap(), self.config, len(codes)
         size = c.components or int(self.n_clusters)
@@ -108,7 +113,7 @@ class N2D(DeepClusterer):
             n_jobs=1,
         ).fit(codes)
 
-    def embed(self, z):
+    def embed(self, z: np.ndarray) -> np.ndarray:
         """Return the places (n, m) of codes z (n, z) in the map."""
         codes, places = (np.asarray(self._kept[name]) for name in ("codes", "map"))
         if np.array_equal(z, codes):
@@ -124,10 +129,10 @@ class N2D(DeepClusterer):
                 )
             return self._mapper.transform(z).astype(np.float32)
 
-    def assign(self, z):
+    def assign(self, z: np.ndarray) -> np.ndarray:
         return self.belong(z).argmax(axis=1)
 
-    def belong(self, z):
+    def belong(self, z: np.ndarray) -> np.ndarray:
         """Return the mixture's posterior probabilities (n, k) of codes z (n, z)."""
         mixture = GaussianMixture(self.n_clusters)
         arrays = (self._kept["weights"], self.centers, self._kept["precisions_cholesky"])
@@ -136,10 +141,10 @@ class N2D(DeepClusterer):
         with threadpool_limits(1):
             return mixture.predict_proba(self.embed(z).astype(np.float64))
 
-    def memberships(self, x):
+    def memberships(self, x: object) -> np.ndarray:
         return self.belong(self.encode(x))
 
-    def other_labels(self):
+    def other_labels(self) -> dict[str, np.ndarray]:
         return {}  # there is one clustering
 
 

@@ -14,7 +14,7 @@ from augment import RandomShiftRotate
 from common.shapes import image_shape
 from models.core import graphs
 from models.core.classifier import Decay, classifier
-from models.core.functional import negative_entropy
+from models.core.functional import Tensor, negative_entropy
 from models.core.keras_files import save_classifier
 from models.core.monitor import Monitor
 from models.core.optimizers import make as make_optimizer
@@ -25,6 +25,7 @@ from models.core.tangents import tangent_neighbors
 from models.core.training import Trainer
 from models.core.weights import arrays_of, assign_arrays
 from models.settings.base import digest
+from models.settings.spectral_sat import SpectralSATConfig
 
 CHUNK = 2048  # samples predicted at a time
 BACK = 5  # times fit_steps: steps on the partition where training is taken back
@@ -69,15 +70,15 @@ class SpectralSAT(PhasedEstimator):
 
     def __init__(
         self,
-        n_clusters,
-        config,
+        n_clusters: int,
+        config: SpectralSATConfig,
         *,
-        method=None,
-        random_state=0,
-        run_dir=None,
-        monitor=None,
-        checkpoint_seconds=60.0,
-        steps_per_execution=1,
+        method: str | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+        run_dir: str | os.PathLike | None = None,
+        monitor: Monitor | None = None,
+        checkpoint_seconds: float = 60.0,
+        steps_per_execution: int = 1,
     ):
         self.n_clusters = n_clusters
         self.config = config
@@ -88,7 +89,7 @@ class SpectralSAT(PhasedEstimator):
         self.checkpoint_seconds = checkpoint_seconds
         self.steps_per_execution = steps_per_execution
 
-    def fit(self, x, y=None):
+    def fit(self, x: object, y: object = None) -> "SpectralSAT":
         """Cluster the samples.
 
         Parameters
@@ -150,7 +151,7 @@ class SpectralSAT(PhasedEstimator):
 
     # -- the start ---------------------------------------------------------------------------
 
-    def start(self, x):
+    def start(self, x: np.ndarray) -> dict[str, np.ndarray | np.float64]:
         """Return {"labels": (n,), "neighbors": (n, most), "lengths": (n,), "information": ()}.
 
         Of samples x: neighbours, nearest first, for partners and the judgement; distances to the
@@ -254,7 +255,7 @@ class SpectralSAT(PhasedEstimator):
             identity=f"{self._identity} {phase}",
         )
 
-    def fit_loss(self, x, targets, seed):
+    def fit_loss(self, x: Tensor, targets: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
         """Return the cross-entropy of samples (b, ...) and of their transforms with the labels."""
         both = tf.concat([x, self.transformed(x, targets, seed)], 0)
         labels = tf.concat([targets["labels"], targets["labels"]], 0)
@@ -263,7 +264,7 @@ class SpectralSAT(PhasedEstimator):
         )
         return {"cross_entropy": tf.reduce_mean(found)}
 
-    def sat_loss(self, x, targets, seed):
+    def sat_loss(self, x: Tensor, targets: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
         """Return {name: scalar} of a batch x (b, ...).
 
         divergence: KL(p(x) || p(T x')) with p(x) fixed, T a random transform and x' the sample or
@@ -281,7 +282,7 @@ class SpectralSAT(PhasedEstimator):
             "sizes": tf.reduce_sum(mean * ratio),
         }
 
-    def partner(self, x, neighbors, seed):
+    def partner(self, x: Tensor, neighbors: Tensor, seed: Tensor) -> Tensor:
         """Return samples (b, ...): x, or, ever more seldom, one of a sample's `neighbors` (b, m).
 
         The share of neighbours falls in proportion to the steps, from 1 to 0 at `partners_until`.
@@ -298,7 +299,7 @@ class SpectralSAT(PhasedEstimator):
         use = tf.reshape(u[1] < share, (-1, *[1] * (x.shape.rank - 1)))
         return tf.where(use, tf.gather(self._data, rows), x)
 
-    def transformed(self, x, targets, seed):
+    def transformed(self, x: Tensor, targets: dict[str, Tensor], seed: Tensor) -> Tensor:
         """Return samples x (b, ...), images shifted and rotated, vectors moved at random."""
         if self.config.aug_cluster:
             return self._augment(x, seed)
@@ -309,7 +310,7 @@ class SpectralSAT(PhasedEstimator):
 
     # -- use after fit -----------------------------------------------------------------------
 
-    def transform(self, x):
+    def transform(self, x: object) -> np.ndarray:
         """Return predictions, float32 (n, k), rows summing to 1."""
         x = self._samples(x)
         x = x.reshape(len(x), *self.network.input_shape[1:])
@@ -318,31 +319,31 @@ class SpectralSAT(PhasedEstimator):
 
     memberships = transform
 
-    def predict(self, x):
+    def predict(self, x: object) -> np.ndarray:
         """Return the labels of samples, int64 (n,) in [0, k): new ones or those fitted."""
         return self.memberships(x).argmax(axis=1)
 
-    def width(self):
+    def width(self) -> int:
         """Return the number of columns of `transform`."""
         return int(self.n_clusters)
 
-    def other_labels(self):
+    def other_labels(self) -> dict[str, np.ndarray]:
         """Return the spectral partition, from which training started."""
         return {"initial": self.initial_labels_}
 
     # -- files -------------------------------------------------------------------------------
 
-    def save_keras(self, folder):
+    def save_keras(self, folder: str | os.PathLike) -> None:
         """Write classifier.keras, for plain Keras, into a folder: samples -> `memberships`."""
         self._require_fit()
         save_classifier(folder, self.network.input_shape[1:], [self.network])
 
-    def model_arrays(self):
+    def model_arrays(self) -> dict[str, np.ndarray]:
         """Return {name: array} of the weights."""
         self._require_fit()
         return arrays_of({"network": self.network})
 
-    def restore(self, path, arrays, about):
+    def restore(self, path: str | os.PathLike, arrays: dict, about: dict) -> "SpectralSAT":
         """Take up what `model_arrays` gave."""
         self._build(tuple(about["shape"]))
         assign_arrays(path, arrays, {"network": self.network}, self.config.network, self._shape)

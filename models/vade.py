@@ -114,14 +114,14 @@ def bernoulli_error(x: Tensor, logits: Tensor) -> Tensor:
 class Steps(keras.optimizers.schedules.LearningRateSchedule):
     """max(lr * factor ** (steps made // every), least)."""
 
-    def __init__(self, lr, every, factor, least):
+    def __init__(self, lr: float, every: int, factor: float, least: float):
         self.lr, self.every, self.factor, self.least = lr, every, factor, least
 
     def __call__(self, step):
         times = ops.floor(ops.cast(step, "float32") / self.every)
         return ops.maximum(self.lr * ops.power(self.factor, times), min(self.lr, self.least))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, float]:
         return {"lr": self.lr, "every": self.every, "factor": self.factor, "least": self.least}
 
 
@@ -137,7 +137,7 @@ class VaDE(DeepClusterer):
 
     # -- networks ----------------------------------------------------------------------------
 
-    def make_networks(self, shape, seed):
+    def make_networks(self, shape: tuple, seed: int) -> None:
         super().make_networks(shape, seed)
         hidden, last = self.encoder.layers[-2].output, self.encoder.layers[-1]
         start = keras.initializers.GlorotUniform(seed=seed)
@@ -151,36 +151,38 @@ class VaDE(DeepClusterer):
         outputs = [self.encoder.outputs[0], self.variance_head(hidden)]
         self.posterior = keras.Model(self.encoder.inputs[0], outputs)  # x -> m, log s^2 (eq. 10)
 
-    def own_networks(self):
+    def own_networks(self) -> dict[str, keras.Layer]:
         return {"variance_head": self.variance_head}
 
-    def make_centers(self):
+    def make_centers(self) -> keras.Variable:
         centers = super().make_centers()
         self.prior_logits = keras.Variable(np.zeros(self.n_clusters, np.float32))
         self.prior_log_variances = keras.Variable(np.zeros(centers.shape, np.float32))
         return centers
 
-    def extra_state(self):
+    def extra_state(self) -> dict[str, keras.Variable]:
         return {"prior_logits": self.prior_logits, "prior_log_variances": self.prior_log_variances}
 
-    def prior(self):
+    def prior(self) -> tuple[Tensor, keras.Variable, keras.Variable]:
         """Return log pi (k,), means (k, z) and log variances (k, z) of the mixture."""
         return ops.log_softmax(self.prior_logits), self.centers, self.prior_log_variances
 
     # -- pretraining -------------------------------------------------------------------------
 
-    def pretrain_weights(self):
+    def pretrain_weights(self) -> dict[str, float]:
         self.require_range()  # before the first step
         return super().pretrain_weights()
 
-    def pretrain_loss(self, x, targets, seed):
+    def pretrain_loss(
+        self, x: Tensor, targets: dict[str, Tensor], seed: Tensor
+    ) -> dict[str, Tensor]:
         """Return the mean squared error of the decoder's means, without noise."""
         rebuilt = self.decoder(self.encoder(x))
         if self.config.likelihood == "bernoulli":
             rebuilt = ops.sigmoid(rebuilt)
         return {"reconstruction": mean_squared_error(x, rebuilt)}
 
-    def require_range(self):
+    def require_range(self) -> None:
         """Refuse samples that are no means of Bernoulli variables where the likelihood is theirs.
 
         Raises
@@ -196,7 +198,7 @@ class VaDE(DeepClusterer):
 
     # -- clustering --------------------------------------------------------------------------
 
-    def start(self, data):
+    def start(self, data: Tensor) -> tuple[np.ndarray, np.ndarray, float]:
         """Return the means of a mixture of Gaussians on the codes, its labels, and the seconds.
 
         Its shares and variances, diagonal, become the prior's too.
@@ -209,7 +211,7 @@ class VaDE(DeepClusterer):
         self.n_init_ = self.config.n_init
         return found["means"], found["labels"], time.monotonic() - begin + earlier
 
-    def fit_mixture(self, z):
+    def fit_mixture(self, z: np.ndarray) -> dict[str, np.ndarray]:
         """Return {name: array} of a mixture of Gaussians, diagonal, fitted to codes z (n, z)."""
         mixture = GaussianMixture(
             self.n_clusters,
@@ -232,7 +234,7 @@ class VaDE(DeepClusterer):
             "labels": labels.astype(np.int64),
         }
 
-    def cluster_optimizer(self, n):
+    def cluster_optimizer(self, n: int) -> keras.optimizers.Optimizer:
         """Return the optimizer, its rate `decay` times smaller every `decay_epochs` epochs."""
         c = self.config
         optimizer = make_optimizer(c.optimizer)
@@ -242,21 +244,21 @@ class VaDE(DeepClusterer):
             optimizer.epsilon = EPSILON
         return optimizer
 
-    def cluster_variables(self):
+    def cluster_variables(self) -> list[keras.Variable]:
         networks = [self.encoder, self.variance_head, self.decoder]
         variables = [v for network in networks for v in network.trainable_variables]
         return [*variables, self.centers, self.prior_logits, self.prior_log_variances]
 
-    def target_specs(self, n):
+    def target_specs(self, n: int) -> dict[str, tuple[tuple, str]]:
         return {}
 
-    def refresh(self, z, step):
+    def refresh(self, z: np.ndarray, step: int) -> tuple[np.ndarray, dict, dict]:
         return self.assign(z), {}, {}
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, float]:
         return {"reconstruction": self.config.alpha, "gaussian_kl": 1.0, "cluster_kl": 1.0}
 
-    def loss(self, x, targets, seed):
+    def loss(self, x: Tensor, targets: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
         """Return the terms of minus eq. 12, with one draw z = m + s eps (eq. 13) a sample."""
         mean, log_variance = self.posterior(x)
         pair = tf.random.experimental.stateless_fold_in(seed, 1)  # augmentation has the seed's own
@@ -275,12 +277,12 @@ class VaDE(DeepClusterer):
 
     # -- labels ------------------------------------------------------------------------------
 
-    def assign(self, z):
+    def assign(self, z: np.ndarray) -> np.ndarray:
         return self.belong(z).argmax(axis=1)
 
-    def belong(self, z):
+    def belong(self, z: np.ndarray) -> np.ndarray:
         """Return gamma (n, k) of codes z (n, z)."""
         return np.asarray(ops.exp(log_responsibilities(ops.convert_to_tensor(z), *self.prior())))
 
-    def memberships(self, x):
+    def memberships(self, x: object) -> np.ndarray:
         return self.belong(self.encode(x))

@@ -1,7 +1,9 @@
 """What the baselines share: estimators of flat samples, in the form of `DeepClusterer`."""
 
+import os
 import time
 import warnings
+from typing import Self
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -13,6 +15,7 @@ from models.core.arrays import cluster_means, squared_distances, student_kernel
 from models.core.estimator import Estimator
 from models.core.monitor import Monitor
 from models.core.samples import hash_array
+from models.settings.base import Settings
 
 
 class Baseline(Estimator):
@@ -43,7 +46,15 @@ class Baseline(Estimator):
 
     fitted = "_learnt"
 
-    def __init__(self, n_clusters, config, *, method=None, random_state=0, monitor=None):
+    def __init__(
+        self,
+        n_clusters: int,
+        config: Settings,
+        *,
+        method: str | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+        monitor: Monitor | None = None,
+    ):
         self.n_clusters = n_clusters
         self.config = config
         self.method = method
@@ -70,7 +81,7 @@ class Baseline(Estimator):
 
     # -- the estimator -----------------------------------------------------------------------
 
-    def fit(self, x: np.ndarray, y: None = None) -> "Baseline":
+    def fit(self, x: object, y: object = None) -> Self:
         """Cluster samples x (n, ...), finite numbers; `y` is ignored. Return self.
 
         Raises
@@ -101,17 +112,17 @@ class Baseline(Estimator):
         x = super()._samples(x)
         return x.reshape(len(x), -1)
 
-    def transform(self, x: np.ndarray) -> np.ndarray:
+    def transform(self, x: object) -> np.ndarray:
         """Return the method's representation of samples, float32 (n, z)."""
         x = self._samples(x)
         with threadpool_limits(1):
             return self.embed(x).astype(np.float32)
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
+    def predict(self, x: object) -> np.ndarray:
         """Return the labels of samples, int64 (n,)."""
         return self.memberships(x).argmax(axis=1)
 
-    def memberships(self, x: np.ndarray) -> np.ndarray:
+    def memberships(self, x: object) -> np.ndarray:
         """Return how far samples belong to each cluster, (n, k); rows sum to 1."""
         x = self._samples(x)
         with threadpool_limits(1):
@@ -121,12 +132,12 @@ class Baseline(Estimator):
         """Return the number of columns of `transform`."""
         return self.embed(np.zeros((1, self.n_features_in_), np.float32)).shape[1]
 
-    def model_arrays(self):
+    def model_arrays(self) -> dict:
         """Return {name: array} of what was learnt."""
         self._require_fit()
         return dict(sorted(self._learnt.items()))
 
-    def restore(self, path, arrays, about):
+    def restore(self, path: str | os.PathLike, arrays: dict[str, np.ndarray], about: dict) -> Self:
         """Take up what `model_arrays` gave."""
         self._learnt, self._shape = arrays, tuple(about["shape"])
         self.n_features_in_ = int(np.prod(self._shape))
@@ -162,7 +173,7 @@ class FittedOnly(Baseline):
         """Return the number of columns of `transform`."""
         return self._learnt["embedding"].shape[1]
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
+    def predict(self, x: object) -> np.ndarray:
         self._samples(x)
         return self._learnt["labels"].copy()
 

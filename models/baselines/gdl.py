@@ -12,7 +12,7 @@ from models.core.graphs import connected_parts, directed_graph, nearest_neighbor
 class GraphDegreeLinkage(FittedOnly):
     """Graph degree linkage; `transform` gives the distances to the means of clusters, (n, k)."""
 
-    def partition(self, x, seed):
+    def partition(self, x: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, int, bool]:
         c, n = self.config, len(x)
         distances, nearest = nearest_neighbors(x, min(max(c.n_neighbors, 3), n - 1))
         squares = distances.astype(np.float64) ** 2

@@ -17,15 +17,15 @@ from models.core.monitor import Monitor
 class KMeansBaseline(Baseline):
     """k-means on the input; `transform` gives the distances to the centres, (n, k)."""
 
-    def learn(self, x, seed):
+    def learn(self, x: np.ndarray, seed: int) -> tuple[dict, int, bool]:
         note = (self.monitor or Monitor()).note
         model, self.n_init_ = kmeans(x, self.n_clusters, self.config.n_init, seed, note)
         return {"centers": model.cluster_centers_}, model.n_iter_, model.n_iter_ < model.max_iter
 
-    def embed(self, x):
+    def embed(self, x: np.ndarray) -> np.ndarray:
         return np.sqrt(squared_distances(x, self._learnt["centers"]))
 
-    def belong(self, x, z):
+    def belong(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
         return student_kernel(z**2)
 
 
@@ -45,7 +45,7 @@ class NMFBaseline(Baseline):
         tags.input_tags.positive_only = True
         return tags
 
-    def learn(self, x, seed):
+    def learn(self, x: np.ndarray, seed: int) -> tuple[dict, int, bool]:
         _require_positive(x)
         model = NMF(
             self.n_clusters, init="random", max_iter=self.config.maxiter, random_state=seed
@@ -54,7 +54,7 @@ class NMFBaseline(Baseline):
         parts = parts / np.maximum(np.linalg.norm(parts, axis=1, keepdims=True), 1e-12)
         return {"components": parts}, model.n_iter_, model.n_iter_ < model.max_iter
 
-    def embed(self, x):
+    def embed(self, x: np.ndarray) -> np.ndarray:
         _require_positive(x)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
@@ -66,7 +66,7 @@ class NMFBaseline(Baseline):
                 max_iter=self.config.maxiter,
             )[0]
 
-    def belong(self, x, z):
+    def belong(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
         total = z.sum(axis=1, keepdims=True)
         return np.where(total > 0, z / np.where(total > 0, total, 1), 1 / z.shape[1])
 
@@ -74,13 +74,13 @@ class NMFBaseline(Baseline):
 class Gaussians(Baseline):
     """A mixture of Gaussians; `transform` gives the distances to the means, (n, k)."""
 
-    def needed(self, n, d):
+    def needed(self, n: int, d: int) -> float:
         return 40 * n * d + 64 * self.n_clusters * d * d
 
     def _mixture(self, **others):
         return GaussianMixture(self.n_clusters, covariance_type=self.config.covariance, **others)
 
-    def learn(self, x, seed):
+    def learn(self, x: np.ndarray, seed: int) -> tuple[dict, int, bool]:
         c = self.config
         model = self._mixture(
             reg_covar=c.reg_covar, n_init=c.n_init, max_iter=c.maxiter, random_state=seed
@@ -95,10 +95,10 @@ class Gaussians(Baseline):
         names = ("weights_", "means_", "covariances_", "precisions_cholesky_")
         return {name: getattr(model, name) for name in names}, model.n_iter_, model.converged_
 
-    def embed(self, x):
+    def embed(self, x: np.ndarray) -> np.ndarray:
         return np.sqrt(squared_distances(x, self._learnt["means_"]))
 
-    def belong(self, x, z):
+    def belong(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
         model = self._mixture()
         for name, array in self._learnt.items():
             setattr(model, name, array)

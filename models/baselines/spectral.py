@@ -13,7 +13,7 @@ from models.core.graphs import leading_eigenvectors, neighbor_graph
 class NormalizedCuts(FittedOnly):
     """Normalised cuts; `transform` gives the eigenvectors, (n, k)."""
 
-    def partition(self, x, seed):
+    def partition(self, x: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, int, bool]:
         n, k, c = len(x), self.n_clusters, self.config
         if n <= 2 * k:
             raise UserError(f"n_clusters={k}: expected fewer than half of n_samples={n}")
@@ -29,10 +29,10 @@ class NormalizedCuts(FittedOnly):
 class LandmarkSpectral(Baseline):
     """Landmark-based spectral clustering; `transform` gives singular vectors, rows of length 1."""
 
-    def needed(self, n, d):
+    def needed(self, n: int, d: int) -> float:
         return 24 * n * d + 16 * BLOCK
 
-    def learn(self, x, seed):
+    def learn(self, x: np.ndarray, seed: int) -> tuple[dict, int, bool]:
         c, k = self.config, self.n_clusters
         p = min(c.landmarks, len(x))
         if p <= k:
@@ -71,9 +71,9 @@ class LandmarkSpectral(Baseline):
             (np.concatenate(weights), np.concatenate(columns), rows), (len(x), len(marks))
         )
 
-    def embed(self, x):
+    def embed(self, x: np.ndarray) -> np.ndarray:
         u = self._graph(x) @ (self._learnt["scale"][:, None] * self._learnt["map"])  # (n, k)
         return u / np.maximum(np.linalg.norm(u, axis=1, keepdims=True), 1e-12)
 
-    def belong(self, x, z):
+    def belong(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
         return student_kernel(squared_distances(z, self._learnt["centers"]))

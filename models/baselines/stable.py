@@ -35,10 +35,10 @@ class StableMixture(Gaussians):
         The form of the result.
     """
 
-    def needed(self, n, d):
+    def needed(self, n: int, d: int) -> float:
         return 40 * n * d + 64 * self.n_clusters * min(d, WIDEST) ** 2
 
-    def learn(self, x, seed):
+    def learn(self, x: np.ndarray, seed: int) -> tuple[dict, int, bool]:
         shift = x.mean(axis=0, dtype=np.float64)
         space = {"shift": shift, "scale": np.float64(np.sqrt(np.mean((x - shift) ** 2)) or 1.0)}
         z = _placed(x, space)
@@ -112,10 +112,10 @@ class StableMixture(Gaussians):
         ).fit(z)
         return {name: getattr(model, name) for name in LEARNT}, model.n_iter_, model.converged_
 
-    def embed(self, x):
+    def embed(self, x: np.ndarray) -> np.ndarray:
         return super().embed(_placed(x, self._learnt))
 
-    def belong(self, x, z):
+    def belong(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
         form = FORMS[int(self._learnt["form"])]
         return _mixture(form, self._learnt).predict_proba(_placed(x, self._learnt))
 

@@ -12,10 +12,10 @@ from models.baselines.base import FittedOnly
 class UMAPHDBSCAN(FittedOnly):
     """UMAP, then HDBSCAN on its map; `transform` gives the map, (n, components)."""
 
-    def needed(self, n, d):
+    def needed(self, n: int, d: int) -> float:
         return 24 * n * d + 20_000 * n
 
-    def partition(self, x, seed):
+    def partition(self, x: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, int, bool]:
         device.prepare()  # UMAP imports TensorFlow if it can
         try:
             import umap

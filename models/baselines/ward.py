@@ -10,10 +10,10 @@ from models.core.graphs import connected_parts
 class Ward(FittedOnly):
     """Agglomerative clustering by Ward's linkage; `transform`: distances to the means, (n, k)."""
 
-    def needed(self, n, d):
+    def needed(self, n: int, d: int) -> float:
         return 24 * n * d + 12 * BLOCK
 
-    def partition(self, x, seed):
+    def partition(self, x: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, int, bool]:
         n = len(x)
         a, b, heights = ward_merges(x)
         low = np.argsort(heights, kind="stable")[: n - self.n_clusters]

@@ -15,6 +15,7 @@ from models.ae import KMeansOfCodes
 from models.core.autoencoder import CHUNK
 from models.core.base import DeepClusterer
 from models.core.functional import (
+    Tensor,
     class_divergence,
     gaussian_divergence,
     js_information,
@@ -34,7 +35,7 @@ from models.dscdan.networks import (
 class DualAutoencoder(DeepClusterer):
     """The dual auto-encoder and its pretraining (eqs. 1-13)."""
 
-    def make_networks(self, shape, seed):
+    def make_networks(self, shape: tuple, seed: int) -> None:
         c, z = self.config, self.config.latent_dim
         self.gaussian, self.decoder = dual_autoencoder(
             shape, z, seed, c.precision, c.filters, c.kernel
@@ -55,7 +56,7 @@ class DualAutoencoder(DeepClusterer):
             )
             self.classes["means"] = ClassMeans(k, z)
 
-    def shared_networks(self):
+    def shared_networks(self) -> dict[str, keras.Layer]:
         return {
             "encoder": self.gaussian,
             "decoder": self.decoder,
@@ -63,7 +64,7 @@ class DualAutoencoder(DeepClusterer):
             **self.classes,
         }
 
-    def pretrain_variables(self):
+    def pretrain_variables(self) -> list[keras.Variable]:
         c = self.config
         parts = [self.decoder, *self.classes.values()]
         if c.train_discriminators:
@@ -72,7 +73,7 @@ class DualAutoencoder(DeepClusterer):
         encoder = [v for v in self.gaussian.trainable_variables if v.path not in unused]
         return encoder + [v for part in parts for v in part.trainable_variables]
 
-    def unused_variables(self, prior, relative, mutual):
+    def unused_variables(self, prior: float, relative: float, mutual: float) -> set[str]:
         """Return the paths of the encoder's variables that no loss of these weights depends on."""
         c = self.config
         drawn = c.code == "draw" or (c.psi == "reparameterised" and (relative or mutual))
@@ -80,7 +81,7 @@ class DualAutoencoder(DeepClusterer):
             return set()
         return {v.path for v in self.gaussian.get_layer("log_variance").variables}
 
-    def pretrain_weights(self):
+    def pretrain_weights(self) -> dict[str, float]:
         c = self.config
         weights = {"reconstruction": c.original}
         if c.relative:
@@ -93,11 +94,13 @@ class DualAutoencoder(DeepClusterer):
             weights["entropy"] = c.prior
         return weights
 
-    def information_kinds(self):
+    def information_kinds(self) -> tuple[str, ...]:
         """Return the kinds of mutual information, one a discriminator."""
         return ("global", "local") if self.config.pairs == "input" else ("global",)
 
-    def pretrain_loss(self, x, targets, seed):
+    def pretrain_loss(
+        self, x: Tensor, targets: dict[str, Tensor], seed: Tensor
+    ) -> dict[str, Tensor]:
         c = self.config
         mean, log_variance, local = self.gaussian(x)
         z, noisy = self.codes(mean, log_variance, seed, c.aug_pretrain)
@@ -112,7 +115,9 @@ class DualAutoencoder(DeepClusterer):
             losses["prior"] = gaussian_divergence(mean, log_variance)
         return losses
 
-    def codes(self, mean, log_variance, seed, augmented=False):
+    def codes(
+        self, mean: Tensor, log_variance: Tensor, seed: Tensor, augmented: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Return z and psi(z), each (b, z), from the step's seed pair.
 
         augmented: whether the pair has moved the samples already; the noise is then drawn from
@@ -132,7 +137,9 @@ class DualAutoencoder(DeepClusterer):
         z = draw if c.code == "draw" else mean
         return z, z * (1.0 + c.psi_variance**0.5 * noise(2))
 
-    def reconstructions(self, x, z, noisy, compare="clean"):
+    def reconstructions(
+        self, x: Tensor, z: Tensor, noisy: Tensor | None, compare: str = "clean"
+    ) -> dict[str, Tensor]:
         """Return ||x - g(z)||^2 and, of noisy codes, ||g(z) - g(psi(z))||^2 (eq. 12).
 
         compare: which of the two is set beside x, that of "clean" or of "noisy" codes.
@@ -145,7 +152,7 @@ class DualAutoencoder(DeepClusterer):
             "relative": squared_error(clean, other),
         }
 
-    def information(self, x, local, z):
+    def information(self, x: Tensor, local: Tensor, z: Tensor) -> dict[str, Tensor]:
         """Return minus the global and the local information (eqs. 9 and 10)."""
         b = tf.shape(z)[0]
         z = tf.concat([z, tf.roll(z, 1, axis=0)], axis=0)  # pairs, then negative pairs
@@ -167,10 +174,10 @@ class ConvAE(KMeansOfCodes, DualAutoencoder):
     """
 
     @property
-    def by_k_means(self):
+    def by_k_means(self) -> bool:
         return super().by_k_means and self.config.final == "k-means"
 
-    def assign(self, z):
+    def assign(self, z: np.ndarray) -> np.ndarray:
         if self.config.final == "k-means":
             return super().assign(z)
         return self._probabilities(z).argmax(axis=1)
@@ -180,12 +187,12 @@ class ConvAE(KMeansOfCodes, DualAutoencoder):
         head = self.classes["classifier"]
         return np.concatenate([head(z[i : i + CHUNK]) for i in range(0, len(z), CHUNK)])
 
-    def memberships(self, x):
+    def memberships(self, x: object) -> np.ndarray:
         if self.config.final == "k-means":
             return super().memberships(x)
         return self._probabilities(self.encode(x))
 
-    def other_labels(self):
+    def other_labels(self) -> dict[str, np.ndarray]:
         """Return {name: labels (n,)} of the training samples that are not the result."""
         found = super().other_labels()
         if self.classes:

@@ -13,10 +13,11 @@ from threadpoolctl import threadpool_limits
 from common.errors import UserError
 from common.matching import match_clusters
 from models.core.autoencoder import CHUNK
-from models.core.functional import squared_distances
+from models.core.functional import Tensor, squared_distances
 from models.core.initialization import kmeans
 from models.dscdan.networks import dense_network
 from models.dscdan.spectral import affinity, orthonormalization, orthonormalize, spectral_loss
+from models.settings.dscdan import DSCDANConfig, SpectralNetConfig
 
 
 class SpectralHead:
@@ -47,7 +48,9 @@ class SpectralHead:
         If a batch is smaller than k: its outputs have no k orthonormal columns.
     """
 
-    def __init__(self, config, k, activation, seed):
+    def __init__(
+        self, config: DSCDANConfig | SpectralNetConfig, k: int, activation: str, seed: int
+    ):
         size = config.cluster_batch_size
         if size < k:
             raise UserError(f"cluster_batch_size={size}: expected >= n_clusters={k}")
@@ -64,12 +67,12 @@ class SpectralHead:
         c, last = self.config, (self.k, self.activation)
         return dense_network(c.latent_dim, c.head, last, seed, name="head")
 
-    def reset(self, seed):
+    def reset(self, seed: int) -> None:
         """Put the network's weights back to what a seed starts from."""
         self.network.set_weights(self._new_network(seed).get_weights())
 
     @property
-    def variables(self):
+    def variables(self) -> list[keras.Variable]:
         """The network's trainable variables."""
         return self.network.trainable_variables
 
@@ -77,7 +80,7 @@ class SpectralHead:
         """Return the network's outputs (b, k) for a batch of codes (b, z)."""
         return self.network(z)
 
-    def loss(self, space, out):
+    def loss(self, space: Tensor, out: Tensor) -> Tensor:
         """Return the spectral loss of a batch (DSCDAN, eqs. 14-18).
 
         Parameters
@@ -95,21 +98,21 @@ class SpectralHead:
         w = affinity(space, c.n_neighbors, c.sigma, c.scale_neighbor)
         return spectral_loss(w, orthonormalize(out))
 
-    def outputs(self, z):
+    def outputs(self, z: np.ndarray) -> np.ndarray:
         """Return the network's outputs, float32 (n, k), for codes z (n, z)."""
         parts = [self._network_batch(z[i : i + CHUNK]) for i in range(0, len(z), CHUNK)]
         return np.concatenate([np.asarray(part) for part in parts])
 
-    def embed(self, out):
+    def embed(self, out: np.ndarray) -> np.ndarray:
         """Return the spectral embedding, float32 (n, k), of outputs (n, k)."""
         return (out.astype(np.float64) @ np.asarray(self.orthonormal)).astype(np.float32)
 
-    def labels(self, out):
+    def labels(self, out: np.ndarray) -> np.ndarray:
         """Return the nearest centre, int64 (n,), of outputs (n, k)."""
         y = self.embed(out)
         return np.argmin(squared_distances(y, self.centers), axis=1).astype(np.int64)
 
-    def fit_partition(self, z, seed):
+    def fit_partition(self, z: np.ndarray, seed: int) -> np.ndarray:
         """Set the orthonormalisation and the centres by all samples' codes; return outputs (n, k).
 
         Centres are numbered as those of the last call, put to the network's present outputs, with

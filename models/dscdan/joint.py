@@ -15,7 +15,7 @@ import tensorflow as tf
 from threadpoolctl import threadpool_limits
 
 from models.core.autoencoder import INITIALIZE, NETWORK
-from models.core.functional import class_divergence, negative_entropy, soft_assignment
+from models.core.functional import Tensor, class_divergence, negative_entropy, soft_assignment
 from models.core.graphs import lowest_cut
 from models.core.optimizers import make as make_optimizer
 from models.core.seeds import derive_seed
@@ -36,25 +36,25 @@ class DSCDAN(DualAutoencoder):
     shuffle = True
     whole_batches = True
 
-    def make_networks(self, shape, seed):
+    def make_networks(self, shape: tuple, seed: int) -> None:
         super().make_networks(shape, seed)
         k = int(self.n_clusters)
         self.head = SpectralHead(self.config, k, "softmax", derive_seed(seed, 4))
         self.means = self.classes.get("means") or ClassMeans(k, self.config.latent_dim)
 
-    def own_networks(self):
+    def own_networks(self) -> dict[str, keras.Layer]:
         means = {} if "means" in self.classes else {"means": self.means}
         return {"head": self.head.network} | means
 
-    def make_centers(self):
+    def make_centers(self) -> keras.Variable:
         return self.head.centers
 
-    def extra_state(self):
+    def extra_state(self) -> dict[str, keras.Variable]:
         return {"orthonormal": self.head.orthonormal}
 
     # -- joint training ----------------------------------------------------------------------
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, float]:
         """Return {name: weight} of the terms of eq. 20."""
         c = self.config
         weights = {
@@ -66,7 +66,7 @@ class DSCDAN(DualAutoencoder):
         } | ({f"mi_{name}": c.cluster_mutual for name in self.information_kinds()})
         return {name: weight for name, weight in weights.items() if weight}
 
-    def loss(self, x, targets, seed):
+    def loss(self, x: Tensor, targets: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
         """Return the terms of eq. 20 for a batch x (b, h, w, c)."""
         c = self.config
         mean, log_variance, local = self.gaussian(x)  # of p(z|x), (b, z) each; feature maps
@@ -80,7 +80,7 @@ class DSCDAN(DualAutoencoder):
         losses["spectral"] = self.head.loss(mean, p)  # eq. 16
         return losses
 
-    def cluster_variables(self):
+    def cluster_variables(self) -> list[keras.Variable]:
         c = self.config
         parts = [self.decoder, self.head.network]
         if c.cluster_prior:
@@ -91,23 +91,23 @@ class DSCDAN(DualAutoencoder):
         encoder = [v for v in self.gaussian.trainable_variables if v.path not in unused]
         return encoder + [v for part in parts for v in part.trainable_variables]
 
-    def target_specs(self, n):
+    def target_specs(self, n: int) -> dict[str, tuple[tuple, str]]:
         return {}
 
     # -- labels ------------------------------------------------------------------------------
 
-    def refresh(self, z, step):
+    def refresh(self, z: np.ndarray, step: int) -> tuple[np.ndarray, dict, dict]:
         return self._labels(self._fit_partition(z)), {}, {}
 
-    def finish(self, z):
+    def finish(self, z: np.ndarray) -> None:
         out = self._fit_partition(z)
         self.argmax_labels_ = np.argmax(out, axis=1).astype(np.int64)
         self.spectral_labels_ = self.head.labels(out)
 
-    def embed(self, z):
+    def embed(self, z: np.ndarray) -> np.ndarray:
         return self.head.embed(self.head.outputs(z))
 
-    def assign(self, z):
+    def assign(self, z: np.ndarray) -> np.ndarray:
         return self._labels(self.head.outputs(z))
 
     def _fit_partition(self, z):
@@ -117,12 +117,12 @@ class DSCDAN(DualAutoencoder):
         """Return labels (n,) of the head's outputs (n, k), by the setting `final`."""
         return np.argmax(out, axis=1) if self.config.final == "argmax" else self.head.labels(out)
 
-    def other_labels(self):
+    def other_labels(self) -> dict[str, np.ndarray]:
         """Return {name: labels (n,)} of the training samples that are not the result."""
         both = {"argmax": self.argmax_labels_, "spectral": self.spectral_labels_}
         return super().other_labels() | both
 
-    def memberships(self, x):
+    def memberships(self, x: object) -> np.ndarray:
         """Return the soft assignment (n, k) of which a label is the largest entry."""
         out = self.head.outputs(self.encode(x))
         if self.config.final == "argmax":
@@ -131,7 +131,7 @@ class DSCDAN(DualAutoencoder):
 
     # -- before joint training ---------------------------------------------------------------
 
-    def start(self, data):
+    def start(self, data: Tensor) -> tuple[np.ndarray, np.ndarray, float]:
         """Return centres to come (zeros), labels of k-means on the codes, and the seconds."""
         begin = time.monotonic()
         z = self.pretrained_codes_
@@ -143,7 +143,7 @@ class DSCDAN(DualAutoencoder):
             self.means.means.assign(means.astype(np.float32))
         return np.zeros(self.centers.shape), labels, time.monotonic() - begin + earlier
 
-    def start_head(self, z, seed):
+    def start_head(self, z: np.ndarray, seed: int) -> float:
         """Train the head alone on the codes (n, z): on labels of spectral clustering, on its loss.
 
         Of several starts the one with the lowest spectral loss stays. Each has checkpoints.
@@ -186,7 +186,9 @@ class DSCDAN(DualAutoencoder):
             self.head.network.set_weights(best[1])
         return earlier
 
-    def train_head(self, z, name, steps, start, labels=None):
+    def train_head(
+        self, z: np.ndarray, name: str, steps: int, start: int, labels: np.ndarray | None = None
+    ) -> tuple[float, float]:
         """Fit the head to the "spectral" loss, or to "labels" (n,), with the codes z (n, z) fixed.
 
         Returns

@@ -8,19 +8,25 @@ import math
 import keras
 from keras import layers, ops
 
+from models.core.functional import Tensor
 from models.core.networks import POLICIES, _fit, check_images, layer_seeds
 
 SLOPE = 0.2
 
 
-def strides(depth):
+def strides(depth: int) -> tuple[int, ...]:
     """Return the strides of `depth` convolutions: 2, 1, 2, 1 where there are four."""
     return (2, 2) if depth == 2 else tuple(2 if i in (0, 2) else 1 for i in range(depth))
 
 
 def dual_autoencoder(
-    input_shape, latent_dim=120, seed=0, precision="float32", filters=(16, 16, 32, 32), kernel=3
-):
+    input_shape: tuple,
+    latent_dim: int = 120,
+    seed: int = 0,
+    precision: str = "float32",
+    filters: tuple = (16, 16, 32, 32),
+    kernel: int = 3,
+) -> tuple[keras.Model, keras.Model]:
     """Build the Gaussian encoder x -> mean, log-variance, feature map, and the decoder z -> x.
 
     Parameters
@@ -92,20 +98,26 @@ def _stack(x, widths, seeds, last):
     return layers.Dense(last[0], last[1], kernel_initializer=start)(x)
 
 
-def dense_network(size, widths, last, seed=0, name=None):
+def dense_network(
+    size: int, widths: tuple, last: tuple[int, str], seed: int = 0, name: str | None = None
+) -> keras.Model:
     """Build size - widths - last: ReLU inside, `last` is (units, activation)."""
     x = keras.Input((size,))
     return keras.Model(x, _stack(x, widths, layer_seeds(seed), last), name=name)
 
 
-def global_discriminator(size, latent_dim, seed=0, widths=(120, 120, 120)):
+def global_discriminator(
+    size: int, latent_dim: int, seed: int = 0, widths: tuple = (120, 120, 120)
+) -> keras.Model:
     """Build T1: (b, size) and codes (b, z) -> logits (b, 1)."""
     a, z = keras.Input((size,)), keras.Input((latent_dim,))
     x = layers.Concatenate()([a, z])
     return keras.Model([a, z], _stack(x, widths, layer_seeds(seed), (1, None)), name="T1")
 
 
-def local_discriminator(map_shape, latent_dim, seed=0, widths=(120, 120, 120)):
+def local_discriminator(
+    map_shape: tuple, latent_dim: int, seed: int = 0, widths: tuple = (120, 120, 120)
+) -> keras.Model:
     """Build T2: feature maps (b, h, w, c) and codes (b, z) -> logits (b, h, w, 1).
 
     1x1 convolutions of the maps with the code beside every pixel. The first one is the sum of what
@@ -128,11 +140,11 @@ def local_discriminator(map_shape, latent_dim, seed=0, widths=(120, 120, 120)):
 class ClassMeans(layers.Layer):
     """The trainable means mu_y (k, z) of the classes' codes, zero at first."""
 
-    def __init__(self, k, latent_dim):
+    def __init__(self, k: int, latent_dim: int):
         super().__init__(name="means")
         self.means = self.add_weight(shape=(k, latent_dim), initializer="zeros", name="means")
         self.built = True
 
-    def call(self, z):
+    def call(self, z: Tensor) -> Tensor:
         """Return (z_i - mu_y)^2, (b, k, z)."""
         return ops.square(z[:, None, :] - self.means[None])

@@ -1,8 +1,9 @@
 """SpectralNet's equations, as pure functions of tensors: b batch, k clusters, z latent size."""
 
+import numpy as np
 import tensorflow as tf
 
-from models.core.functional import pairwise_squared_distances
+from models.core.functional import Tensor, pairwise_squared_distances
 
 # Smallest eigenvalue of the Gram matrix, as a share of its trace, of a batch of full rank; float64
 # then leaves Y^T Y within 1e-7 of m I.
@@ -11,7 +12,9 @@ JITTERS = (0.0, 1e-9, 1e-8, 1e-6, 1e-4)  # added to the diagonal, shares of the 
 TINY = 1e-30
 
 
-def affinity(z, neighbors=3, sigma=None, scale_neighbor=1):
+def affinity(
+    z: Tensor, neighbors: int = 3, sigma: float | None = None, scale_neighbor: int = 1
+) -> Tensor:
     """Return W, (b, b), symmetric: exp(-||z_i - z_j||^2 / (2 sigma^2)) between neighbours.
 
     DSCDAN's eq. 14. Row i counts its `neighbors` nearest other samples, ties in data order; W is
@@ -47,7 +50,7 @@ def affinity(z, neighbors=3, sigma=None, scale_neighbor=1):
     return 0.5 * (w + tf.transpose(w))
 
 
-def spectral_loss(w, y):
+def spectral_loss(w: Tensor, y: Tensor) -> Tensor:
     """Return sum_ij W_ij ||y_i - y_j||^2 / m (DSCDAN, eq. 16, but for one more 1/m).
 
     Parameters
@@ -62,7 +65,7 @@ def spectral_loss(w, y):
     return tf.reduce_sum(w * pairwise_squared_distances(y)) / tf.cast(tf.shape(y)[0], y.dtype)
 
 
-def gram_factor(y):
+def gram_factor(y: Tensor) -> tuple[Tensor, Tensor]:
     """Return (L, deficient): L L^T = Y~^T Y~ + jitter I, and whether any jitter was needed.
 
     The jitter is the smallest of JITTERS, times the trace, that lifts the smallest eigenvalue to
@@ -89,7 +92,7 @@ def gram_factor(y):
     return lower, (first > 0) | ~sound
 
 
-def orthonormalize(y):
+def orthonormalize(y: Tensor) -> Tensor:
     """Return Y with Y^T Y = m I whose columns span those of Y~ (DSCDAN, eqs. 17 and 18).
 
     Y = sqrt(m) Y~ (L^-1)^T, L the Cholesky factor of Y~^T Y~, in float64. Where Y~ has not full
@@ -114,13 +117,13 @@ def orthonormalize(y):
     return tf.cast(smooth + tf.stop_gradient(exact - smooth), y.dtype)
 
 
-def by_qr(y):
+def by_qr(y: Tensor) -> Tensor:
     """Return Q (b, k) of Y~ = Q R with R's diagonal positive: then Q = Y~ (L^-1)^T of Cholesky."""
     q, r = tf.linalg.qr(y)
     return q * tf.where(tf.linalg.diag_part(r) < 0.0, tf.constant(-1.0, y.dtype), 1.0)
 
 
-def orthonormalization(y):
+def orthonormalization(y: np.ndarray | Tensor) -> Tensor:
     """Return M, float64 (k, k), with Y = Y~ M orthonormal for the samples given.
 
     It is applied to other samples as it is. Of a Y~ that has not full rank M is finite, and Y short

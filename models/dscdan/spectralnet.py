@@ -9,13 +9,14 @@ Departures: docs/methods/dscdan.md
 
 import time
 
+import keras
 import numpy as np
 import tensorflow as tf
 from sklearn.neighbors import NearestNeighbors
 
 from models.core.autoencoder import CLUSTER, INITIALIZE
 from models.core.base import DeepClusterer
-from models.core.functional import contrastive_loss
+from models.core.functional import Tensor, contrastive_loss
 from models.core.optimizers import make as make_optimizer
 from models.core.seeds import derive_seed
 from models.core.training import Trainer
@@ -25,7 +26,7 @@ from models.dscdan.networks import dense_network
 LEAST = 1e-7  # training ends when the learning rate has dropped to this [released code]
 
 
-def pairs(z, neighbors, seed):
+def pairs(z: np.ndarray, neighbors: int, seed: int) -> np.ndarray:
     """Return pairs, int32 (2 n neighbors, 3): i, j, 1 for neighbours and 0 for others.
 
     Each sample i has `neighbors` of either kind.
@@ -57,7 +58,7 @@ class SpectralNet(DeepClusterer):
     `encode` gives the auto-encoder's codes, (n, z), `transform` the spectral embedding, (n, k).
     """
 
-    def make_networks(self, shape, seed):
+    def make_networks(self, shape: tuple, seed: int) -> None:
         super().make_networks(shape, seed)
         c = self.config
         self.siamese = dense_network(
@@ -65,25 +66,25 @@ class SpectralNet(DeepClusterer):
         )
         self.head = SpectralHead(c, int(self.n_clusters), "tanh", derive_seed(seed, 2))
 
-    def own_networks(self):
+    def own_networks(self) -> dict[str, keras.Layer]:
         return {"head": self.head.network, "siamese": self.siamese}
 
-    def make_centers(self):
+    def make_centers(self) -> keras.Variable:
         return self.head.centers
 
-    def extra_state(self):
+    def extra_state(self) -> dict[str, keras.Variable]:
         return {"orthonormal": self.head.orthonormal}
 
-    def embed(self, z):
+    def embed(self, z: np.ndarray) -> np.ndarray:
         return self.head.embed(self.head.outputs(z))
 
-    def assign(self, z):
+    def assign(self, z: np.ndarray) -> np.ndarray:
         return self.head.labels(self.head.outputs(z))
 
-    def finish(self, z):
+    def finish(self, z: np.ndarray) -> None:
         self.head.fit_partition(z, derive_seed(self.seed_, INITIALIZE))
 
-    def cluster(self, data):
+    def cluster(self, data: Tensor) -> None:
         """Train the siamese network on pairs, the head on its graph; then k-means."""
         c, begin = self.config, time.monotonic()
         codes = self.pretrained_codes_

@@ -22,7 +22,7 @@ class Signatures:
         Label in [0, k) of each sample by each member.
     """
 
-    def __init__(self, labels):
+    def __init__(self, labels: np.ndarray):
         self.members, self.n = labels.shape
         self.distinct, self.of = np.unique(labels.T, axis=0, return_inverse=True)  # (u, m), (n,)
         self.of = self.of.reshape(-1)
@@ -31,11 +31,11 @@ class Signatures:
         self._hot = np.zeros((len(self.distinct), width * self.members), np.float32)
         np.put_along_axis(self._hot, columns, 1.0, axis=1)
 
-    def agreement(self, some):
+    def agreement(self, some: slice | np.ndarray) -> np.ndarray:
         """Return agree between signatures numbered `some` and all: float32 (len(some), u)."""
         return self._hot[some] @ self._hot.T
 
-    def alike(self, high):
+    def alike(self, high: int) -> sparse.csr_matrix:
         """Return which pairs of signatures agree in more than `high` members: sparse (u, u)."""
         u = len(self.distinct)
         if high >= self.members:
@@ -48,7 +48,7 @@ class Signatures:
         ]
         return sparse.vstack(parts, format="csr")
 
-    def touching(self, group, low):
+    def touching(self, group: np.ndarray, low: int) -> np.ndarray:
         """Return which signatures agree in more than `low` members with one of `group`: (u,)."""
         hit = np.zeros(len(self.distinct), bool)
         for i in range(0, len(group), CHUNK):
@@ -56,7 +56,9 @@ class Signatures:
         return hit
 
 
-def find_groups(labels, confident, high, low, k):
+def find_groups(
+    labels: np.ndarray, confident: np.ndarray, high: int, low: int, k: int
+) -> list[np.ndarray]:
     """Return up to k groups of samples, each a sorted int array: one pseudo-label each.
 
     k times: of the samples with the most strongly alike ones (agree > high) take the first, and
@@ -99,7 +101,7 @@ def find_groups(labels, confident, high, low, k):
     return groups
 
 
-def match_groups(groups, labels, k):
+def match_groups(groups: list[np.ndarray], labels: np.ndarray, k: int) -> np.ndarray:
     """Return the cluster (g,) of a member for each group, one-to-one, most samples in common.
 
     Hungarian assignment on the counts of labels (n,) in each group.
@@ -108,7 +110,7 @@ def match_groups(groups, labels, k):
     return assign(counts)[1]
 
 
-def mean_agreement(labels):
+def mean_agreement(labels: np.ndarray) -> float:
     """Return the share of equal labels over all samples and pairs of members of (m, n) labels."""
     m = len(labels)
     if m < 2:

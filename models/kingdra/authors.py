@@ -1,5 +1,9 @@
 """Kingdra under the names of its authors' class."""
 
+from collections.abc import Callable
+from typing import Self
+
+import numpy as np
 from sklearn.exceptions import NotFittedError
 
 from models.core.monitor import Monitor
@@ -38,11 +42,21 @@ class KingdraCluster:
     >>> labels = KingdraCluster(n_iter=5).fit(x).predict(x)  # doctest: +SKIP
     """
 
-    def __init__(self, random_state=0, workers=1, monitor=None, **arguments):
+    def __init__(
+        self,
+        random_state: int | np.random.RandomState | None = 0,
+        workers: int = 1,
+        monitor: Monitor | None = None,
+        **arguments: object,
+    ):
         self.random_state, self.workers, self.monitor = random_state, workers, monitor
         self.config, self.n_class = translate(arguments)
 
-    def fit(self, X, callback=None):  # noqa: N803
+    def fit(
+        self,
+        X: object,  # noqa: N803
+        callback: Callable[[int, np.ndarray], object] | None = None,
+    ) -> Self:
         """Cluster samples X (n, d) or (n, h, w); callback(round, labels) after each round."""
         monitor = self.monitor
         if callback is not None:
@@ -58,7 +72,7 @@ class KingdraCluster:
         self.model.fit(X)
         return self
 
-    def predict(self, X):  # noqa: N803
+    def predict(self, X: object) -> np.ndarray:  # noqa: N803
         """Return the labels (n,) of samples."""
         if not hasattr(self, "model"):
             raise NotFittedError("this KingdraCluster is not fitted yet: call fit first")
@@ -68,10 +82,17 @@ class KingdraCluster:
 class CallbackMonitor(Monitor):
     """Calls back after each round."""
 
-    def __init__(self, callback):
+    def __init__(self, callback: Callable[[int, np.ndarray], object]):
         self.callback, self.round = callback, 0
 
-    def row(self, phase, step, values, labels=None, others=None):
+    def row(
+        self,
+        phase: str,
+        step: int,
+        values: dict,
+        labels: np.ndarray | None = None,
+        others: dict | None = None,
+    ) -> None:
         if phase == "cluster":
             self.callback(self.round, labels)
             self.round += 1

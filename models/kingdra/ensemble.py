@@ -4,13 +4,18 @@ Departures: docs/methods/kingdra.md
 """
 
 import os
+import threading
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import Self
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from common.errors import TrainingFailed
 from common.matching import match_clusters
+from models.core.functional import Tensor
 from models.core.keras_files import dense_classifier, save_classifier
 from models.core.monitor import Monitor
 from models.core.phases import PhasedEstimator
@@ -18,11 +23,12 @@ from models.core.samples import hash_array
 from models.core.seeds import derive_seed
 from models.kingdra.ladder import Ladder
 from models.settings.base import digest
+from models.settings.kingdra import InformationConfig
 
 NETWORK, STEPS, STREAM = range(3)  # uses of the run's seed
 
 
-def side_by_side(jobs, workers, stop):
+def side_by_side(jobs: Iterable[Callable[[], object]], workers: int, stop: threading.Event) -> None:
     """Carry out callables, `workers` at a time; if one fails, tell the others by the event `stop`.
 
     Raises
@@ -93,16 +99,16 @@ class Ensemble(PhasedEstimator):
 
     def __init__(
         self,
-        n_clusters,
-        config,
+        n_clusters: int,
+        config: InformationConfig,
         *,
-        method=None,
-        random_state=0,
-        run_dir=None,
-        monitor=None,
-        checkpoint_seconds=60.0,
-        workers=1,
-        steps_per_execution=1,
+        method: str | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+        run_dir: str | os.PathLike | None = None,
+        monitor: Monitor | None = None,
+        checkpoint_seconds: float = 60.0,
+        workers: int = 1,
+        steps_per_execution: int = 1,
     ):
         self.n_clusters = n_clusters
         self.config = config
@@ -116,17 +122,17 @@ class Ensemble(PhasedEstimator):
 
     # -- what a method defines ---------------------------------------------------------------
 
-    def make_networks(self, sizes):
+    def make_networks(self, sizes: tuple) -> list[Ladder]:
         """Return a list of networks of layers of these sizes: inputs, hidden ones, k."""
         return [Ladder(sizes, 0.0, False, derive_seed(self.seed_, NETWORK, 0), self.gains)]
 
-    def train(self, data):
+    def train(self, data: Tensor) -> None:
         """Train the networks on the samples, a tensor (n, d)."""
         raise NotImplementedError
 
     # -- the rest ----------------------------------------------------------------------------
 
-    def fit(self, x, y=None):
+    def fit(self, x: object, y: object = None) -> Self:
         """Cluster the samples.
 
         Parameters
@@ -192,11 +198,11 @@ class Ensemble(PhasedEstimator):
         self.statistics_ = [statistics for _, statistics in found]
         self.mappings_ = self.correspondence([p.argmax(axis=1) for p, _ in found])
 
-    def correspondence(self, labels):
+    def correspondence(self, labels: np.ndarray | list[np.ndarray]) -> np.ndarray:
         """Return the first member's cluster (m, k) for each cluster of a member (Hungarian)."""
         return np.array([match_clusters(one, labels[0], self.n_clusters) for one in labels])
 
-    def voted(self, predictions, mappings):
+    def voted(self, predictions: list[np.ndarray], mappings: np.ndarray) -> np.ndarray:
         """Return the ensemble's prediction (n, k) from its members' (n, k) each.
 
         Their mean, columns permuted by `mappings` (m, k).
@@ -208,11 +214,11 @@ class Ensemble(PhasedEstimator):
 
     # -- use after fit -----------------------------------------------------------------------
 
-    def other_labels(self):
+    def other_labels(self) -> dict[str, np.ndarray]:
         """Return {name: labels (n,)} of the training samples that are not the result."""
         return {}
 
-    def transform(self, x):
+    def transform(self, x: object) -> np.ndarray:
         """Return the ensemble's prediction, float32 (n, k), rows summing to 1."""
         x = self._samples(x)
         x = x.reshape(len(x), -1)
@@ -222,17 +228,17 @@ class Ensemble(PhasedEstimator):
 
     memberships = transform
 
-    def predict(self, x):
+    def predict(self, x: object) -> np.ndarray:
         """Return the labels of samples, int64 (n,) in [0, k): new ones or those fitted."""
         return self.memberships(x).argmax(axis=1)
 
-    def width(self):
+    def width(self) -> int:
         """Return the number of columns of `transform`."""
         return int(self.n_clusters)
 
     # -- files -------------------------------------------------------------------------------
 
-    def save_keras(self, folder):
+    def save_keras(self, folder: str | os.PathLike) -> None:
         """Write classifier.keras, for plain Keras, into a folder: samples -> `memberships`.
 
         The statistics of the training data are part of its weights.
@@ -251,11 +257,11 @@ class Ensemble(PhasedEstimator):
             members.append(dense_classifier(self._shape, kernels, biases))
         save_classifier(folder, self._shape, self.voters(members))
 
-    def voters(self, members):
+    def voters(self, members: list[keras.Model]) -> list[keras.Model]:
         """Return which of the members vote: all."""
         return members
 
-    def model_arrays(self):
+    def model_arrays(self) -> dict[str, np.ndarray]:
         """Return {name: array} of weights, statistics and how members' clusters correspond."""
         self._require_fit()
         arrays = {"mappings": self.mappings_}
@@ -266,7 +272,7 @@ class Ensemble(PhasedEstimator):
             arrays |= {f"statistics{m}/{i}": np.array(pair) for i, pair in enumerate(statistics)}
         return arrays
 
-    def restore(self, path, arrays, about):
+    def restore(self, path: str | os.PathLike, arrays: dict[str, np.ndarray], about: dict) -> Self:
         """Take up what `model_arrays` gave."""
         self._build(tuple(about["shape"]))
         for m, network in enumerate(self.networks):

@@ -14,6 +14,7 @@ import tensorflow as tf
 from sklearn.neighbors import NearestNeighbors
 
 from common.errors import UserError
+from models.core.functional import Tensor
 from models.core.optimizers import make as make_optimizer
 from models.core.phases import once
 from models.core.seeds import derive_seed
@@ -24,13 +25,13 @@ from models.kingdra.ladder import information_loss, noise_divergence
 PART = 10000  # samples whose distances are kept together
 
 
-def unit(d):
+def unit(d: Tensor) -> Tensor:
     """Return the rows of d (b, d) scaled to length 1; zeros stay."""
     norm = tf.norm(d, axis=1, keepdims=True)
     return tf.math.divide_no_nan(d, norm)
 
 
-def neighbor_distances(x, neighbor, some=slice(None)):
+def neighbor_distances(x: np.ndarray, neighbor: int, some: slice = slice(None)) -> np.ndarray:
     """Return the distance of each sample (n, d) to its `neighbor`-th nearest other one, (n,).
 
     some: a slice of the samples, of which to return it.
@@ -46,11 +47,11 @@ class IMSAT(Ensemble):
 
     gains = (0.1**0.5, 0.0001**0.5)  # logits start near 0 [C]
 
-    def logits(self, x):
+    def logits(self, x: Tensor) -> Tensor:
         """Return the network's output (b, k) for a batch x (b, d), normalised by the batch."""
         return self.networks[0].encode([x], 0, tf.zeros(2, tf.int32))[0][0]
 
-    def perturbation(self, x, clean, lengths, seed):
+    def perturbation(self, x: Tensor, clean: Tensor, lengths: Tensor, seed: Tensor) -> Tensor:
         """Return r (b, d) for samples x (b, d) with logits `clean` (b, k), ||r|| = lengths (b,)."""
         c = self.config
         d = unit(tf.random.stateless_normal(tf.shape(x), seed))
@@ -61,7 +62,7 @@ class IMSAT(Ensemble):
             d = tf.stop_gradient(unit(tape.gradient(divergence, d)))
         return lengths[:, None] * d
 
-    def loss(self, x, targets, seed):
+    def loss(self, x: Tensor, targets: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
         """Return {name: scalar} of a batch x (b, d), its targets and the step's seed (2,)."""
         clean = self.logits(x)
         r = self.perturbation(x, clean, targets["length"], seed)
@@ -70,7 +71,7 @@ class IMSAT(Ensemble):
             "clustering": information_loss(tf.nn.softmax(clean), self.config.mi_mu),
         }
 
-    def train(self, data):
+    def train(self, data: Tensor) -> None:
         c, begin = self.config, time.monotonic()
         if c.neighbor >= len(data):
             raise UserError(f"neighbor={c.neighbor}: expected less than n_samples={len(data)}")

@@ -3,22 +3,27 @@
 Letters: b batch, d inputs, k clusters, s paths through the encoder, w a layer's width.
 """
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
 
+from models.core.functional import Tensor
+
 EPSILON = 1e-10  # of batch normalisation [C]
 FLOOR = 1e-8  # of probabilities in logarithms
 CHUNK = 4096  # samples of a whole set that pass a layer at a time
+Statistics = list[tuple[np.ndarray, np.ndarray]]  # mean and deviation (w,) of each layer
 
 
-def normalize(z):
+def normalize(z: Tensor) -> Tensor:
     """Return z (..., b, w) less its mean over b, over its standard deviation; nothing is learnt."""
     mean, variance = tf.nn.moments(z, axes=[-2], keepdims=True)
     return (z - mean) * tf.math.rsqrt(variance + EPSILON)
 
 
-def combine(noisy, u, a):
+def combine(noisy: Tensor, u: Tensor, a: Tensor) -> Tensor:
     """Return the denoised layer (b, w) from the noisy one and the signal u from above, both (b, w).
 
     (noisy - m) v + m with m = a1 sig(a2 u + a3) + a4 u + a5, v = a6 sig(a7 u + a8) + a9 u + a10
@@ -30,12 +35,12 @@ def combine(noisy, u, a):
     return (noisy - mean) * gain + mean
 
 
-def entropy(p):
+def entropy(p: Tensor) -> Tensor:
     """Return H = -sum_j p_j log p_j (...,) of distributions p (..., k), in nats."""
     return -tf.reduce_sum(p * tf.math.log(p + FLOOR), axis=-1)
 
 
-def information_loss(p, mu):
+def information_loss(p: Tensor, mu: float) -> Tensor:
     """Return mean_i H(p_i) - mu H(mean_i p_i) for predictions p (b, k): a scalar >= -mu log k.
 
     At its least where every p_i is certain and the clusters are even (IMSAT, eq. 7; Kingdra).
@@ -43,7 +48,7 @@ def information_loss(p, mu):
     return tf.reduce_mean(entropy(p)) - mu * entropy(tf.reduce_mean(p, axis=0))
 
 
-def dot_loss(p):
+def dot_loss(p: Tensor) -> Tensor:
     """Return the mean of (D - I)^2, D the products of the rows of p (b, k) scaled to length 1.
 
     It makes predictions of different samples orthogonal (Kingdra's released code).
@@ -53,7 +58,7 @@ def dot_loss(p):
     return tf.reduce_mean(tf.square(products - tf.eye(tf.shape(p)[0])))
 
 
-def noise_divergence(clean, corrupted):
+def noise_divergence(clean: Tensor, corrupted: Tensor) -> Tensor:
     """Return the mean KL(softmax(clean) || softmax(corrupted)) of logits (b, k); clean is fixed."""
     clean = tf.nn.log_softmax(tf.stop_gradient(clean))
     difference = clean - tf.nn.log_softmax(corrupted)
@@ -81,7 +86,14 @@ class Ladder:
         A weight's standard deviation times sqrt(fan-in). None: Glorot normal.
     """
 
-    def __init__(self, sizes, noise_std, last_bn, seed, gains=None):
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        noise_std: float,
+        last_bn: bool,
+        seed: int,
+        gains: tuple[float, float] | None = None,
+    ):
         self.sizes, self.noise_std, self.last_bn = list(sizes), noise_std, last_bn
         pairs = list(zip(self.sizes, self.sizes[1:], strict=False))
         seeds = iter(np.random.default_rng(seed).integers(2**31, size=2 * len(pairs)).tolist())
@@ -107,11 +119,13 @@ class Ladder:
         ]
 
     @property
-    def variables(self):
+    def variables(self) -> list[keras.Variable]:
         """All variables, in a fixed order; all are trained."""
         return [*self.up, *self.down, *self.betas, *self.laterals]
 
-    def encode(self, paths, noisy, seed):
+    def encode(
+        self, paths: list[Tensor], noisy: int, seed: Tensor
+    ) -> tuple[list[Tensor], list[list[Tensor]]]:
         """Return each path's logits [(b, k), ...] and layers [[z_0 (b, d), ..., z_L (b, k)], ...].
 
         Parameters
@@ -144,7 +158,9 @@ class Ladder:
             layers.append(tf.unstack(z, num=s))
         return tf.unstack(h, num=s), list(map(list, zip(*layers, strict=True)))
 
-    def denoising_costs(self, clean, noisy, logits):
+    def denoising_costs(
+        self, clean: list[Tensor], noisy: list[Tensor], logits: Tensor
+    ) -> list[Tensor]:
         """Return [C_0, ..., C_L], each mean_b sum_j (zhat - z)^2 / w.
 
         Parameters
@@ -162,7 +178,7 @@ class Ladder:
                 u = normalize(tf.matmul(estimate, self.down[i - 1].value))
         return costs[::-1]
 
-    def predict_whole(self, x):
+    def predict_whole(self, x: Tensor) -> tuple[np.ndarray, Statistics]:
         """Return the clean predictions of a whole set x (n, d) as one batch, and its statistics.
 
         Kingdra's released code predicts so; with these statistics frozen, `predict` gives one
@@ -191,7 +207,7 @@ class Ladder:
                 parts[i] = self._activate(z, layer, found[layer])
         return np.concatenate([part.numpy() for part in parts]), found
 
-    def predict(self, x, statistics):
+    def predict(self, x: np.ndarray, statistics: Statistics) -> np.ndarray:
         """Return the clean predictions, float32 (n, k), of samples x (n, d)."""
         parts = []
         for begin in range(0, len(x), CHUNK):

@@ -11,10 +11,12 @@ import threading
 import time
 from functools import partial
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from common.errors import TrainingFailed, UserError
+from models.core.functional import Tensor
 from models.core.optimizers import make as make_optimizer
 from models.core.seeds import derive_seed
 from models.core.training import Trainer
@@ -24,7 +26,9 @@ from models.kingdra.ladder import Ladder, dot_loss, information_loss, noise_dive
 from models.kingdra.rounds import Counter, RoundState
 
 
-def supervised_stream(groups, clusters, n, rng):
+def supervised_stream(
+    groups: list[np.ndarray], clusters: np.ndarray, n: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Return n pairs (sample, pseudo-label), int32 (n,) each, in random order.
 
     Groups take turns, each going round its samples, so that labels are even (Kingdra).
@@ -44,7 +48,7 @@ def supervised_stream(groups, clusters, n, rng):
 class Member:
     """One network, its optimizer and its trainer."""
 
-    def __init__(self, model, number, data):
+    def __init__(self, model: "Kingdra", number: int, data: Tensor):
         self.model, self.number, self.data = model, number, data
         self.network = model.networks[number]
         self.optimizer = make_optimizer(model.config.optimizer)
@@ -77,7 +81,7 @@ class Member:
             whole_batches=model._leave_out_last(self.data.shape[0]),
         )
 
-    def loss(self, x, targets, seed):
+    def loss(self, x: Tensor, targets: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
         """Return {name: scalar} of a batch x (b, d), its targets and the step's seed (2,)."""
         paths = [x, x]
         if self.supervised:
@@ -101,7 +105,7 @@ class Member:
             "cross_entropy": cross_entropy,
         }
 
-    def prepare(self, state):
+    def prepare(self, state: RoundState) -> None:
         """Make ready for the round that comes after a `RoundState`."""
         c, model = self.model.config, self.model
         later = state.round > 0 and c.mi_weight_later is not None
@@ -121,30 +125,30 @@ class Member:
 class Kingdra(Ensemble):
     """The ensemble with pseudo-labels; with `pseudo_labels=False` LADDER-IM and its ensemble."""
 
-    def make_networks(self, sizes):
+    def make_networks(self, sizes: tuple) -> list[Ladder]:
         c = self.config
         return [
             Ladder(sizes, c.noise_std, c.last_bn, derive_seed(self.seed_, NETWORK, m))
             for m in range(c.members)
         ]
 
-    def correspondence(self, labels):
+    def correspondence(self, labels: np.ndarray | list[np.ndarray]) -> np.ndarray:
         if self.config.alignment == "last":
             return np.tile(np.arange(self.n_clusters), (len(labels), 1))
         return super().correspondence(labels)
 
-    def voted(self, predictions, mappings):
+    def voted(self, predictions: list[np.ndarray], mappings: np.ndarray) -> np.ndarray:
         """Return the members' mean prediction, or with `vote` "first" the first's."""
         if self.config.vote == "first":
             return predictions[0]
         return super().voted(predictions, mappings)
 
-    def voters(self, members):
+    def voters(self, members: list[keras.Model]) -> list[keras.Model]:
         return members[:1] if self.config.vote == "first" else members
 
     # -- the algorithm -----------------------------------------------------------------------
 
-    def train(self, data):
+    def train(self, data: Tensor) -> None:
         """Rounds of: train, predict, find groups on which members agree, match, log."""
         members, state = self._take_up(data)
         self._announce(members, state)
@@ -244,7 +248,7 @@ class Kingdra(Ensemble):
         if self.run_dir is not None:
             state.save(self._place("checkpoint-rounds.h5"), self._identity)
 
-    def other_labels(self):
+    def other_labels(self) -> dict[str, np.ndarray]:
         """Return those after the first round: of the ensemble, and of each member (m, n)."""
         return {"ensemble": self.first_vote_, "member": self.first_labels_}
 

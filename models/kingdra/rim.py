@@ -8,6 +8,7 @@ Departures: docs/methods/kingdra.md
 
 import tensorflow as tf
 
+from models.core.functional import Tensor
 from models.core.optimizers import make as make_optimizer
 from models.core.seeds import SeedUse, new_stream
 from models.core.training import Trainer
@@ -18,14 +19,14 @@ from models.kingdra.ladder import information_loss
 class DeepRIM(IMSAT):
     """One network that is certain of each sample and uses all clusters, kept small by decay."""
 
-    def loss(self, x, targets, seed):
+    def loss(self, x: Tensor, targets: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
         """Return {name: scalar} of a batch x (b, d)."""
         return {
             "clustering": information_loss(tf.nn.softmax(self.logits(x)), self.config.mi_mu),
             "decay": tf.add_n([tf.reduce_sum(tf.square(w)) for w in self.networks[0].up]),
         }
 
-    def train(self, data):
+    def train(self, data: Tensor) -> None:
         c = self.config
         trainer = Trainer(
             data,

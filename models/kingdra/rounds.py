@@ -1,12 +1,15 @@
 """What goes from one round of Kingdra to the next, and its file; counting of all members' steps."""
 
+import os
 import threading
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
 from common.errors import UserError
 from common.files import load_arrays, save_arrays
+from models.core.monitor import Monitor
 
 
 @dataclass
@@ -43,7 +46,7 @@ class RoundState:
     best_groups: list = field(default_factory=list)
 
     @classmethod
-    def beginning(cls, m, k, n):
+    def beginning(cls, m: int, k: int, n: int) -> Self:
         """Return the state before the first round of m members on n samples."""
         return cls(
             clusters=np.zeros((m, k), np.int64),
@@ -53,17 +56,17 @@ class RoundState:
         )
 
     @property
-    def best(self):
+    def best(self) -> int:
         """The number of samples in the smallest of `best_groups`; 0 if there are none."""
         return min(map(len, self.best_groups), default=0)
 
-    def choose(self, groups, k):
+    def choose(self, groups: list[np.ndarray], k: int) -> None:
         """Put the groups just found in use; if one of k is missing, the best so far [C]."""
         if len(groups) == k and min(map(len, groups)) > self.best:
             self.best_groups = groups
         self.groups = groups if len(groups) == k else self.best_groups
 
-    def save(self, path, identity):
+    def save(self, path: str | os.PathLike, identity: str) -> None:
         """Write the state, and what run's it is."""
         about = {name: getattr(self, name) for name in (*NUMBERS, "best")}
         arrays = {name: getattr(self, name) for name in ARRAYS}
@@ -74,7 +77,7 @@ class RoundState:
         save_arrays(path, arrays, about | {"identity": identity})
 
     @classmethod
-    def load(cls, path, identity):
+    def load(cls, path: str | os.PathLike, identity: str) -> Self:
         """Return the state that `save` wrote.
 
         Raises
@@ -108,10 +111,10 @@ ARRAYS = ("clusters", "member_seconds", "first_labels", "first_vote")
 class Counter:
     """Counts the steps of all members for the monitor, whatever thread makes them."""
 
-    def __init__(self, monitor, steps):
+    def __init__(self, monitor: Monitor, steps: int):
         self._monitor, self._steps, self._lock = monitor, steps, threading.Lock()
 
-    def add(self):
+    def add(self) -> None:
         with self._lock:
             self._steps += 1
             self._monitor.progress("cluster", self._steps)
