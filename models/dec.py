@@ -4,12 +4,15 @@ L = alpha * Lr + beta * Lc. Targets come from clean samples with the network fix
 augmented ones; the reconstruction term of IDEC takes the augmented image as input and as target.
 """
 
+from typing import Self
+
 import keras
 import numpy as np
 from keras import ops
 
 from models.core.base import DeepClusterer
 from models.core.functional import (
+    Tensor,
     distance_to,
     kl_divergence,
     mean_squared_error,
@@ -30,22 +33,22 @@ class DEC(DeepClusterer):
 
     shuffle = False  # contiguous batches in data order, as released
 
-    def cluster_variables(self):
+    def cluster_variables(self) -> list[keras.Variable]:
         decoder = self.decoder.trainable_variables if self.config.alpha else []
         return self.encoder.trainable_variables + [self.centers] + decoder
 
-    def target_specs(self, n):
+    def target_specs(self, n: int) -> dict[str, tuple[tuple, str]]:
         return {"p": ((n, self.n_clusters), "float32")}
 
-    def refresh(self, z, step):
+    def refresh(self, z: np.ndarray, step: int) -> tuple[np.ndarray, dict, dict]:
         q = soft_assignment(z, self.centers)  # (n, k)
         return np.argmax(q, axis=1), {"p": target_distribution(q)}, {}
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, float]:
         weights = {"kl": self.config.beta, "reconstruction": self.config.alpha}
         return {name: weights[name] for name in weights if name == "kl" or weights[name]}
 
-    def loss(self, x, targets, seed):
+    def loss(self, x: Tensor, targets: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
         z = self.encoder(x)
         losses = {"kl": kl_divergence(targets["p"], soft_assignment(z, self.centers))}
         if self.config.alpha:
@@ -67,24 +70,24 @@ class DCN(DeepClusterer):
 
     shuffle = True
 
-    def make_centers(self):
+    def make_centers(self) -> keras.Variable:
         self.counts = keras.Variable(np.ones(self.n_clusters, np.float32))
         return super().make_centers()
 
-    def extra_state(self):
+    def extra_state(self) -> dict[str, keras.Variable]:
         return {"counts": self.counts}
 
-    def restore(self, path, arrays, about):
+    def restore(self, path: str, arrays: dict, about: dict) -> Self:
         before = {"counts": np.ones(self.n_clusters, np.float32)}  # of models of protocol 1
         return super().restore(path, before | arrays, about)
 
-    def cluster_variables(self):
+    def cluster_variables(self) -> list[keras.Variable]:
         return self.encoder.trainable_variables
 
-    def target_specs(self, n):
+    def target_specs(self, n: int) -> dict[str, tuple[tuple, str]]:
         return {"center": ((n, self.config.latent_dim), "float32")}
 
-    def refresh(self, z, step):
+    def refresh(self, z: np.ndarray, step: int) -> tuple[np.ndarray, dict, dict]:
         if step == 0:
             sizes = np.bincount(self.initial_labels_, minlength=self.n_clusters)
             self.counts.assign(np.maximum(sizes, 1))
@@ -94,8 +97,8 @@ class DCN(DeepClusterer):
         self.counts.assign(counts)
         return labels, {"center": ops.take(self.centers, labels, axis=0)}, {}
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, float]:
         return {"distance": self.config.beta}
 
-    def loss(self, x, targets, seed):
+    def loss(self, x: Tensor, targets: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
         return {"distance": distance_to(self.encoder(x), targets["center"])}

@@ -25,6 +25,7 @@ from models.core.functional import (
     Tensor,
     distance_to,
     mean_squared_error,
+    running_means,
     squared_distances,
     squared_error,
 )
@@ -279,8 +280,6 @@ class LayerwiseDCN(Layerwise):
     def absorb(self, z: Tensor) -> None:
         """Move each centre to the mean of all it has taken up, codes z (b, z) nearest to it too."""
         nearest = ops.argmin(squared_distances(z, self.centers), axis=1)
-        member = ops.one_hot(nearest, self.n_clusters, dtype="float32")  # (b, k)
-        counts = self.counts + ops.sum(member, axis=0)
-        total = self.centers * self.counts[:, None] + ops.matmul(ops.transpose(member), z)
-        self.centers.assign(total / counts[:, None])
+        centers, counts = running_means(self.centers, self.counts, z, nearest)
+        self.centers.assign(centers)
         self.counts.assign(counts)

@@ -139,7 +139,7 @@ def leader(method):
 
 def weights(model):
     found = {"centers": np.array(model.cluster_centers_)}
-    found |= {name: np.array(v) for name, v in model.extra_state().items()}
+    found |= {name: v.numpy() for name, v in model.extra_state().items()}
     for name in ("encoder", "decoder"):
         variables = getattr(model, name).variables
         found |= {f"{name} {i}": np.asarray(v).copy() for i, v in enumerate(variables)}
@@ -706,8 +706,8 @@ def begins_pretraining(cache_dir, x, method="FcDEC", **others):
 def test_pretraining_is_shared_by_those_who_need_the_same(fitted, x, cache, other):
     """What the others found is what the leader of their kind made."""
     lead, model = fitted("FcDEC"), fitted(other)
-    for name, array in model.monitor.start.items():
-        assert np.array_equal(array, lead.monitor.start[name]), name
+    for name, array in lead.monitor.start.items():
+        assert np.array_equal(array, model.monitor.start[name]), name
     assert model.seconds_["pretrain"] == pytest.approx(lead.seconds_["pretrain"])
     count = len(list(cache.iterdir()))
     assert not begins_pretraining(cache, x, other, n_clusters=7, pretrain_epochs=1)
