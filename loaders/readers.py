@@ -83,8 +83,6 @@ class Record:
         Names of a table's features.
     means : dict
         Column -> what took the place of its missing values.
-    labels : str
-        Where the labels come from.
     notes : list of str
         What was left out, changed or taken for something.
     """

@@ -117,12 +117,8 @@ def _record(path, names, columns, how, notes, header, like):
                 f"column {names[i]!r} counts the rows and is used as a feature: "
                 f"--ignore-columns {names[i]!r} leaves it out"
             )
-    if label is not None:
-        notes.append(f"labels: column {names[label]!r}") if names[label].lower() not in (
-            "label",
-            "y",
-            "class",
-        ) else None
+    if label is not None and names[label].lower() not in ("label", "y", "class"):
+        notes.append(f"labels: column {names[label]!r}")
     if like and like.get("columns"):
         features = _same_columns(path, names, features, like["columns"], header, notes)
     for i in features:

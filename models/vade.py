@@ -18,14 +18,11 @@ from threadpoolctl import threadpool_limits
 from common.errors import UserError
 from models.core.autoencoder import INITIALIZE
 from models.core.base import DeepClusterer
-from models.core.functional import mean_squared_error, squared_error
+from models.core.functional import Tensor, mean_squared_error, squared_error
 from models.core.optimizers import make as make_optimizer
 from models.core.seeds import derive_seed
 
 EPSILON = 1e-4  # Adam's [C]
-Tensor = tf.Tensor
-
-
 def log_joint(z: Tensor, log_pi: Tensor, means: Tensor, log_variances: Tensor) -> Tensor:
     """Return log p(c) + log p(z|c) (eqs. 4 and 5).
 

@@ -93,7 +93,7 @@ class Baseline(Estimator):
         self._shape = x.shape[1:]
         x = x.reshape(len(x), -1)
         self.n_features_in_ = x.shape[1]
-        require_memory(self.needed(*x.shape), self.method)
+        require_memory(self.needed(*x.shape), self.method or type(self).__name__)
         monitor = self.monitor or Monitor()
         monitor.begin("cluster", 1, 0)
         begin = time.monotonic()

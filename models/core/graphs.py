@@ -193,7 +193,7 @@ def neighbor_information(w: csr_array, labels: np.ndarray) -> float:
     joint = joint / joint.sum()
     share = joint.sum(axis=1)
     there = joint > 0
-    return float(np.sum(joint[there] * np.log((joint / np.outer(share, share))[there])))
+    return float(np.sum(joint[there] * np.log(joint[there] / np.outer(share, share)[there])))
 
 
 def _members(labels):
