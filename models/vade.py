@@ -23,6 +23,8 @@ from models.core.optimizers import make as make_optimizer
 from models.core.seeds import derive_seed
 
 EPSILON = 1e-4  # Adam's [C]
+
+
 def log_joint(z: Tensor, log_pi: Tensor, means: Tensor, log_variances: Tensor) -> Tensor:
     """Return log p(c) + log p(z|c) (eqs. 4 and 5).
 
