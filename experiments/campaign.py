@@ -5,9 +5,11 @@ run is done when results/results.csv has its row, or its run folder its result. 
 docs/campaign.md.
 """
 
+import argparse
 import os
 import statistics
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +17,9 @@ from common import paths
 from common.errors import UserError
 from experiments import ledger, options
 from experiments.description import about
+from experiments.ledger import Row
 from experiments.runs import finished, make_folder
-from experiments.sweep import LOWEST, Cores, Sweep
+from experiments.sweep import LOWEST, Cores, Sweep, Trial
 
 FOLDER = os.path.join(paths.ROOT, "configs", "campaign")
 ALONE = (
@@ -34,9 +37,11 @@ ALONE = (
     "report",
     "maps",
 )  # options of other sweeps
+Parse = Callable[[list[str]], tuple[argparse.Namespace, list[str]]]
+Plan = Callable[[argparse.Namespace, list[str]], tuple[list[Trial], list[str]]]
 
 
-def parser():
+def parser() -> options.Parser:
     """Return the parser of the words that only a campaign has."""
     p = options.Parser(
         prog="run_exp.py",
@@ -86,7 +91,7 @@ class Block:
     ratios: list  # of the done ones: the time that each took over its estimate
 
 
-def run(argv, parse, plan, results_dir):
+def run(argv: list[str], parse: Parse, plan: Plan, results_dir: str | os.PathLike) -> int:
     """Do what a command line with --campaign asks for; return the exit status.
 
     Parameters
@@ -139,7 +144,9 @@ def run(argv, parse, plan, results_dir):
     return 2 if complaints else 1 if failed else 0
 
 
-def read_blocks(words, parse, plan, rows, runs_dir):
+def read_blocks(
+    words: list[str], parse: Parse, plan: Plan, rows: Iterable[Row], runs_dir: str | os.PathLike
+) -> tuple[list[Block], list[str]]:
     """Return (blocks, complaints about data sets that cannot be had) of the sweep files, in order.
 
     Parameters
@@ -181,12 +188,12 @@ def read_blocks(words, parse, plan, rows, runs_dir):
     return blocks, list(complaints)
 
 
-def key_of(trial):
+def key_of(trial: Trial) -> tuple[str, ...]:
     """Return the key that a trial's row in results.csv will have."""
     return ledger.key_of(ledger.as_row(about(trial.record) | {"status": "ok"}))
 
 
-def minutes_left(blocks):
+def minutes_left(blocks: list[Block]) -> list[float]:
     """Return for each block the minutes on one core that its trials take by their estimates.
 
     A pretraining that several trials share counts once, for the first of them.
@@ -203,7 +210,7 @@ def minutes_left(blocks):
     return minutes
 
 
-def status(blocks, jobs):
+def status(blocks: list[Block], jobs: int) -> str:
     """Return the table of what is done and what is left, a line a block and one of the total.
 
     The estimates rest on the speed of this machine at this moment and on the largest number of
@@ -224,7 +231,13 @@ def status(blocks, jobs):
     return "\n".join([*text, f"hours: {jobs} runs at a time, {known}"])
 
 
-def carry_out(trials, executor, retries, results, runs_dir):
+def carry_out(
+    trials: list[Trial],
+    executor: Cores,
+    retries: int,
+    results: str | os.PathLike,
+    runs_dir: str | os.PathLike,
+) -> list[str]:
     """Run trials in order, bring results.csv up to date after each; return the failed ones' names.
 
     A trial whose row comes into results.csv meanwhile, of another machine, is not started.
@@ -243,7 +256,7 @@ def carry_out(trials, executor, retries, results, runs_dir):
     return sweep.run()
 
 
-def import_runs(source, results):
+def import_runs(source: str | os.PathLike, results: str | os.PathLike) -> int:
     """Add the finished runs below a folder to a results.csv and say how many; return 0.
 
     Rows that are there with status ok stay as they are. A damaged result is left out, with a

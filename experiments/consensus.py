@@ -8,7 +8,7 @@ these spaces, a mean over them. Among scores within TIE of the highest, the run 
 is chosen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,7 +95,7 @@ def vote(labels: np.ndarray, reference: int) -> np.ndarray:
     return votes.argmax(axis=1).astype(np.int64)
 
 
-def common_scores(labels: Sequence[np.ndarray], graphs: Sequence[quality.Graph]) -> np.ndarray:
+def common_scores(labels: Iterable[np.ndarray], graphs: Sequence[quality.Graph]) -> np.ndarray:
     """Return the modularity of each run's labels on each graph, float (m, number of graphs)."""
     return np.array([[graph.modularity(one) for graph in graphs] for one in labels])
 

@@ -6,11 +6,13 @@ import os
 import time
 
 from common.shapes import image_shape
+from datasets import Dataset
 from models.core.cost import method_flops
+from models.settings.base import Settings
 
 
 @functools.cache
-def product_speed():
+def product_speed() -> float:
     """Return the operations a second of a matrix product on this machine's CPU."""
     import numpy as np
 
@@ -22,7 +24,7 @@ def product_speed():
     return 5 * 2 * 768**3 / (time.perf_counter() - begin)
 
 
-def estimate(config, data, threads):
+def estimate(config: Settings, data: Dataset, threads: int) -> list[float]:
     """Return the minutes of (pretraining, the longest possible clustering) on this machine's CPU.
 
     Counts of operations over the speed of a matrix product timed here and now; networks reach

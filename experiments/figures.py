@@ -8,6 +8,7 @@ from pathlib import Path
 from common import paths
 from common.errors import UserError, unknown
 from experiments import ledger, published
+from experiments.ledger import Row
 from experiments.run_log import read_log
 from experiments.runs import differences
 from experiments.sweepfiles import KEYS, read_sweep
@@ -64,24 +65,24 @@ FIGURES = {
 LOGGED = ("acc", "member_acc", "agreement", "pseudo_labels", "pseudo_acc")  # of a round
 
 
-def figure_of(name):
+def figure_of(name: str) -> Figure:
     """Return a figure; UserError if there is none of that name."""
     if name not in FIGURES:
         raise UserError(unknown("figure", name, FIGURES))
     return FIGURES[name]
 
 
-def path_of(name):
+def path_of(name: str) -> str:
     """Return the sweep file of a figure, from the checkout's folder."""
     return os.path.join(FOLDER, f"{name}.json")
 
 
-def command(name):
+def command(name: str) -> str:
     """Return the command that makes a figure's runs."""
     return f"python run_exp.py {path_of(name)}"
 
 
-def cells(name, rows):
+def cells(name: str, rows: list[Row]) -> list[dict]:
     """Return the cells of a figure: the runs that it needs, with our scores where there is a row.
 
     Parameters
@@ -118,13 +119,13 @@ def cells(name, rows):
     ]
 
 
-def changes(method, dataset, overrides):
+def changes(method: str, dataset: str, overrides: dict) -> str:
     """Return the settings among `overrides` that are not the method's own, as a row has them."""
     own = preset(method, dataset)
     return published.changes(" ".join(differences(own.changed(overrides), own)))
 
 
-def coverage(rows):
+def coverage(rows: list[Row]) -> dict[str, tuple[int, int]]:
     """Return {figure: (cells that have a row, all cells)}."""
     counted = {}
     for name in FIGURES:
@@ -133,7 +134,7 @@ def coverage(rows):
     return counted
 
 
-def rounds(name, results_dir):
+def rounds(name: str, results_dir: str | os.PathLike) -> list[dict]:
     """Return the rounds of a figure's logs, of run folders or of those kept in results/logs.
 
     Returns

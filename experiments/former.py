@@ -13,7 +13,7 @@ FORMER_DEFAULTS = {
 }
 
 
-def rename(row):
+def rename(row: dict[str, str]) -> None:
     """Give a row the names that its method, data and settings have today."""
     if row["method"] == "DSCDAN" and row["config_hash"] in _five_starts():
         row["method"] = "DSCDAN-restarts"  # its name when the row was made

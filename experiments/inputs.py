@@ -1,5 +1,6 @@
 """The data of a run: a data set by its name, or a user's file, read as the command line says."""
 
+import argparse
 import dataclasses
 
 import datasets
@@ -8,6 +9,7 @@ from common.shapes import image_shape
 from experiments.options import METHOD, VECTOR_METHOD
 from experiments.spec import RunSpec
 from models import METHODS
+from models.settings.base import Settings
 
 READING = (
     "label_column",
@@ -20,12 +22,12 @@ READING = (
 )
 
 
-def default_method(data):
+def default_method(data: datasets.Dataset) -> str:
     """Return the method of a run without --method."""
     return METHOD if data.is_image else VECTOR_METHOD
 
 
-def reading_of(spec):
+def reading_of(spec: RunSpec | argparse.Namespace) -> dict[str, str | tuple | bool | None]:
     """Return how a user's file is to be read, as keywords of `datasets.load_file`.
 
     Raises
@@ -45,7 +47,7 @@ def reading_of(spec):
     return found
 
 
-def load_data(args, like=None):
+def load_data(args: RunSpec | argparse.Namespace, like: dict | None = None) -> datasets.Dataset:
     """Return the data set that the command line names, and check K.
 
     Of a range of K, the lowest, until `n_clusters.settle` chooses.
@@ -70,7 +72,7 @@ def load_data(args, like=None):
     return dataclasses.replace(data, n_clusters=k)
 
 
-def check_shapes(method, config, data):
+def check_shapes(method: str, config: Settings, data: datasets.Dataset) -> None:
     """Refuse, before anything is trained, data that the method cannot take.
 
     A user's rows of numbers are vectors, unless --image-shape says that they are images.

@@ -9,7 +9,9 @@ import csv
 import itertools
 import json
 import math
+import os
 import shlex
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -68,6 +70,8 @@ COLUMNS = [
     "finished",  # UTC, ISO
 ]
 KEY = ("method", "dataset", "data_hash", "k", "seed", "config_hash")  # two rows, one run
+Row = dict[str, str]  # column -> text
+AnyPath = str | os.PathLike
 REQUIRED = ("method", "dataset", "seed", "status")
 RANGES = {
     **{name: (0, 1) for name in COLUMNS if name.endswith(("acc", "nmi", "nmi_geometric"))},
@@ -87,7 +91,7 @@ def _text(value):
     return " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
 
 
-def as_row(record):
+def as_row(record: Mapping[str, object]) -> Row:
     """Return a flat record, e.g. a result.json, as a row; unknown names stay, after COLUMNS.
 
     Raises
@@ -114,7 +118,7 @@ def as_row(record):
     return {name: text for name, text in row.items() if text or name in COLUMNS}
 
 
-def source(row):
+def source(row: Row) -> str:
     """Return where a row's data came from: "named" (datasets.DATASETS) or "file", a user's own.
 
     Rows from before there was the column tell it by their command.
@@ -129,7 +133,7 @@ def source(row):
     return "file" if own or row["dataset"] not in PROBLEMS else "named"
 
 
-def is_published(row):
+def is_published(row: Row) -> bool:
     """Whether a row is of a problem that scores are published of: a named set, its samples, its K.
 
     Where the samples' hash is not known (datasets.PROBLEMS), name, K and source have to do.
@@ -140,7 +144,7 @@ def is_published(row):
     return row["k"] == str(classes) and (not known or row["data_hash"] == known)
 
 
-def protocol(row):
+def protocol(row: Row) -> tuple[int, int]:
     """Return (version of the protocol, version of the pretraining's)."""
     return tuple(int(float(row[name] or 1)) for name in ("protocol", "pretrain_protocol"))
 
@@ -154,7 +158,7 @@ def _within(text, low, high):
     return math.isfinite(number) and low - 1e-9 <= number <= high + 1e-9
 
 
-def finished(row):
+def finished(row: Row) -> datetime:
     """Return when a run ended, in UTC; the beginning of time if the row does not say."""
     if not row["finished"]:
         return datetime.min.replace(tzinfo=UTC)
@@ -165,7 +169,7 @@ def finished(row):
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
-def merge(*groups):
+def merge(*groups: Iterable[Mapping[str, object]]) -> list[Row]:
     """Return the rows of all groups, one a run, in a fixed order.
 
     Of two rows with the same KEY and source the successful one stays, then the one that finished
@@ -184,7 +188,7 @@ def merge(*groups):
     )
 
 
-def read_rows(path):
+def read_rows(path: AnyPath) -> list[Row]:
     """Return the rows of a results.csv; none if there is no such file.
 
     Raises
@@ -226,14 +230,14 @@ def read_rows(path):
     return rows
 
 
-def csv_text(rows):
+def csv_text(rows: list[Row]) -> str:
     """Return rows as CSV: COLUMNS, then every other name that has a value somewhere, sorted."""
     others = {name for row in rows for name, value in row.items() if value} - set(COLUMNS)
     table = pd.DataFrame(rows, columns=COLUMNS + sorted(others), dtype=str).fillna("")
     return table.to_csv(index=False, lineterminator="\n")
 
 
-def write_text(path, text):
+def write_text(path: AnyPath, text: str) -> bool:
     """Write a text file, whole or not at all, if that changes it; return whether it did."""
     path, data = Path(path).resolve(), text.encode()
     try:
@@ -248,7 +252,7 @@ def write_text(path, text):
     return True
 
 
-def folders(runs_dir):
+def folders(runs_dir: AnyPath) -> tuple[dict[Path, Row], list[str]]:
     """Return ({run folder: its row}, warnings) of every result.json in a folder and below.
 
     A damaged file is left out, with a warning that names it.
@@ -267,13 +271,13 @@ def folders(runs_dir):
     return rows, warnings
 
 
-def collect(runs_dir):
+def collect(runs_dir: AnyPath) -> tuple[list[Row], list[str]]:
     """Return (rows, warnings) of every result.json in a folder and below, as `folders`."""
     rows, warnings = folders(runs_dir)
     return list(rows.values()), warnings
 
 
-def update(path, runs_dir, own=False):
+def update(path: AnyPath, runs_dir: AnyPath, own: bool = False) -> tuple[list[Row], list[str]]:
     """Add a folder's runs on named sets to a results.csv and return (all its rows, warnings).
 
     Parameters
@@ -293,7 +297,7 @@ def update(path, runs_dir, own=False):
     return add(path, [row for row in found if source(row) == wanted]), warnings
 
 
-def add(path, found, replace=True):
+def add(path: AnyPath, found: list[Row], replace: bool = True) -> list[Row]:
     """Add rows to a results.csv, under a lock, and return all its rows; raises as `update`.
 
     Parameters
@@ -325,17 +329,17 @@ def _change(path, change):
     return rows
 
 
-def key_of(row):
+def key_of(row: Row) -> tuple[str, ...]:
     """Return what makes a row the row of one run: its values of KEY."""
     return tuple(row[name] for name in KEY)
 
 
-def done_keys(rows):
+def done_keys(rows: list[Row]) -> set[tuple[str, ...]]:
     """Return the keys of the rows with status ok."""
     return {key_of(row) for row in rows if row["status"] == "ok"}
 
 
-def move_own(path, own):
+def move_own(path: AnyPath, own: AnyPath) -> None:
     """Move the rows of users' files from a results.csv to another, where an earlier sweep put them.
 
     They are in the other one before they leave the first; raises as `update`.

@@ -6,7 +6,7 @@ import textwrap
 from models import METHODS
 
 
-def by_paper(prog):
+def by_paper(prog: str) -> str:
     """Return the methods of each paper, as text for the help of a program `prog`."""
     papers = {}
     for name, row in METHODS.items():
@@ -23,7 +23,7 @@ def by_paper(prog):
     return "\n".join([*lines, "", f"{prog} --method NAME -h shows the settings of a method."])
 
 
-def differences(method):
+def differences(method: str) -> str | None:
     """Return lines on the settings that depend on the data set."""
     row, lines = METHODS[method], []
     sizes = {name for changes in row.by_size.values() for name in changes}

@@ -6,6 +6,7 @@ pretrained auto-encoder, which all K share, or on the input where a method has n
 stands the stability: the agreement, adjusted for chance, of two clusterings fitted on two halves.
 """
 
+import argparse
 import math
 import os
 import tempfile
@@ -22,7 +23,9 @@ from threadpoolctl import threadpool_limits
 
 from common.errors import UserError
 from common.files import replacing
+from datasets import Dataset
 from models.core.seeds import SeedUse, new_stream
+from models.settings.base import Settings
 
 SAMPLE = 3000  # samples that are scored at most, spread evenly
 HALVES = 5  # pairs of halves
@@ -79,7 +82,7 @@ def _stability(z, k, seed):
     return float(np.mean(found))
 
 
-def choose(z, low, high, seed, vectors=False) -> Choice:
+def choose(z: np.ndarray, low: int, high: int, seed: int, vectors: bool = False) -> Choice:
     """Score K from low to high on samples or codes z (n, d), and choose.
 
     Parameters
@@ -131,7 +134,7 @@ def choose(z, low, high, seed, vectors=False) -> Choice:
     return Choice(int(best["n_clusters"]), table, line)
 
 
-def draw(path, choice):
+def draw(path: str | os.PathLike, choice: Choice) -> None:
     """Write a picture of the scores of all K."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -154,7 +157,7 @@ def draw(path, choice):
         figure.savefig(temporary, format="png", dpi=120)
 
 
-def codes(args, data, config):
+def codes(args: argparse.Namespace, data: Dataset, config: Settings) -> np.ndarray:
     """Return what all K are scored on: codes of the shared auto-encoder, or the samples.
 
     For images and a deep method without an auto-encoder it is CODES', with its default settings.
@@ -186,7 +189,7 @@ def codes(args, data, config):
             monitor.close()
 
 
-def settle(args, data, config) -> Choice:
+def settle(args: argparse.Namespace, data: Dataset, config: Settings) -> Choice:
     """Choose K for a run, and print the table and the choice.
 
     Raises
@@ -203,7 +206,7 @@ def settle(args, data, config) -> Choice:
     return choice
 
 
-def keep(choice, folder):
+def keep(choice: Choice, folder: str | os.PathLike) -> None:
     """Write n_clusters.csv and n_clusters.png into a run's folder."""
     with replacing(os.path.join(folder, "n_clusters.csv")) as temporary:
         choice.table.to_csv(temporary, index=False)

@@ -6,14 +6,17 @@ A command line is parsed in two steps: --method first, then the options that thi
 import argparse
 import os
 import sys
+from collections.abc import Collection, Iterable
+from typing import Any, NoReturn
 
 import datasets
 from common import paths
 from common.errors import UserError, unknown
 from experiments import method_list
+from experiments.spec import RunSpec
 from models import METHODS, preset
-from models.settings.base import digest
-from models.settings.fields import STAGES
+from models.settings.base import Settings, digest
+from models.settings.fields import STAGES, Option
 from models.settings.presets import method_of, refuse_without_effect
 
 METHOD = "SpectralSAT-DA"  # without --method
@@ -23,7 +26,7 @@ VECTOR_METHOD = "GMM-stable"  # the same for vectors
 AUTO = (2, 20)  # the range of --n-clusters auto
 
 
-def k_range(text):
+def k_range(text: str) -> int | tuple[int, int]:
     """Return the value of --n-clusters: K, or (lowest, highest) of "2-15" or "auto"."""
     if text == "auto":
         return AUTO
@@ -39,17 +42,17 @@ def k_range(text):
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
-    def __init__(self, **others):
+    def __init__(self, **others: Any):
         super().__init__(allow_abbrev=False, formatter_class=Formatter, **others)
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
     """Help with a line an option: --[no-]x for switches; description and epilog as they are."""
 
-    def __init__(self, prog):
+    def __init__(self, prog: str):
         super().__init__(prog, max_help_position=28)
 
     def _format_action_invocation(self, action):
@@ -58,7 +61,7 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         return super()._format_action_invocation(action)
 
 
-def parser(method=None, dataset=None):
+def parser(method: str | None = None, dataset: str | None = None) -> Parser:
     """Return main.py's parser for a method: the general options and the method's own.
 
     Without a method only the general options. `dataset` decides the defaults that are shown.
@@ -171,7 +174,7 @@ def _add_reading(add):
     )
 
 
-def add_settings(p, options):
+def add_settings(p: Parser, options: Iterable[Option]) -> None:
     """Add the options of a method, in a group a stage; unless given they are not in the result."""
     options = list(options)
     for stage, title in STAGES.items():
@@ -209,7 +212,7 @@ def _converter(option):
     return convert
 
 
-def parse(argv):
+def parse(argv: list[str]) -> argparse.Namespace:
     """Return main.py's arguments, the settings among them in `overrides`, a dict.
 
     `method` stays None unless it is given.
@@ -237,7 +240,7 @@ def parse(argv):
     return _with_overrides(p, argv, [method])
 
 
-def parse_shared(argv, methods):
+def parse_shared(argv: list[str], methods: Collection[str]) -> argparse.Namespace:
     """Return main.py's arguments for runs of several methods, as `parse`.
 
     An option is accepted if one of the methods has it. UserError if none has.
@@ -263,13 +266,13 @@ def _with_overrides(p, argv, methods):
     return args
 
 
-def option_names(methods=METHODS):
+def option_names(methods: Iterable[str] = METHODS) -> list[str]:
     """Return the names of all options of some methods, by default of all."""
     names = (name for method in methods for name in METHODS[method].settings.options())
     return list(dict.fromkeys(names))
 
 
-def refuse_others(names, methods):
+def refuse_others(names: Iterable[str], methods: Collection[str]) -> None:
     """Raise UserError for the first of the names that is a setting, but of none of the methods."""
     own = option_names(methods)
     for name in names:
@@ -280,7 +283,7 @@ def refuse_others(names, methods):
             )
 
 
-def resolve(spec, data):
+def resolve(spec: RunSpec | argparse.Namespace, data: datasets.Dataset) -> Settings:
     """Return the settings of a run: the published ones of (method, data set) and the overrides.
 
     Parameters
@@ -294,7 +297,7 @@ def resolve(spec, data):
     return config
 
 
-def folder_of(args, data, config):
+def folder_of(args: RunSpec | argparse.Namespace, data: datasets.Dataset, config: Settings) -> str:
     """Return the run's folder: --save-dir, or one named after what the run is."""
     if args.save_dir is not None:
         return args.save_dir
@@ -306,7 +309,7 @@ def folder_of(args, data, config):
     return os.path.join(paths.RESULTS, "runs", name)
 
 
-def check(spec):
+def check(spec: RunSpec | argparse.Namespace) -> None:
     """Refuse values that no run can have."""
     if spec.method not in (None, *METHODS):
         raise UserError(unknown("method", spec.method, METHODS))
@@ -320,7 +323,7 @@ def check(spec):
         raise UserError(f"checkpoint_seconds={spec.checkpoint_seconds}: expected a number >= 0")
 
 
-def check_trials(args):
+def check_trials(args: argparse.Namespace) -> None:
     """Refuse what does not go together on main.py's command line."""
     for name in ("trials", "jobs"):
         value = getattr(args, name)

@@ -1,8 +1,12 @@
 """`run_exp.py --table ours`: the method of this project beside the best that the papers print."""
 
+import os
 import statistics
 
+import pandas as pd
+
 from experiments import published
+from experiments.ledger import Row
 from experiments.rendering import markdown
 from experiments.trials import read_choices
 
@@ -19,7 +23,7 @@ PAPERS = ("decda", "aspc", "dscdan", "kingdra")
 HEAD = ("data set", "ACC", "lowest", "NMI", "seeds", "minutes", "consensus", "the papers' best")
 
 
-def best_printed(paper, dataset):
+def best_printed(paper: pd.DataFrame, dataset: str) -> str:
     """Return "ACC (row)" of the best that the four papers print of a data set; "–" if none."""
     some = paper[paper.paper.isin(PAPERS) & (paper.dataset == dataset) & (paper.metric == "acc")]
     some = some[some.value.notna()]
@@ -30,7 +34,7 @@ def best_printed(paper, dataset):
     return f"{best.value:.3f} ({name})"
 
 
-def consensus(path):
+def consensus(path: str | os.PathLike) -> dict[tuple[str, str], tuple[float, str]]:
     """Return {(method, data set): (ACC, number of runs)} of consensus at default settings."""
     return {
         (row["method"], row["dataset"]): (float(row["consensus_acc"]), row["runs"])
@@ -39,7 +43,7 @@ def consensus(path):
     }
 
 
-def table(rows, paper, choices):
+def table(rows: list[Row], paper: pd.DataFrame, choices: str | os.PathLike) -> str:
     """Return the table as Markdown.
 
     Parameters

@@ -1,5 +1,6 @@
 """The plan of a sweep: which trials a command line or its files ask for, and how long they take."""
 
+import argparse
 import itertools
 import math
 import os
@@ -36,7 +37,7 @@ FOR_MAIN = (
 )
 
 
-def parser():
+def parser() -> options.Parser:
     """Return the command line's parser."""
     p = options.Parser(
         description=__doc__,
@@ -126,7 +127,7 @@ def parser():
     return p
 
 
-def parse(argv):
+def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Return (args, words for main.py) of a command line, on which JSON files may come first."""
     files = list(itertools.takewhile(lambda word: word.endswith(".json"), argv))
     args, rest = parser().parse_known_args(argv[len(files) :])
@@ -135,7 +136,7 @@ def parse(argv):
     return args, rest
 
 
-def described(args):
+def described(args: argparse.Namespace) -> list[tuple[argparse.Namespace, dict]]:
     """Return [(args, overrides)] of the sweeps that the command line or its files ask for."""
     if args.file is None:
         return [(args, {})]
@@ -150,7 +151,7 @@ def described(args):
     return sweeps
 
 
-def wanted(args):
+def wanted(args: argparse.Namespace) -> list[tuple[str, str, dict]]:
     """Return the (method, data set, overrides) that the command line asks for."""
     for name in args.methods or ():
         if name not in METHODS:
@@ -194,7 +195,7 @@ def _stages(variant):
     return {name: flag == "y" for name, flag in flags}
 
 
-def plan(args, rest):
+def plan(args: argparse.Namespace, rest: list[str]) -> tuple[list[Trial], list[str]]:
     """Return (trials, complaints about data sets that cannot be had).
 
     Every trial's settings are checked here, before the first one starts; none is there twice. A
@@ -238,7 +239,7 @@ def _trials(args):
     return published.trials_of(args.table, published.read_paper()) if args.table else 5
 
 
-def shared_spec(rest, methods, overrides, threads):
+def shared_spec(rest: list[str], methods: list[str], overrides: dict, threads: int) -> RunSpec:
     """Return what all trials of some methods share: words for main.py over a file's overrides."""
     overrides = dict(overrides)
     k = overrides.pop("n_clusters", None)
@@ -270,7 +271,7 @@ def _check(args, rest):
         raise UserError(f"gpus={args.gpus}: expected a number >= 0")
 
 
-def trial_of(spec, data, hashes):
+def trial_of(spec: RunSpec, data: datasets.Dataset, hashes: dict[tuple, str]) -> Trial:
     """Return the trial of a RunSpec on loaded data; `hashes` keeps those of its samples."""
     options.check(spec)
     config = options.resolve(spec, data)
@@ -301,12 +302,12 @@ def trial_of(spec, data, hashes):
     )
 
 
-def data_of(trial):
+def data_of(trial: Trial) -> datasets.Dataset:
     """Return the data set of a trial."""
     return inputs.load_data(trial.spec)
 
 
-def show(trials, jobs):
+def show(trials: list[Trial], jobs: int) -> None:
     """Print the plan: what is done, what is left, and how long and how large that is at most."""
     todo, minutes, megabytes, trained = [], 0.0, 0.0, {None}
     for trial in trials:

@@ -1,5 +1,6 @@
 """Labels of samples as a table, of those a run was fitted on and of new ones."""
 
+import argparse
 import os
 import sys
 
@@ -15,7 +16,13 @@ from models import METHODS, load
 from models.core import novelty
 
 
-def label_table(x, labels, memberships, kept, rows=None) -> pd.DataFrame:
+def label_table(
+    x: np.ndarray,
+    labels: np.ndarray,
+    memberships: np.ndarray,
+    kept: dict,
+    rows: tuple[str, ...] | None = None,
+) -> pd.DataFrame:
     """Return a row a sample.
 
     Parameters
@@ -48,13 +55,13 @@ def label_table(x, labels, memberships, kept, rows=None) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def write_table(path, table) -> None:
+def write_table(path: str | os.PathLike, table: pd.DataFrame) -> None:
     """Write a table as CSV, whole or not at all."""
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False)
 
 
-def name_samples(args):
+def name_samples(args: argparse.Namespace) -> None:
     """Take --predict FILE as --data FILE, or as --dataset NAME, and check --out."""
     if args.predict in datasets.DATASETS and not os.path.exists(args.predict):
         args.dataset = args.predict
@@ -64,7 +71,7 @@ def name_samples(args):
     _check_out(args.out, args.overwrite)
 
 
-def open_model(args):
+def open_model(args: argparse.Namespace) -> tuple[str, dict]:
     """Check what is asked of a model; return its path and the record of the data it was fitted on.
 
     The method is the model's.
@@ -91,14 +98,14 @@ def open_model(args):
     return path, like
 
 
-def new_samples(args, like):
+def new_samples(args: argparse.Namespace, like: dict) -> datasets.Dataset:
     """Return the data set of --predict, or of -t, in the units of the fitted data."""
     if args.data is None:
         return load_data(args)
     return datasets.load_file(args.data, like=like, **reading_of(args))
 
 
-def predict(args, path, like):
+def predict(args: argparse.Namespace, path: str, like: dict) -> None:
     """Write the labels of new samples: `--predict FILE --weights MODEL --out labels.csv`."""
     data = new_samples(args, like)
     if data.note:

@@ -6,7 +6,9 @@ import sys
 from common import paths
 from common.errors import UserError
 from experiments import ledger, ours, published, rendering, results_page
+from experiments.ledger import Row
 from experiments.plan import data_of
+from experiments.sweep import Trial
 from experiments.trials import conclude_groups
 
 OWN = os.path.join("own", "results.csv")  # in paths.RESULTS: the rows of users' own files
@@ -25,11 +27,11 @@ class Ledgers:
         The user's file.
     """
 
-    def __init__(self, trials, path=None):
+    def __init__(self, trials: list[Trial], path: str | os.PathLike | None = None):
         self.trials, self.path = trials, path
         self.sources = {trial.source for trial in trials}
 
-    def update(self):
+    def update(self) -> tuple[dict[str | os.PathLike, int], list[str]]:
         """Bring the files up to date and return {file: number of its rows}, and warnings.
 
         UserError if a file is damaged or cannot be written.
@@ -47,14 +49,14 @@ class Ledgers:
             counts[file_of(source)] = len(rows)
         return counts, warnings
 
-    def settled(self):
+    def settled(self) -> None:
         """Bring the files up to date; a sweep goes on where that is impossible, and tells why."""
         try:
             self.update()
         except UserError as error:
             print(f"warning: {error}", file=sys.stderr)
 
-    def close(self):
+    def close(self) -> None:
         """Bring the files, and what is made of results.csv, up to date; say where the rows are."""
         counts, warnings = self.update()
         for warning in warnings:
@@ -70,25 +72,25 @@ class Ledgers:
         print(summary)
 
 
-def choices_of(path):
+def choices_of(path: str | os.PathLike) -> str:
     """Return the file of the choices beside a file of rows."""
     folder, name = os.path.split(path)
     stem = "" if name == "results.csv" else f"{os.path.splitext(name)[0]}-"
     return os.path.join(folder, f"{stem}choices.csv")
 
 
-def file_of(source):
+def file_of(source: str) -> str:
     """Return the file of the rows of a kind of data, "named" or "file"."""
     return os.path.join(paths.RESULTS, "results.csv" if source == "named" else OWN)
 
 
-def update(source):
+def update(source: str) -> tuple[list[Row], list[str]]:
     """Add all runs on a kind of data, "named" or "file", to its file, as `ledger.update`."""
     own = source == "file"
     return ledger.update(file_of(source), os.path.join(paths.RESULTS, "runs"), own)
 
 
-def rebuild():
+def rebuild() -> tuple[list[Row], list[Row], list[str]]:
     """Bring both files up to date and return (rows of results.csv, of the own one, warnings).
 
     Rows of users' files that an earlier sweep put into results.csv move to the other one.
@@ -104,7 +106,7 @@ def rebuild():
     return rows, own, warnings
 
 
-def about_table(table_id):
+def about_table(table_id: str) -> list[str]:
     """Return the lines on a published table: how much of it there is, and what has no method."""
     rows, paper = ledger.read_rows(file_of("named")), published.read_paper()
     if table_id == ours.TABLE:
@@ -119,7 +121,7 @@ def about_table(table_id):
     return lines
 
 
-def publish():
+def publish() -> None:
     """Rebuild results.csv, the tables and docs/results.md from the rows; print warnings."""
     rows, own, warnings = rebuild()
     for warning in warnings:

@@ -7,15 +7,18 @@ default then), which results.csv holds as `nmi_geometric`.
 import functools
 import json
 import math
+import os
 import statistics
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import pandas as pd
 
 from common import paths
 from common.errors import UserError, unknown
 from datasets import DATASETS
-from experiments.ledger import finished, is_published, merge, protocol
+from experiments.ledger import Row, finished, is_published, merge, protocol
 from models import METHODS, preset
 
 PAPER = Path(paths.ROOT, "results", "paper.csv")
@@ -45,7 +48,27 @@ LEGEND = (
 )
 
 
-def read_paper(path=PAPER):
+Found = dict[tuple, dict[int, dict]]  # place -> seed -> run, as `scores` returns it
+
+
+class Cell(Protocol):
+    """A line of paper.csv, as `itertuples` of `read_paper` gives it."""
+
+    paper: str
+    table: str
+    row: str
+    method: str
+    variant: str
+    dataset: str
+    metric: str
+    value: float
+    spread: float
+    settings: str
+    also: str
+    printed: str
+
+
+def read_paper(path: str | os.PathLike = PAPER) -> pd.DataFrame:
     """Return the published numbers; value and spread are floats, `printed` is their text."""
     paper = pd.read_csv(path, dtype=str, keep_default_na=False)
     spread = paper.spread.map(lambda text: f" ± {text}" if text else "")
@@ -67,20 +90,20 @@ def _stages(method):
     return pretraining, bool(getattr(config, "aug_cluster", pretraining))
 
 
-def identity(method, variant=""):
+def identity(method: str, variant: str = "") -> tuple[str, bool, bool]:
     """Return the identity of a published cell; a variant, "n/y", says which stages it augments."""
     stages = [flag == "y" for flag in variant.split("/")] if variant else _stages(method)
     return method.removesuffix("-DA"), *stages
 
 
-def identity_of_run(row):
+def identity_of_run(row: Row) -> tuple[str, bool, bool]:
     """Return the identity of a row; who has no second stage is known by the first."""
     said = row["aug_pretrain"], row["aug_cluster"] or row["aug_pretrain"]
     stages = [flag.lower() in ("true", "1", "y") for flag in said]
     return row["method"].removesuffix("-DA"), *(stages if any(said) else _stages(row["method"]))
 
 
-def label(base, *stages):
+def label(base: str, *stages: bool) -> str:
     """Return the name of an identity: FcDEC, FcDEC-DA or, one stage augmented, FcDEC (n/y)."""
     named = (name for name in (base, f"{base}-DA") if identity(name) == (base, *stages))
     return next(named, f"{base} ({'/'.join('ny'[stage] for stage in stages)})")
@@ -89,7 +112,7 @@ def label(base, *stages):
 # ---- What counts -------------------------------------------------------------------------------
 
 
-def changes(overrides):
+def changes(overrides: str) -> str:
     """Return the settings of a run that are not the method's, in order, as text.
 
     Without the augmented stages: these are part of the identity.
@@ -98,7 +121,7 @@ def changes(overrides):
     return " ".join(sorted(word for word in overrides.split() if not word.startswith(stages)))
 
 
-def scores(rows, settings=()):
+def scores(rows: Iterable[Row], settings: Collection[str] = ()) -> Found:
     """Return our runs at the papers' settings, place -> seed -> run.
 
     A place is (*identity, data set) and, of runs with other settings, of which those count whose
@@ -132,22 +155,22 @@ def scores(rows, settings=()):
     return kept
 
 
-def is_ours(cell):
+def is_ours(cell: Cell) -> bool:
     """Whether a published cell names a method of ours, and a number that our runs have."""
     return cell.method != "" and cell.metric in SOURCE
 
 
-def counts(cell, runs):
+def counts(cell: Cell, runs: list[dict]) -> bool:
     """Whether a cell is one that this repo can fill: its method and data are, or a run is here."""
     return bool(runs) or (cell.method in METHODS and cell.dataset in DATASETS)
 
 
-def place_of(method, dataset, changed="", variant=""):
+def place_of(method: str, dataset: str, changed: str = "", variant: str = "") -> tuple:
     """Return the place in `scores` of a method on a data set, with some settings changed."""
     return (*identity(method, variant), dataset, *[changed][: bool(changed)])
 
 
-def runs_of(cell, found, method=None):
+def runs_of(cell: Cell, found: Found, method: str | None = None) -> list[dict]:
     """Return the runs, of those of `scores`, that have a published cell's number, one a seed.
 
     method: in place of the cell's.
@@ -156,18 +179,18 @@ def runs_of(cell, found, method=None):
     return [run for run in found.get(there, {}).values() if cell.metric in run]
 
 
-def settings_of(cell):
+def settings_of(cell: Cell) -> dict:
     """Return {setting: value} of a published cell at other settings than the method's."""
     pairs = (word.split("=", 1) for word in cell.settings.split())
     return {name: json.loads(value) for name, value in pairs}
 
 
-def trials_of(table_id, paper):
+def trials_of(table_id: str, paper: pd.DataFrame) -> int:
     """Return how many runs a table's paper averages, 5 where that is not known."""
     return next((TRIALS.get(name, 5) for name in paper.paper[paper.table == table_id]), 5)
 
 
-def runs_for(cell):
+def runs_for(cell: Cell) -> str:
     """Return the method of ours whose runs a published cell needs; "" of one published only."""
     return next((name for name in (cell.method, cell.also) if name in METHODS), "")
 
@@ -175,16 +198,16 @@ def runs_for(cell):
 # ---- Ours beside the papers' ----------------------------------------------------------------
 
 
-def mean_std(values):
+def mean_std(values: Sequence[float]) -> tuple[float, float]:
     """Return the mean and, over n - 1, the standard deviation: NaN of a single value."""
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
 
 
-def spread_text(mean, std, digits=4):
+def spread_text(mean: float, std: float, digits: int = 4) -> str:
     return f"{mean:.{digits}f}" + ("" if math.isnan(std) else f" ± {std:.{digits}f}")
 
 
-def verdict(mean, std, count, value, spread, trials):
+def verdict(mean: float, std: float, count: int, value: float, spread: float, trials: int) -> str:
     """Return "above", "met" or "short" for our mean beside a published value.
 
     "met": they differ by no more than the standard error of their difference.
@@ -208,7 +231,7 @@ def verdict(mean, std, count, value, spread, trials):
     return "met" if abs(gap) <= tolerance else "above" if gap > 0 else "short"
 
 
-def tables(rows, paper, table_id):
+def tables(rows: Iterable[Row], paper: pd.DataFrame, table_id: str) -> pd.DataFrame:
     """Return a published table with our numbers.
 
     Parameters
@@ -236,12 +259,12 @@ def tables(rows, paper, table_id):
     return _table(scores(rows, wanted(paper)), paper, table_id)
 
 
-def wanted(paper):
+def wanted(paper: pd.DataFrame) -> set[str]:
     """Return the `changes` of the published cells at other settings than the method's."""
     return {changes(text) for text in paper.settings if text}
 
 
-def every_table(rows, paper):
+def every_table(rows: Iterable[Row], paper: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return {table_id: table} of all published tables, as `tables`, in the paper file's order."""
     found = scores(rows, wanted(paper))
     return {name: _table(found, paper, name) for name in paper.table.unique()}
@@ -277,7 +300,7 @@ def _table(found, paper, table_id):
     return table
 
 
-def entries(found, published):
+def entries(found: Found, published: pd.DataFrame) -> Iterator[tuple[str, Cell, list[dict], bool]]:
     """Yield (line's name, published cell, our runs, kin) of a table, in its order.
 
     A line "A, as B" is there where we have runs of B, a kin of A under another protocol.
@@ -291,7 +314,7 @@ def entries(found, published):
             yield f"{name}, as {cell.also}", cell, kin, True
 
 
-def only(published):
+def only(published: pd.DataFrame) -> list[str]:
     """Return the rows of a table that no method of ours is compared with, in its order."""
     rows = {}
     for cell in published.itertuples():
@@ -299,7 +322,7 @@ def only(published):
     return [row for row, ours in rows.items() if not ours]
 
 
-def compare(runs, cell, kin=False):
+def compare(runs: list[dict], cell: Cell, kin: bool = False) -> dict[str, str]:
     """Return {field: text} of our runs, one a seed, beside a published cell; kin: no verdict."""
     values = [run[cell.metric] for run in runs]
     mean, std = mean_std(values)

@@ -61,7 +61,7 @@ class Graph:
             self.samples = np.asarray(x)[self.rows].reshape(len(self.rows), -1)
             self.weights = neighbor_graph(self.samples, NEIGHBORS)
 
-    def kmeans_modularity(self, k):
+    def kmeans_modularity(self, k: int) -> float:
         """Return the modularity of a plain k-means of the samples: one start, 50 iterations."""
         from sklearn.cluster import KMeans
 

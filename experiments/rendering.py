@@ -1,12 +1,16 @@
 """The papers' tables as Markdown, LaTeX and CSV files, and the block of docs/results.md."""
 
+import os
 import statistics
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
+
+import pandas as pd
 
 from common.errors import UserError
 from experiments import published
-from experiments.ledger import read_rows, write_text
+from experiments.ledger import Row, read_rows, write_text
 from experiments.published import LEGEND, every_table, mean_std, read_paper, spread_text
 
 METRICS = {
@@ -26,7 +30,7 @@ Written by `ledger.py` from results.csv and paper.csv; do not edit.
 """
 
 
-def notes(table):
+def notes(table: pd.DataFrame) -> list[str]:
     """Return the lines below a table: how much of it there is, whose, and how to make it."""
     about = table.attrs
     seeds = ", ".join(map(str, about["seeds"])) or "none yet"
@@ -52,12 +56,12 @@ def _lines(table):
     return lines
 
 
-def markdown(head, *lines):
+def markdown(head: Sequence[str], *lines: Sequence[str]) -> str:
     rule = ["---"] * len(head)
     return "".join(f"| {' | '.join(line)} |\n" for line in (head, rule, *lines))
 
 
-def to_markdown(table):
+def to_markdown(table: pd.DataFrame) -> str:
     """Return a table of `tables` as Markdown: ours, paper and difference on a line each."""
     covered, ours, command = notes(table)
     return f"{markdown(*_lines(table))}\n{covered} {ours} Made by `{command}`.\n"
@@ -70,7 +74,7 @@ _TEX = str.maketrans(
 )
 
 
-def to_latex(table):
+def to_latex(table: pd.DataFrame) -> str:
     """Return a table of `tables` as a LaTeX tabular that needs no package."""
     head, *lines = (
         " & ".join(cell.translate(_TEX) for cell in line) + r" \\" for line in _lines(table)
@@ -81,12 +85,12 @@ def to_latex(table):
     return "\n".join([*comments, begin, rule, head, rule, *lines, rule, end, ""])
 
 
-def to_csv(table):
+def to_csv(table: pd.DataFrame) -> str:
     """Return a table of `tables` as CSV, a line a method, columns such as "usps acc ours"."""
     return table.set_axis(map(" ".join, table.columns), axis=1).to_csv(lineterminator="\n")
 
 
-def write_tables(results_dir, paper=None):
+def write_tables(results_dir: str | os.PathLike, paper: pd.DataFrame | None = None) -> list[str]:
     """Write tables.md, tables/<id>.csv and .tex from results.csv; return the ids written.
 
     A table without any of our numbers is left out, and its files of an earlier time removed.
@@ -112,7 +116,7 @@ def write_tables(results_dir, paper=None):
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
-def readme_block(rows, paper):
+def readme_block(rows: list[Row], paper: pd.DataFrame) -> str:
     """Return a Markdown table of every (method, data set) that we ran at the papers' settings.
 
     The published number beside it is the first one in paper.csv.
@@ -152,7 +156,7 @@ def readme_block(rows, paper):
     )
 
 
-def with_block(text, block):
+def with_block(text: str, block: str) -> str:
     """Return a page's text with `block` between its markers; UserError if they are amiss."""
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise UserError(f"expected one line {BEGIN} and, below it, one line {END}")

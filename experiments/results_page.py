@@ -1,14 +1,18 @@
 """docs/results.md: how many cells are met, every table row by row, every cell that was run."""
 
+import os
 import statistics
 import textwrap
 from pathlib import Path
+
+import pandas as pd
 
 from common import paths
 from common.errors import UserError
 from datasets import DATASETS
 from experiments import figures, ours, published
-from experiments.ledger import write_text
+from experiments.ledger import Row, write_text
+from experiments.published import Cell, Found
 from experiments.rendering import METRICS, markdown, readme_block, with_block
 
 # Tables of the papers' own methods, 190 cells (method x data set), and what names their rows.
@@ -21,6 +25,7 @@ OWN = {
     "dscdan-4": "",
 }
 WORDS = ("met", "short", "above", "open")  # what can be said of a cell
+ByMetric = dict[str, tuple[Cell, list[dict], bool]]  # metric -> (cell, our runs, kin)
 TITLES = {
     "decda-2": "DEC-DA, Table 2: augmentation in each stage",
     "decda-3": "DEC-DA, Table 3: rivals",
@@ -47,7 +52,7 @@ TITLES = {
 # ---- Cells: a method on a data set -------------------------------------------------------------
 
 
-def cells(found, paper, table_id):
+def cells(found: Found, paper: pd.DataFrame, table_id: str) -> dict[tuple[str, str], ByMetric]:
     """Return the cells of a table, (line's name, data set) -> metric -> (cell, our runs, kin)."""
     table = {}
     for name, cell, runs, kin in published.entries(found, paper[paper.table == table_id]):
@@ -55,13 +60,13 @@ def cells(found, paper, table_id):
     return table
 
 
-def word_of(cell):
+def word_of(cell: ByMetric) -> str:
     """Return which of WORDS is said of a cell of `cells`: by ACC, or NMI where there is no ACC."""
     cell, runs, kin = cell.get("acc") or cell["nmi"]
     return published.compare(runs, cell, kin)["verdict"] if runs else "open"
 
 
-def tally(found, paper):
+def tally(found: Found, paper: pd.DataFrame) -> dict[str, dict[str, int]]:
     """Return {table: {word: how many cells}} of the papers' own methods, words of WORDS."""
     counted = {}
     for table_id, names in OWN.items():
@@ -74,7 +79,7 @@ def tally(found, paper):
 # ---- The page ---------------------------------------------------------------------------------
 
 
-def results_page(rows, paper):
+def results_page(rows: list[Row], paper: pd.DataFrame) -> str:
     """Return what stands in docs/results.md: counts, every published table, every cell we ran."""
     found = published.scores(rows, published.wanted(paper))
     choices = Path(paths.RESULTS, "choices.csv")
@@ -91,7 +96,7 @@ def results_page(rows, paper):
     return "\n".join([*parts, f"## Every cell that was run\n\n{readme_block(rows, paper)}"])
 
 
-def figure_block(rows):
+def figure_block(rows: list[Row]) -> str:
     """Return how much of each figure there is, and the commands that draw it and make its runs."""
     lines = [
         [
@@ -105,7 +110,7 @@ def figure_block(rows):
     return markdown(["figure", "cells", "draw it", "its runs"], *lines)
 
 
-def count_block(found, paper):
+def count_block(found: Found, paper: pd.DataFrame) -> str:
     """Return how many cells of the papers' own methods are met, short, above and open."""
     counted = tally(found, paper)
     total = {word: sum(some[word] for some in counted.values()) for word in WORDS}
@@ -122,7 +127,7 @@ def count_block(found, paper):
     )
 
 
-def table_block(found, paper, table_id):
+def table_block(found: Found, paper: pd.DataFrame, table_id: str) -> str:
     """Return a published table, a line a (row, data set) that we have runs of, and what is open."""
     some, published_cells = cells(found, paper, table_id), paper[paper.table == table_id]
     metrics = list(dict.fromkeys(metric for cell in some.values() for metric in cell))
@@ -169,7 +174,7 @@ def _filled(text):
     return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False) + "\n"
 
 
-def update_page(path, rows, paper):
+def update_page(path: str | os.PathLike, rows: list[Row], paper: pd.DataFrame) -> bool:
     """Put `results_page` between a page's markers; return whether that changed the file."""
     try:
         text = Path(path).read_bytes().decode()

@@ -1,13 +1,15 @@
 """Figures of a run: its clusters' most and least certain members, and a map of its codes."""
 
+import os
 import textwrap
+from collections.abc import Callable
 
 import numpy as np
 
 CERTAIN, UNCERTAIN, POINTS = 10, 5, 1500
 
 
-def members(labels, certainty, j):
+def members(labels: np.ndarray, certainty: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of cluster j's CERTAIN most certain samples and, least certain first, of
     UNCERTAIN others; fewer where it has no more.
     """
@@ -16,14 +18,16 @@ def members(labels, certainty, j):
     return rows[:CERTAIN], rows[CERTAIN:][-UNCERTAIN:][::-1]
 
 
-def tile(images):
+def tile(images: np.ndarray) -> np.ndarray:
     """Return images (m, h, w, c) side by side with a white column between, (h, m(w+1)-1, c)."""
     gap = np.ones((images.shape[1], 1, images.shape[3]), images.dtype)
     parts = [part for image in images for part in (image, gap)][:-1]
     return np.concatenate(parts, axis=1)
 
 
-def plane(z, project=None):
+def plane(
+    z: np.ndarray, project: Callable[[np.ndarray], np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return (rows, places): at most POINTS random samples, and where each lies on a map.
 
     t-SNE on one thread, in half of scikit-learn's iterations and more coarsely: a third of the
@@ -78,7 +82,15 @@ def _sheet(axes, x, labels, certainty):
         axis.imshow(strip, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
 
 
-def cluster_figure(path, x, z, labels, memberships, title="", note=""):
+def cluster_figure(
+    path: str | os.PathLike,
+    x: np.ndarray,
+    z: np.ndarray,
+    labels: np.ndarray,
+    memberships: np.ndarray,
+    title: str = "",
+    note: str = "",
+) -> None:
     """Draw a run's clusters: image sheets (for images) beside a t-SNE map of the embedding.
 
     Parameters

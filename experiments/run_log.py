@@ -4,6 +4,7 @@ import csv
 import functools
 import os
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -52,18 +53,26 @@ class RunMonitor(Monitor):
         Number of clusters.
     """
 
-    def __init__(self, path, y=None, show=True, columns=(), x=None, k=None):
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        y: np.ndarray | None = None,
+        show: bool = True,
+        columns: Sequence[str] = (),
+        x: np.ndarray | None = None,
+        k: int | None = None,
+    ):
         self.path, self.y, self.show, self.x, self.k = path, y, show, x, k
         self.columns = [*LOG_COLUMNS, *(name for name in columns if name not in LOG_COLUMNS)]
         self._bar = None
         self._after = {}
 
     @functools.cached_property
-    def graph(self):
+    def graph(self) -> quality.Graph:
         """The neighbour graph of the samples."""
         return quality.Graph(self.x)
 
-    def begin(self, phase, total, step):
+    def begin(self, phase: str, total: int, step: int) -> None:
         """Drop this and later phases' rows after `step` and open a progress bar."""
         from tqdm import tqdm
 
@@ -92,11 +101,18 @@ class RunMonitor(Monitor):
                 dynamic_ncols=sys.stderr.isatty(),
             )
 
-    def progress(self, phase, step):
+    def progress(self, phase: str, step: int) -> None:
         if self._bar is not None:
             self._bar.update(step - self._bar.n)
 
-    def row(self, phase, step, values, labels=None, others=None):
+    def row(
+        self,
+        phase: str,
+        step: int,
+        values: dict,
+        labels: np.ndarray | None = None,
+        others: dict | None = None,
+    ) -> None:
         values = dict(values)
         if labels is not None and self.y is not None:
             score = metrics.scores(self.y, labels)
@@ -122,14 +138,14 @@ class RunMonitor(Monitor):
             shown = {name: row[name][:6] for name in names}
             self._bar.set_postfix(shown, refresh=False)
 
-    def close(self):
+    def close(self) -> None:
         """Finish the progress bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
 
-def read_log(path: str) -> list[dict]:
+def read_log(path: str | os.PathLike) -> list[dict]:
     """Return the rows of a log.csv as dicts; a last line cut short by a kill is left out."""
     if not os.path.exists(path):
         return []

@@ -107,7 +107,7 @@ def _file_hash(path):
         raise UserError(f"cannot read the weights file {path!r}: {error.strerror}") from error
 
 
-def read_result(folder: str) -> dict:
+def read_result(folder: str | os.PathLike) -> dict:
     """Return the result of the run in a folder, of a failed one too; {} if there is none."""
     try:
         with open(os.path.join(folder, "result.json"), encoding="utf-8") as file:
@@ -117,7 +117,7 @@ def read_result(folder: str) -> dict:
     return result if isinstance(result, dict) else {}
 
 
-def finished(folder: str) -> dict | None:
+def finished(folder: str | os.PathLike) -> dict | None:
     """Return the result of the run in a folder, or None if it is not done or has failed."""
     result = read_result(folder)
     return result if result.get("status") == "ok" else None

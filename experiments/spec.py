@@ -1,7 +1,9 @@
 """What a run is to be, as a record; the command line that says the same, and back."""
 
+import argparse
 import dataclasses
 from dataclasses import dataclass, field
+from typing import Self
 
 from common.errors import UserError
 
@@ -55,12 +57,12 @@ class RunSpec:
     overwrite: bool = False
 
     @classmethod
-    def of(cls, args, **changes):
+    def of(cls, args: argparse.Namespace, **changes: object) -> Self:
         """Return the spec of main.py's parsed arguments, with some fields changed."""
         names = [f.name for f in dataclasses.fields(cls)]
         return cls(**{name: getattr(args, name) for name in names} | changes)
 
-    def to_argv(self):
+    def to_argv(self) -> list[str]:
         """Return main.py's words; `experiments.options.parse` gives the spec back.
 
         The folders save_dir and cache_dir are left out: they are the machine's.

@@ -16,7 +16,7 @@ SETTINGS = (*options.option_names(), "n_clusters")
 KEYS = ("methods", "datasets", "seeds", "trials", "table", "settings")  # of a sweep's file
 
 
-def read_object(path):
+def read_object(path: str | os.PathLike) -> dict:
     """Return the JSON object in a file; UserError if there is none."""
     try:
         with open(path, encoding="utf-8") as file:
@@ -30,7 +30,9 @@ def read_object(path):
     return found
 
 
-def read_sweep(path, args):
+def read_sweep(
+    path: str | os.PathLike, args: argparse.Namespace
+) -> list[tuple[argparse.Namespace, dict]]:
     """Return the [(args, overrides)] of the sweeps described in a JSON file.
 
     One for each table, where "table" is a list, and for each combination of the settings that
@@ -120,7 +122,9 @@ def _checked(path, name, value):
 PLACES = ("dataset", "training_path", "ground_truth_path")  # of the data, in the authors' files
 
 
-def read_authors(path, args):
+def read_authors(
+    path: str | os.PathLike, args: argparse.Namespace
+) -> tuple[argparse.Namespace, dict]:
     """Return (args, overrides) of a run described by a file of Kingdra's authors.
 
     Its keys are the keywords of `models.kingdra.KingdraCluster`, and either training_path and
@@ -181,7 +185,7 @@ def _place(path, arguments):
     return folder
 
 
-def is_authors(path):
+def is_authors(path: str | os.PathLike) -> bool:
     """Whether a file is one of Kingdra's authors' rather than a sweep of this project's."""
     try:
         keys = set(read_object(path))

@@ -1,9 +1,11 @@
 """Several runs of one method that differ in the seed alone, and the one answer that they give."""
 
+import argparse
 import csv
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +17,9 @@ from datasets import Dataset
 from experiments import consensus
 from experiments.description import about, now
 from experiments.runs import finished
+
+if TYPE_CHECKING:
+    from experiments.sweep import Trial
 
 CHOICES = [
     "method",
@@ -139,7 +144,7 @@ def write(folder: str, found: consensus.Conclusion, row: dict) -> None:
 # ---- choices.csv ------------------------------------------------------------------------------
 
 
-def read_choices(path: str) -> list[dict]:
+def read_choices(path: str | os.PathLike) -> list[dict]:
     """Return the rows of a choices.csv as dicts of text; none if there is no such file."""
     if not os.path.exists(path):
         return []
@@ -147,7 +152,7 @@ def read_choices(path: str) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-def keep_choices(path: str, rows: list[dict]) -> None:
+def keep_choices(path: str | os.PathLike, rows: list[dict]) -> None:
     """Put rows into a choices.csv; a row replaces one on the same runs but fewer."""
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with locked(f"{path}.lock"):
@@ -163,7 +168,9 @@ def keep_choices(path: str, rows: list[dict]) -> None:
             writer.writerows(kept[key] for key in sorted(kept))
 
 
-def conclude_groups(trials, data_of, path):
+def conclude_groups(
+    trials: "list[Trial]", data_of: "Callable[[Trial], Dataset]", path: str | os.PathLike
+) -> list[str]:
     """Conclude from the finished trials of each group that differs in the seed alone.
 
     Parameters
@@ -210,7 +217,7 @@ def conclude_groups(trials, data_of, path):
 # ---- python main.py --trials N ----------------------------------------------------------------
 
 
-def run(args, data):
+def run(args: argparse.Namespace, data: Dataset) -> dict:
     """Train the trials of a command line, print and keep their answer; return the chosen result.
 
     Raises
