@@ -160,12 +160,12 @@ def read_blocks(
     runs_dir : path
         Where the run folders lie.
     """
-    paths = sorted(Path(FOLDER).glob("*.json"))
-    if not paths:
+    files = sorted(Path(FOLDER).glob("*.json"))
+    if not files:
         raise UserError(f"no sweep files in {FOLDER!r}: expected *.json")
     blocks, complaints, seen = [], {}, set()
     rows = {ledger.key_of(row): row for row in rows}
-    for path in paths:
+    for path in files:
         try:
             trials, some = plan(*parse([str(path), *words]))
         except UserError as error:

@@ -13,7 +13,7 @@ from models.settings.base import Settings
 
 @functools.cache
 def product_speed() -> float:
-    """Return the operations a second of a matrix product on this machine's CPU."""
+    """Return the operations a second of a matrix product on the cores that this process may use."""
     import numpy as np
 
     a = np.ones((768, 768), np.float32)
@@ -30,7 +30,7 @@ def estimate(config: Settings, data: Dataset, threads: int) -> list[float]:
     Counts of operations over the speed of a matrix product timed here and now; networks reach
     about 0.7 (fc), 0.55 (conv) and 0.5 (the others) of it, baselines 0.3.
     """
-    share = min(1.0, (threads if config.deep else 1) / os.cpu_count())
+    share = min(1.0, (threads if config.deep else 1) / len(os.sched_getaffinity(0)))
     network = getattr(config, "network", None)
     speed = (
         product_speed()

@@ -315,7 +315,7 @@ def check(spec: RunSpec | argparse.Namespace) -> None:
         raise UserError(unknown("method", spec.method, METHODS))
     if not 0 <= spec.seed < 2**31:
         raise UserError(f"seed={spec.seed}: expected an integer from 0 to 2147483647")
-    if spec.threads < 1:
+    if spec.threads is not None and spec.threads < 1:
         raise UserError(f"threads={spec.threads}: expected an integer >= 1")
     if spec.steps_per_execution < 1:
         raise UserError(f"steps_per_execution={spec.steps_per_execution}: expected an integer >= 1")

@@ -50,7 +50,7 @@ class RunMonitor(Monitor):
     x : array (n, ...), optional
         The samples, on whose neighbour graph the labels of each refresh are judged.
     k : int, optional
-        Number of clusters.
+        Number of clusters; by default those of the labels count.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class RunMonitor(Monitor):
             score = metrics.scores(self.y, labels)
             values |= {name: score[name] for name in ("acc", "nmi", "ari")}
         if labels is not None and self.x is not None:
-            found = quality.sizes(labels, max(self.k, int(labels.max()) + 1))
+            found = quality.sizes(labels, max(self.k or 0, int(labels.max()) + 1))
             values |= {
                 "empty": found["empty_clusters"],
                 "largest": found["largest_cluster"],

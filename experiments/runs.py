@@ -13,7 +13,6 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from inspect import signature
-from typing import TYPE_CHECKING
 
 from common.checkout import commit_at_start
 from common.errors import FolderInUse, UserError
@@ -28,9 +27,6 @@ from models import build, class_of
 from models.core import novelty
 from models.settings.base import Settings
 from models.settings.presets import preset
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
