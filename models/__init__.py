@@ -6,15 +6,22 @@ k clusters.
 
 import dataclasses
 import importlib
+import os
 from inspect import signature
+from typing import TYPE_CHECKING
 
 from common import device
 from common.errors import UserError, unknown
 from models.settings.base import Settings
 from models.settings.presets import METHODS, method_of, preset, refuse_without_effect
 
+if TYPE_CHECKING:
+    import numpy as np
 
-def class_of(method):
+    from models.core.estimator import Estimator
+
+
+def class_of(method: str) -> "type[Estimator]":
     """Return a method's class.
 
     Raises
@@ -39,16 +46,16 @@ def class_of(method):
 
 
 def build(
-    method,
-    n_clusters,
+    method: str,
+    n_clusters: int,
     *,
-    dataset=None,
-    n=None,
-    vectors=False,
-    config=None,
-    random_state=0,
-    **others,
-):
+    dataset: str | None = None,
+    n: int | None = None,
+    vectors: bool = False,
+    config: Settings | None = None,
+    random_state: "int | np.random.RandomState | None" = 0,
+    **others: object,
+) -> "Estimator":
     """Return an unfitted estimator of a method with the paper's settings.
 
     Parameters
@@ -97,7 +104,7 @@ def build(
     return cls(n_clusters, config, method=method, random_state=random_state, **others)
 
 
-def load(path):
+def load(path: str | os.PathLike) -> "Estimator":
     """Return the fitted estimator that its `save` wrote to `path` (model_final.h5).
 
     It predicts and transforms. UserError if the file is missing, damaged or holds no model.

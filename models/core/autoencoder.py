@@ -2,6 +2,7 @@
 
 import os
 
+import keras
 import numpy as np
 import tensorflow as tf
 from threadpoolctl import threadpool_limits
@@ -10,7 +11,7 @@ from augment import RandomShiftRotate
 from common.errors import TrainingFailed, UserError
 from common.files import load_arrays, save_arrays
 from common.shapes import image_shape
-from models.core.functional import mean_squared_error, soft_assignment
+from models.core.functional import Tensor, mean_squared_error, soft_assignment
 from models.core.keras_files import save_autoencoder
 from models.core.monitor import Monitor
 from models.core.networks import AUTOENCODERS
@@ -33,35 +34,37 @@ class AutoencoderEstimator(PhasedEstimator):
 
     # -- what a method defines ---------------------------------------------------------------
 
-    def pretrain_variables(self):
+    def pretrain_variables(self) -> list[keras.Variable]:
         """Return the variables that the pretraining phase trains."""
         return self.encoder.trainable_variables + self.decoder.trainable_variables
 
-    def pretrain_weights(self):
+    def pretrain_weights(self) -> dict[str, float]:
         """Return {name: weight} of the losses in pretraining."""
         return {"reconstruction": 1.0}
 
-    def pretrain_loss(self, x, targets, seed):
+    def pretrain_loss(
+        self, x: Tensor, targets: dict[str, Tensor], seed: Tensor
+    ) -> dict[str, Tensor]:
         """Return the mean squared error of reconstructing x from itself (DEC-DA, eq. 8)."""
         return {"reconstruction": mean_squared_error(x, self.decoder(self.encoder(x)))}
 
-    def make_networks(self, shape, seed):
+    def make_networks(self, shape: tuple, seed: int) -> None:
         """Make `encoder`, samples -> embedding, `decoder`, and what else the method has."""
         c = self.config
         make = AUTOENCODERS[c.network]
         self.encoder, self.decoder = make(shape, c.latent_dim, seed, c.precision)
 
-    def shared_networks(self):
+    def shared_networks(self) -> dict[str, keras.Layer]:
         """Return {name: network} of what pretraining gives and runs share."""
         return {"encoder": self.encoder, "decoder": self.decoder}
 
-    def own_networks(self):
+    def own_networks(self) -> dict[str, keras.Layer]:
         """Return {name: network} of what only the clustering phase has."""
         return {}
 
     # -- pretraining -------------------------------------------------------------------------
 
-    def fit_autoencoder(self, x):
+    def fit_autoencoder(self, x: object) -> np.ndarray:
         """Pretrain the auto-encoder on samples, or take it up; return their codes (n, z)."""
         x = self._scaled(self._checked(x), fresh=True)
         self._monitor = self.monitor or Monitor()
@@ -111,7 +114,7 @@ class AutoencoderEstimator(PhasedEstimator):
             return None
         return RandomShiftRotate(c.shift, c.rotation, c.shift_pixels, c.center)
 
-    def pretrain_key(self):
+    def pretrain_key(self) -> tuple[str, dict]:
         """Return the name under which this run's pretraining is shared, and what it stands for."""
         return pretrain_key(self.config, self._shape, self._data_hash, self.seed_, self.n_clusters)
 
@@ -133,7 +136,7 @@ class AutoencoderEstimator(PhasedEstimator):
         if self.run_dir is not None:
             self.save_autoencoder(os.path.join(self.run_dir, "ae_weights.h5"))
 
-    def pretrain(self, data, checkpoint):
+    def pretrain(self, data: Tensor, checkpoint: str | os.PathLike | None) -> None:
         """Run the pretraining phase, with a checkpoint, a path or None."""
         c = self.config
         trainer = Trainer(
@@ -214,16 +217,16 @@ class AutoencoderEstimator(PhasedEstimator):
         ]
         return np.concatenate([np.asarray(part) for part in parts])
 
-    def encode(self, x):
+    def encode(self, x: object) -> np.ndarray:
         """Return the codes of samples, float32 (n, z)."""
         return self._encode(self._scaled(self._samples(x)))
 
-    def save_keras(self, folder):
+    def save_keras(self, folder: str | os.PathLike) -> None:
         """Write encoder.keras and autoencoder.keras, for plain Keras, into a folder."""
         scaling = tuple(self._scaling[name] for name in SCALING) if self._scaling else None
         save_autoencoder(folder, self.encoder, self.decoder, scaling)
 
-    def save_autoencoder(self, path, about=None):
+    def save_autoencoder(self, path: str | os.PathLike, about: dict | None = None) -> None:
         """Write the auto-encoder's weights."""
         self._require_fit()
         about = {
@@ -250,24 +253,24 @@ class AutoencoderEstimator(PhasedEstimator):
 
     # -- use after fit, by the hooks `embed` and `assign` ----------------------------------------
 
-    def transform(self, x):
+    def transform(self, x: object) -> np.ndarray:
         """Return samples (n, ...), of the fitted shape or flat, in the centres' space: (n, z)."""
         return self.embed(self.encode(x))
 
-    def predict(self, x):
+    def predict(self, x: object) -> np.ndarray:
         """Return the labels of samples, int64 (n,) in [0, k): new ones or those fitted."""
         return self.assign(self.encode(x)).astype(np.int64)
 
-    def memberships(self, x):
+    def memberships(self, x: object) -> np.ndarray:
         """Return q (n, k), the soft assignment of samples to the centres; rows sum to 1."""
         return np.asarray(soft_assignment(self.embed(self.encode(x)), self.centers))
 
-    def width(self):
+    def width(self) -> int:
         """Return the number of columns of `transform`."""
         return int(self.centers.shape[1])
 
     @property
-    def cluster_centers_(self):
+    def cluster_centers_(self) -> np.ndarray:
         """The centres in the embedding, float32 (k, z)."""
         self._require_fit()
         return np.asarray(self.centers).copy()

@@ -1,6 +1,8 @@
 """DeepClusterer: pretrain an auto-encoder, then alternate targets and gradient steps."""
 
+import os
 import time
+from typing import Self
 
 import keras
 import numpy as np
@@ -9,13 +11,14 @@ import tensorflow as tf
 from common.matching import matched_share
 from models.core import initialization
 from models.core.autoencoder import CLUSTER, RETRIES, SCALING, AutoencoderEstimator
-from models.core.functional import squared_distances
+from models.core.functional import Tensor, squared_distances
+from models.core.monitor import Monitor
 from models.core.optimizers import make as make_optimizer
 from models.core.samples import hash_array
 from models.core.seeds import derive_seed
-from models.core.training import Trainer
+from models.core.training import Trainer, Variable
 from models.core.weights import arrays_of
-from models.settings.base import digest
+from models.settings.base import PretrainConfig, digest
 
 
 class DeepClusterer(AutoencoderEstimator):
@@ -99,17 +102,17 @@ class DeepClusterer(AutoencoderEstimator):
 
     def __init__(
         self,
-        n_clusters,
-        config,
+        n_clusters: int,
+        config: PretrainConfig,
         *,
-        method=None,
-        random_state=0,
-        run_dir=None,
-        cache_dir=None,
-        pretrained_weights=None,
-        monitor=None,
-        checkpoint_seconds=60.0,
-        steps_per_execution=1,
+        method: str | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+        run_dir: str | os.PathLike | None = None,
+        cache_dir: str | os.PathLike | None = None,
+        pretrained_weights: str | os.PathLike | None = None,
+        monitor: Monitor | None = None,
+        checkpoint_seconds: float = 60.0,
+        steps_per_execution: int = 1,
     ):
         self.n_clusters = n_clusters
         self.config = config
@@ -124,72 +127,72 @@ class DeepClusterer(AutoencoderEstimator):
 
     # -- what a method defines ---------------------------------------------------------------
 
-    def cluster_variables(self):
+    def cluster_variables(self) -> list[keras.Variable]:
         """Return the variables that the clustering phase trains."""
         raise NotImplementedError
 
-    def target_specs(self, n):
+    def target_specs(self, n: int) -> dict[str, tuple[tuple, str]]:
         """Return {name: (shape, dtype)} of the targets of n samples."""
         raise NotImplementedError
 
-    def refresh(self, z, step):
+    def refresh(self, z: np.ndarray, step: int) -> tuple[np.ndarray, dict, dict[str, float]]:
         """Return labels (n,), {name: targets (n, ...)} and {name: number to log}.
 
         z (n, z) is the embedding of all clean samples after `step` steps.
         """
         raise NotImplementedError
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, float]:
         """Return {name: weight} of the losses."""
         raise NotImplementedError
 
-    def loss(self, x, targets, seed):
+    def loss(self, x: Tensor, targets: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
         """Return {name: scalar}, unweighted, for a batch x (b, ...) and its rows of targets.
 
         Noise is drawn from the step's seed pair, int32 (2,), by TensorFlow's stateless functions.
         """
         raise NotImplementedError
 
-    def make_centers(self):
+    def make_centers(self) -> Variable:
         """Return a variable for the centres, zeros (k, size of the space where they lie)."""
         zeros = np.zeros((self.n_clusters, self.config.latent_dim), np.float32)
         return keras.Variable(zeros, name="centers")
 
-    def cluster_optimizer(self, n):
+    def cluster_optimizer(self, n: int) -> keras.optimizers.Optimizer:
         """Return the optimizer of the clustering phase of n samples."""
         return make_optimizer(self.config.optimizer)
 
-    def extra_state(self):
+    def extra_state(self) -> dict[str, Variable]:
         """Return {name: variable} of what a model file holds besides networks and centres."""
         return {}
 
-    def start(self, data):
+    def start(self, data: Tensor) -> tuple[np.ndarray, np.ndarray, float]:
         """Return initial centres (k, z), labels (n,) and the seconds that took."""
         begin = time.monotonic()
         centers, labels, earlier = self._initial(self.pretrained_codes_)
         return centers, labels, time.monotonic() - begin + earlier
 
-    def initialize(self, z, seed):
+    def initialize(self, z: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Return initial centres (k, z) and labels (n,), by the settings `init` and `n_init`."""
         c, note = self.config, self._monitor.note
         start = initialization.init(z, self.n_clusters, c.init, c.n_init, seed, note)
         self.n_init_ = start.restarts
         return start.centers, start.labels
 
-    def embed(self, z):
+    def embed(self, z: np.ndarray) -> np.ndarray:
         """Return codes z (n, z) in the space where the centres lie: as they are."""
         return z
 
-    def assign(self, z):
+    def assign(self, z: np.ndarray) -> np.ndarray:
         """Return hard labels (n,) of codes z (n, z): the nearest centre."""
         return np.argmin(squared_distances(z, self.centers), axis=1)
 
-    def finish(self, z):
+    def finish(self, z: np.ndarray) -> None:
         """Settle what `assign` needs by the final embedding z (n, z) of all clean samples."""
 
     # -- the algorithm -----------------------------------------------------------------------
 
-    def fit(self, x, y=None):
+    def fit(self, x: object, y: object = None) -> Self:
         """Cluster the samples.
 
         Parameters
@@ -239,7 +242,7 @@ class DeepClusterer(AutoencoderEstimator):
             ]
         )
 
-    def cluster(self, data):
+    def cluster(self, data: Tensor) -> None:
         """Initialise the centres, then alternate refreshes and steps until labels settle."""
         c = self.config
         targets = {
@@ -318,19 +321,19 @@ class DeepClusterer(AutoencoderEstimator):
 
     # -- use after fit -----------------------------------------------------------------------
 
-    def other_labels(self):
+    def other_labels(self) -> dict[str, np.ndarray]:
         """Return {name: labels (n,)} of the training samples that are not the result."""
         return {"refresh": self.refresh_labels_, "kmeans": self.initial_labels_}
 
     # -- files -------------------------------------------------------------------------------
 
-    def model_arrays(self):
+    def model_arrays(self) -> dict[str, np.ndarray]:
         """Return {name: array} of weights, centres and what else the model holds."""
         self._require_fit()
         state = {name: np.asarray(v) for name, v in self._state().items()}
         return arrays_of(self._networks()) | state | getattr(self, "_scaling", {})
 
-    def restore(self, path, arrays, about):
+    def restore(self, path: str | os.PathLike, arrays: dict[str, np.ndarray], about: dict) -> Self:
         """Take up what `model_arrays` gave."""
         self._build(tuple(about["shape"]))
         self._scaling = {name: arrays[name] for name in SCALING if name in arrays}

@@ -9,7 +9,7 @@ FILTERS, UNITS = (32, 64, 128), (1200, 1200)  # of the two networks
 STATISTICS = 0.99  # momentum of the running means and variances of batch normalisation, at most
 
 
-def classifier(shape, k, network, seed, steps):
+def classifier(shape: tuple, k: int, network: str, seed: int, steps: int) -> keras.Model:
     """Return a Keras model, samples (b, *shape) -> logits (b, k), normalised by the batch.
 
     The running statistics, which predictions use, are over a tenth of `steps` or less, so that
@@ -42,12 +42,12 @@ def _start(seed):
 class Decay(keras.optimizers.schedules.LearningRateSchedule):
     """lr until half of `total` steps are made, then lr * 2 (1 - steps / total)."""
 
-    def __init__(self, lr, total):
+    def __init__(self, lr: float, total: int):
         self.lr, self.total = lr, total
 
     def __call__(self, step):
         left = 1.0 - ops.cast(step, "float32") / self.total
         return self.lr * ops.clip(2.0 * left, 0.0, 1.0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, float]:
         return {"lr": self.lr, "total": self.total}

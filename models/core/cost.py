@@ -8,18 +8,21 @@ else (activations, augmentation, optimizer) is left out: it is small.
 
 import math
 
-from models.settings.dscdan import LABEL_STEPS
+from models.settings.base import PretrainConfig, Settings
+from models.settings.dscdan import LABEL_STEPS, DSCDANConfig, DualConfig, SpectralNetConfig
+from models.settings.kingdra import IMSATConfig, KingdraConfig
+from models.settings.spectral_sat import SpectralSATConfig
 
 AUTO = 200  # restarts that n_init "auto" makes at most
 LLOYD = 60  # iterations of k-means that a restart takes, about
 
 
-def most_restarts(n_init):
+def most_restarts(n_init: int | str) -> int:
     """Return the largest number of restarts of k-means that a setting stands for."""
     return AUTO if n_init == "auto" else n_init
 
 
-def layer_products(network, shape, latent_dim=10):
+def layer_products(network: str, shape: tuple, latent_dim: int = 10) -> tuple[list[int], list[int]]:
     """Return the multiply-adds a sample of each layer, as (encoder, decoder) lists of ints."""
     if network == "fc":
         widths = [math.prod(shape), 500, 500, 2000, latent_dim]
@@ -36,7 +39,7 @@ def layer_products(network, shape, latent_dim=10):
     return encoder, encoder[::-1]
 
 
-def weight_count(network, shape, latent_dim=10):
+def weight_count(network: str, shape: tuple, latent_dim: int = 10) -> int:
     """Return how many weights an auto-encoder has, biases aside (less than 1 %)."""
     encoder, _ = layer_products(network, shape, latent_dim)
     if network == "conv":  # the same weights at every pixel
@@ -44,7 +47,9 @@ def weight_count(network, shape, latent_dim=10):
     return 2 * sum(encoder)
 
 
-def step_flops(network, shape, batch_size, latent_dim=10, decoder=True):
+def step_flops(
+    network: str, shape: tuple, batch_size: int, latent_dim: int = 10, decoder: bool = True
+) -> int:
     """Return the floating-point operations of one training step.
 
     Parameters
@@ -65,7 +70,7 @@ def step_flops(network, shape, batch_size, latent_dim=10, decoder=True):
     return 2 * batch_size * products
 
 
-def dual_products(config, d):
+def dual_products(config: DualConfig, d: int) -> tuple[int, int, int]:
     """Return the multiply-adds a sample of DSCDAN's (encoder, decoder, discriminators).
 
     d is the number of values of a square image, grey or of three channels.
@@ -105,7 +110,7 @@ def _chain(*widths):
     return sum(a * b for a, b in zip(widths, widths[1:], strict=False))
 
 
-def autoencoder_flops(config, n, shape, k):
+def autoencoder_flops(config: PretrainConfig, n: int, shape: tuple, k: int) -> tuple[int, int]:
     """Return the operations (pretraining, longest clustering) of DEC and its kin.
 
     Clustering has the steps, the embedding of all samples at each refresh and at either end, and
@@ -129,7 +134,7 @@ def _start(config, n, shape, k):
     return pretraining, embedding + _kmeans(config, n, config.latent_dim, k), embedding
 
 
-def spectralnet_flops(config, n, shape, k):
+def spectralnet_flops(config: SpectralNetConfig, n: int, shape: tuple, k: int) -> tuple[int, int]:
     """Return the operations (pretraining, longest clustering) of SpectralNet.
 
     Clustering has the passes over the siamese network's pairs, two samples each, the steps of the
@@ -156,7 +161,7 @@ def _dual_steps(config, d, samples, relative, mutual, more=0):
     return 6 * samples * a_sample
 
 
-def dual_flops(config, n, d, k):
+def dual_flops(config: DualConfig, n: int, d: int, k: int) -> tuple[int, int]:
     """Return about how many operations (pretraining, clustering) a dual auto-encoder takes.
 
     Clustering is k-means on the codes.
@@ -167,7 +172,7 @@ def dual_flops(config, n, d, k):
     return pretraining, 2 * n * encoder + _kmeans(config, n, config.latent_dim, k)
 
 
-def dscdan_flops(config, n, d, k):
+def dscdan_flops(config: DSCDANConfig, n: int, d: int, k: int) -> tuple[int, int]:
     """Return about how many operations (pretraining, clustering) DSCDAN takes.
 
     Clustering has k-means on the codes, the starts of the head, the joint steps, and refreshes of
@@ -200,7 +205,7 @@ def _eigenvectors(n, k):
     return 500 * n * 20 * k
 
 
-def kingdra_flops(config, n, d, k):
+def kingdra_flops(config: KingdraConfig, n: int, d: int, k: int) -> int:
     """Return the operations of all passes of the members, and of all samples' predictions."""
     products = 2 * _layers(config, d, k)
     paths = 4 if config.pseudo_labels else 3  # clean, corrupted, decoder, pseudo-labelled
@@ -209,7 +214,7 @@ def kingdra_flops(config, n, d, k):
     return n * config.members * products * (3 * epochs * paths + config.rounds + 1)
 
 
-def imsat_flops(config, n, d, k):
+def imsat_flops(config: IMSATConfig, n: int, d: int, k: int) -> float:
     """Return the operations of clean and perturbed samples, and of the search for perturbations.
 
     And of what comes before and after: distances to neighbours, all samples' predictions.
@@ -219,7 +224,7 @@ def imsat_flops(config, n, d, k):
     return 3 * n * config.epochs * products * (2 + search) + 2 * n * n * d + n * products
 
 
-def spectral_sat_flops(config, n, d, k, shape):
+def spectral_sat_flops(config: SpectralSATConfig, n: int, d: int, k: int, shape: tuple) -> int:
     """Return the operations of the graph, its cuts, and the steps on clean and moved samples.
 
     Distances to the candidates in 64 principal components count, and seven tangents for each.
@@ -285,7 +290,9 @@ COUNTS = {
 }
 
 
-def method_flops(config, n, d, k, shape=None):
+def method_flops(
+    config: Settings, n: int, d: int, k: int, shape: tuple | None = None
+) -> tuple[float, float]:
     """Return about how many operations (pretraining, longest clustering) take on n samples.
 
     The record's `cost` says how they are counted. An order of magnitude for methods of which the
@@ -306,6 +313,6 @@ def _layers(config, d, k):
     return _chain(d, *getattr(config, "widths", (1200, 1200)), k)
 
 
-def ladder_weight_count(config, d, k):
+def ladder_weight_count(config: Settings, d: int, k: int) -> int:
     """Return how many weights Kingdra's members, or IMSAT's network, have, but for small ones."""
     return 2 * _layers(config, d, k) * getattr(config, "members", 1)

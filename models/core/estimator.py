@@ -2,7 +2,9 @@
 
 import copy
 import numbers
+import os
 from inspect import signature
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
@@ -52,13 +54,13 @@ class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
     def _own_params(self):
         return [name for name in signature(type(self)).parameters if name != "config"]
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return {name: value} of the constructor's parameters and the settings."""
         own = {name: getattr(self, name) for name in self._own_params()}
         options = self.config.options() if isinstance(self.config, Settings) else {}
         return own | {name: o.default for name, o in options.items() if name not in own}
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Change parameters and settings; UserError, a ValueError, if one does not exist or fit."""
         known, own = self.get_params(), self._own_params()
         config = params.pop("config", self.config)
@@ -80,7 +82,7 @@ class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
         return type(self)(config=self.config, **own)
 
     @property
-    def seed_(self):
+    def seed_(self) -> int:
         """The seed of the fit: `random_state`, or what was drawn where that is no number."""
         return self.__dict__.get("_drawn", self.random_state)
 
@@ -121,18 +123,18 @@ class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
 
     # -- use -----------------------------------------------------------------------------------
 
-    def predict_proba(self, x):
+    def predict_proba(self, x: object) -> np.ndarray:
         """Return memberships (n, k) of samples, rows summing to 1: see `memberships`."""
         self._require_fit()
         return self.memberships(x)
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Return the names of the columns of `transform`: the class's name and a number."""
         self._require_fit()
         prefix = type(self).__name__.lower()
         return np.array([f"{prefix}{i}" for i in range(self.width())], dtype=object)
 
-    def width(self):
+    def width(self) -> int:
         """Return the number of columns of `transform`; each kind of method has its own."""
         raise NotImplementedError
 
@@ -161,7 +163,7 @@ class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
             about["columns"] = [str(name) for name in self.feature_names_in_]
         return about | ({"prepared": self.prepared_} if hasattr(self, "prepared_") else {})
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike) -> None:
         """Write the fitted model, for `models.load`."""
         about = self._about()
         kept = {f"{KEPT}{name}": array for name, array in getattr(self, "kept_", {}).items()}
@@ -169,7 +171,7 @@ class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
             kept[f"{KEPT}labels"] = np.asarray(self.labels_, np.int32)
         save_arrays(path, self.model_arrays() | kept, about)
 
-    def take_up(self, path, arrays, about):
+    def take_up(self, path: str | os.PathLike, arrays: dict[str, np.ndarray], about: dict) -> Self:
         """Become the model that a file holds; an older one says less. Return self."""
         kept = {name.removeprefix(KEPT): a for name, a in arrays.items() if name.startswith(KEPT)}
         self.restore(path, {n: a for n, a in arrays.items() if not n.startswith(KEPT)}, about)

@@ -13,6 +13,8 @@ step (benchmarks/README.md).
 import keras
 import tensorflow as tf
 
+Rate = tf.Tensor | keras.Variable  # a schedule gives a tensor
+
 
 class OneDevice:
     """What Keras's two optimizers have in common here: gradients are of one device, no sum is due.
@@ -28,7 +30,7 @@ class OneDevice:
 class SGD(OneDevice, keras.optimizers.SGD):
     """v <- momentum v - lr g; w <- w + v, with the whole update of a variable in one kernel."""
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: Rate) -> None:
         if not self.momentum:
             tf.raw_ops.ResourceApplyGradientDescent(
                 var=variable.handle, alpha=tf.cast(learning_rate, variable.dtype), delta=gradient
@@ -50,7 +52,7 @@ class Adam(OneDevice, keras.optimizers.Adam):
     lr_t = lr sqrt(1 - b2^t) / (1 - b1^t).
     """
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: Rate) -> None:
         index = self._get_variable_index(variable)
         t = tf.cast(self.iterations.value + 1, variable.dtype)
         beta_1, beta_2 = (tf.constant(b, variable.dtype) for b in (self.beta_1, self.beta_2))
@@ -78,7 +80,7 @@ class ThinConv2DTranspose(keras.layers.Conv2DTranspose):
     kernel for CPUs takes twice as long.
     """
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         kernel = tf.convert_to_tensor(self.kernel)  # (5, 5, c, f), tap t at index t
         c, f = kernel.shape[2:]
         taps = tf.reshape(tf.pad(kernel, [[1, 0], [1, 0], [0, 0], [0, 0]]), (3, 2, 3, 2, c, f))

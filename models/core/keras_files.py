@@ -8,7 +8,7 @@ import numpy as np
 from models.core.fast_kernels import ThinConv2DTranspose
 
 
-def plain(network):
+def plain(network: keras.Model) -> keras.Model:
     """Return a copy of a network of Keras's own layers, with the same weights."""
 
     def copy(layer):
@@ -22,7 +22,12 @@ def plain(network):
     return found
 
 
-def save_autoencoder(folder, encoder, decoder, scaling=None):
+def save_autoencoder(
+    folder: str | os.PathLike,
+    encoder: keras.Model,
+    decoder: keras.Model,
+    scaling: tuple[np.ndarray, float] | None = None,
+) -> None:
     """Write encoder.keras, samples -> codes, and autoencoder.keras, samples -> reconstructions.
 
     encoder.weights.h5 has the weights of encoder.keras alone.
@@ -50,7 +55,7 @@ def save_autoencoder(folder, encoder, decoder, scaling=None):
     keras.Model(x, back, name="autoencoder").save(os.path.join(folder, "autoencoder.keras"))
 
 
-def save_classifier(folder, shape, members):
+def save_classifier(folder: str | os.PathLike, shape: tuple, members: list[keras.Model]) -> None:
     """Write classifier.keras, samples -> probabilities of the clusters, and its weights alone.
 
     Parameters
@@ -73,7 +78,9 @@ def _write(model, folder):
     model.save_weights(os.path.join(folder, f"{model.name}.weights.h5"))
 
 
-def dense_classifier(shape, kernels, biases):
+def dense_classifier(
+    shape: tuple, kernels: list[np.ndarray], biases: list[np.ndarray]
+) -> keras.Model:
     """Return a Keras model, samples (b, *shape) -> logits (b, k): dense layers with ReLU between.
 
     Parameters

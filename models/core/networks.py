@@ -7,6 +7,7 @@ the output; weights are float32 in any case.
 """
 
 import math
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -16,7 +17,7 @@ from common.errors import UserError
 from models.core.fast_kernels import ThinConv2DTranspose
 
 
-def layer_seeds(seed):
+def layer_seeds(seed: int) -> Iterator[int]:
     """Yield an int seed a layer."""
     rng = np.random.default_rng(seed)
     while True:

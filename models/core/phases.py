@@ -3,10 +3,15 @@
 import gc
 import os
 import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from common.errors import TrainingFailed, UserError
 from common.files import load_arrays, save_arrays
 from models.core.estimator import Estimator
+
+if TYPE_CHECKING:
+    from models.core.training import Trainer
 
 DIVERGED = 100.0  # times the first mean loss of pretraining, on scaled inputs
 SLOWER = {
@@ -24,22 +29,22 @@ class PhasedEstimator(Estimator):
 
     def run_phase(
         self,
-        trainer,
-        total,
-        name=None,
+        trainer: "Trainer",
+        total: int,
+        name: str | None = None,
         *,
-        interval=None,
-        refresh=None,
-        checkpoint=None,
-        carry=(),
-        start=None,
-        resume=True,
-        offset=0,
-        progress=None,
-        save_at_end=False,
-        retries=0,
-        at_end=None,
-    ):
+        interval: int | None = None,
+        refresh: Callable[[int], bool | None] | None = None,
+        checkpoint: str | os.PathLike | None = None,
+        carry: Iterable[str] = (),
+        start: Callable[[bool], bool | None] | None = None,
+        resume: bool = True,
+        offset: int = 0,
+        progress: Callable[[int], object] | None = None,
+        save_at_end: bool = False,
+        retries: int = 0,
+        at_end: Callable[[], object] | None = None,
+    ) -> bool:
         """Take a phase up from its checkpoint, train to its end, log it and count its seconds.
 
         Parameters
@@ -167,7 +172,12 @@ class PhasedEstimator(Estimator):
         return None if self.run_dir is None else os.path.join(self.run_dir, name)
 
 
-def once(path, identity, compute, warn=None):
+def once(
+    path: str | os.PathLike | None,
+    identity: str,
+    compute: Callable[[], dict],
+    warn: Callable[[str], object] | None = None,
+) -> tuple[dict, float]:
     """Return what `compute` gives, {name: array}, or gave in an earlier session of the same run.
 
     Parameters

@@ -5,7 +5,7 @@ import enum
 import numpy as np
 
 
-def derive_seed(*entropy):
+def derive_seed(*entropy: int) -> int:
     """Return an int32 seed from a run's seed and the ints that name its use.
 
     Only for the uses that are there: NumPy drops trailing zeros, so that (r,), (r, 0) and
@@ -34,7 +34,7 @@ class SeedUse(enum.IntEnum):
     SPECTRAL_SAT_STEPS = 42
 
 
-def new_stream(seed, use, *place):
+def new_stream(seed: int, use: SeedUse, *place: int) -> int:
     """Return an int32 seed for a use of a run's seed, apart from all others, old ones included.
 
     The name comes after the seed's four words, where zeros count, and begins with a number that no

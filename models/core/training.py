@@ -3,13 +3,17 @@
 import math
 import os
 import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from common.errors import TrainingFailed, UserError
 from common.files import load_arrays, save_arrays
+from models.core.functional import Tensor
 
+Variable = keras.Variable | tf.Variable
 FIRST = 2.0  # seconds from the start of a phase, or its taking up, to its first checkpoint
 SHARE = 0.1  # of the time that checkpoints may take, but for one every `every` seconds
 
@@ -49,20 +53,20 @@ class Trainer:
 
     def __init__(
         self,
-        x,
-        loss,
-        weights,
-        variables,
-        optimizer,
+        x: Tensor,
+        loss: Callable[[Tensor, dict[str, Tensor], Tensor], dict[str, Tensor]],
+        weights: Mapping[str, float | tf.Variable],
+        variables: Sequence[keras.Variable],
+        optimizer: keras.optimizers.Optimizer,
         *,
-        batch_size,
-        seed,
-        shuffle,
-        augment=None,
-        targets=None,
-        state=(),
-        identity="",
-        whole_batches=False,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        augment: Callable[[Tensor, Tensor], Tensor] | None = None,
+        targets: dict[str, tf.Variable] | None = None,
+        state: Iterable[Variable] = (),
+        identity: str = "",
+        whole_batches: bool = False,
     ):
         self.x, self.batch_size, self.seed, self.shuffle = x, batch_size, seed, shuffle
         self.n = int(x.shape[0])
@@ -127,7 +131,7 @@ class Trainer:
         step_function = compiled(train_step, [None])
         return step_function, compiled(train_steps, [None, None])
 
-    def rows(self, step):
+    def rows(self, step: int) -> np.ndarray:
         """Return the sample numbers of a step's batch, int32 (b,); the last of a pass is short."""
         number, place = divmod(step, self.steps_per_pass)
         if self.shuffle:
@@ -161,14 +165,14 @@ class Trainer:
 
     def run(
         self,
-        total,
-        interval,
-        refresh,
-        checkpoint=None,
-        every=60.0,
-        progress=None,
-        steps_per_execution=1,
-    ):
+        total: int,
+        interval: int,
+        refresh: Callable[[int], bool | None],
+        checkpoint: str | os.PathLike | None = None,
+        every: float = 60.0,
+        progress: Callable[[int], object] | None = None,
+        steps_per_execution: int = 1,
+    ) -> None:
         """Train to step `total`, or until `refresh` says stop.
 
         Parameters
@@ -220,11 +224,11 @@ class Trainer:
                 wait = min(every, max(growing, (saved - now) / SHARE))
         self.seconds = before + time.monotonic() - begin
 
-    def snapshot(self):
+    def snapshot(self) -> dict[str, list[np.ndarray]]:
         """Return the values of all that steps change."""
         return {kind: [np.asarray(v).copy() for v in kept] for kind, kept in self._kept.items()}
 
-    def start_over(self, snapshot):
+    def start_over(self, snapshot: dict[str, list[np.ndarray]]) -> float | None:
         """Go back to a snapshot of the start, with a tenth of the learning rate; return that.
 
         None where a schedule decides the rate.
@@ -241,12 +245,12 @@ class Trainer:
         self.retries += 1
         return float(rate)
 
-    def go_on_from(self, other):
+    def go_on_from(self, other: "Trainer") -> None:
         """Count on from the steps and seconds of another trainer of the same variables."""
         self.step, self.seconds, self.step_seconds = other.step, other.seconds, other.step_seconds
         self.earlier_seconds = other.earlier_seconds
 
-    def mean_losses(self):
+    def mean_losses(self) -> dict[str, float]:
         """Return {name: mean} over the steps since the last call, and start afresh.
 
         Empty if there was no step since.
@@ -259,7 +263,7 @@ class Trainer:
         self.first_loss = means["loss"] if self.first_loss is None else self.first_loss
         return means
 
-    def unread_losses(self):
+    def unread_losses(self) -> bool:
         """Whether there was a step since the last `mean_losses`."""
         return bool(self._sums.numpy()[-1])
 
@@ -269,7 +273,7 @@ class Trainer:
             raise TrainingFailed(f"the loss is not finite at step {self.step}")
         return sums
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike) -> None:
         """Write everything that the rest of the run depends on, and what run that is."""
         self._finite_sums()
         arrays = {
@@ -288,7 +292,12 @@ class Trainer:
         arrays |= {f"carry/{name}": array for name, array in self.carry.items()}
         save_arrays(path, arrays, about)
 
-    def restore(self, path, warn=None, carry=()):
+    def restore(
+        self,
+        path: str | os.PathLike,
+        warn: Callable[[str], object] | None = None,
+        carry: Iterable[str] = (),
+    ) -> bool:
         """Take up a checkpoint if there is a usable one; return whether there was.
 
         A checkpoint that is damaged, another run's, or an older version's without all that is

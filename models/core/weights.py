@@ -1,15 +1,21 @@
 """Weights of networks as named arrays, and pretrained ones that runs share."""
 
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common.errors import UserError
 from common.files import remove_leftovers
 from common.locks import locked
+from models.core.monitor import Monitor
+
+if TYPE_CHECKING:
+    import keras
 
 
-def arrays_of(networks):
+def arrays_of(networks: "dict[str, keras.Layer]") -> dict[str, np.ndarray]:
     """Return {"name/00": array, ...}: the variables of {name: network}, in their order."""
     return {
         f"{name}/{i:02d}": np.asarray(v)
@@ -18,7 +24,13 @@ def arrays_of(networks):
     }
 
 
-def assign_arrays(path, arrays, networks, kind, shape):
+def assign_arrays(
+    path: str | os.PathLike,
+    arrays: dict[str, np.ndarray],
+    networks: "dict[str, keras.Layer]",
+    kind: str,
+    shape: tuple,
+) -> None:
     """Copy a file's arrays into networks, all or none.
 
     Parameters
@@ -58,7 +70,13 @@ def assign_arrays(path, arrays, networks, kind, shape):
         v.assign(array)
 
 
-def share(folder, load, train, save, monitor):
+def share(
+    folder: str | os.PathLike,
+    load: Callable[[str], object],
+    train: Callable[[str], object],
+    save: Callable[[str], object],
+    monitor: Monitor,
+) -> None:
     """Take pretrained weights from a folder, or train and put them there.
 
     One process trains, others that need the same weights wait for it.

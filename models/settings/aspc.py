@@ -46,12 +46,12 @@ class ASPCConfig(Config):
         ],
     )
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         if self.update_interval is not None:
             raise UserError(f"update_interval={self.update_interval!r}: ASPC updates once a pass")
 
-    def total_steps(self, steps_per_pass):
+    def total_steps(self, steps_per_pass: int) -> int:
         steps = self.epochs * steps_per_pass
         return steps if self.maxiter is None else min(steps, self.maxiter)
 

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Self
 
 from common.errors import UserError, unknown
 from models.settings.fields import OPTIMIZERS, SGD, Adam, Option, either, setting, settings_of, when
@@ -33,10 +34,10 @@ class Settings:
             one.check(self)
         self.check()
 
-    def check(self):
+    def check(self) -> None:
         """Raise UserError for values that do not go together; by default all do."""
 
-    def options(self):
+    def options(self) -> dict[str, Option]:
         """Return {name: Option} of the settings that are options, with the record's defaults."""
         found = {}
         for one in settings_of(type(self)).values():
@@ -74,7 +75,7 @@ class Settings:
                 )
         return found
 
-    def changed(self, values):
+    def changed(self, values: dict) -> Self:
         """Return the record with some options changed.
 
         Parameters
@@ -119,7 +120,7 @@ class Settings:
         changes = {part: float(v) if type(v) is int else v for part, v in changes.items()}
         return dataclasses.replace(optimizer, **changes)
 
-    def without_effect(self):
+    def without_effect(self) -> dict[str, str]:
         """Return {setting: why} of the settings that change nothing under the others.
 
         They are in the record, and in its hash, because methods share records.
@@ -127,7 +128,7 @@ class Settings:
         found = {one.name: one.without_effect(self) for one in settings_of(type(self)).values()}
         return {name: why for name, why in found.items() if why is not None}
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, object]:
         """Return plain data that JSON can hold; the inverse of `from_dict`.
 
         Settings with omit="hash" are left out at their defaults: runs from before there was a
@@ -143,17 +144,17 @@ class Settings:
             data[one.name] = list(value) if isinstance(value, tuple) else value
         return data
 
-    def versions(self):
+    def versions(self) -> dict[str, int]:
         """Return {name: version} of the protocols above 1."""
         found = {name: getattr(self, name) for name in ("protocol", "pretrain_protocol")}
         return {name: version for name, version in found.items() if version > 1}
 
-    def identity_dict(self):
+    def identity_dict(self) -> dict[str, object]:
         """Return what hashes and the identity of a run hold: `to_dict` and `versions`."""
         return self.to_dict() | self.versions()
 
     @classmethod
-    def from_dict(cls, data):
+    def from_dict(cls, data: dict) -> Self:
         """Build a config from `to_dict`'s result; UserError names unknown fields."""
         fields = settings_of(cls)
         data = dict(data)
@@ -172,7 +173,7 @@ class Settings:
                 data[name] = OPTIMIZERS[kind](**record)
         return cls(**data)
 
-    def pretrain_dict(self):
+    def pretrain_dict(self) -> dict[str, object]:
         """Return the settings that decide the pretrained weights, and no others."""
         data = self.to_dict()
         return {
@@ -256,7 +257,7 @@ class PretrainConfig(Settings):
         omit="hash",
     )
 
-    def check(self):
+    def check(self) -> None:
         if self.init != "k-means" and not self.starts_from_clusters:
             raise UserError(
                 f"init={self.init!r}: this method does not start from a clustering of the codes; "
@@ -269,25 +270,27 @@ class PretrainConfig(Settings):
             )
 
     @property
-    def needs_images(self):
+    def needs_images(self) -> bool:
         """Whether samples must have, or be given, the shape of images."""
         return self.network != "fc" or self.aug_pretrain or getattr(self, "aug_cluster", False)
 
     @property
-    def cluster_batch_size(self):
+    def cluster_batch_size(self) -> int:
         """Samples a clustering step."""
         return self.batch_size
 
-    def pretraining_length(self, steps_per_pass):
+    def pretraining_length(self, steps_per_pass: int) -> int:
         """Return how many steps pretraining has."""
         return self.pretrain_epochs * steps_per_pass
 
-    def total_steps(self, steps_per_pass):
+    def total_steps(self, steps_per_pass: int) -> int:
         """Return the largest number of clustering steps."""
         return 0
 
 
-def pretrain_key(config, shape, data_hash, seed, n_clusters=None):
+def pretrain_key(
+    config: PretrainConfig, shape: tuple, data_hash: str, seed: int, n_clusters: int | None = None
+) -> tuple[str, dict]:
     """Return the name under which a pretraining is shared, and what it stands for.
 
     Parameters
@@ -309,7 +312,7 @@ def pretrain_key(config, shape, data_hash, seed, n_clusters=None):
     return digest(about), about
 
 
-def digest(data, length=12):
+def digest(data: object, length: int = 12) -> str:
     """Return the first `length` hex digits of the SHA-256 of plain data, key order aside."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:length]

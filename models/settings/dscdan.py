@@ -101,7 +101,7 @@ class DualConfig(PretrainConfig):
         effect=[when("prior"), when("prior_of", "classes", why="there is no class head")],
     )
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         if type(self) is DualConfig and self.final == "argmax" and not self.pretrains_clusters:
             raise UserError(
@@ -114,12 +114,12 @@ class DualConfig(PretrainConfig):
             raise UserError(f"code='draw' with psi={self.psi!r}: expected psi='multiplicative'")
 
     @property
-    def pretrains_clusters(self):
+    def pretrains_clusters(self) -> bool:
         """Whether the pretrained weights depend on the number of clusters."""
         return self.prior > 0 and self.prior_of == "classes"
 
     @property
-    def class_head(self):
+    def class_head(self) -> tuple:
         """Widths of pretraining's class head before its last layer [C]."""
         return (256,)
 
@@ -184,7 +184,7 @@ class DSCDANConfig(DualConfig):
         choices=("k-means", "argmax"),
     )
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         if self.cluster_mutual and not self.mutual:
             raise UserError(
@@ -198,11 +198,11 @@ class DSCDANConfig(DualConfig):
             )
 
     @property
-    def class_head(self):
+    def class_head(self) -> tuple:
         """Widths of pretraining's class head: the joint stage's where that goes on with it."""
         return self.head if self.head_init == "pretrained" else super().class_head
 
-    def total_steps(self, steps_per_pass):
+    def total_steps(self, steps_per_pass: int) -> int:
         """Return the largest number of joint steps."""
         return self.maxiter
 
@@ -253,7 +253,7 @@ class SpectralNetConfig(PretrainConfig):
         10, "epochs without improvement before its rate drops", ge=0, effect=[SIAMESE]
     )
 
-    def total_steps(self, steps_per_pass):
+    def total_steps(self, steps_per_pass: int) -> int:
         """Return the largest number of steps of the spectral network."""
         return self.maxiter
 

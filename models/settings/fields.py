@@ -16,6 +16,11 @@ from dataclasses import dataclass, field
 
 from common.errors import UserError, unknown
 
+if typing.TYPE_CHECKING:
+    from models.settings.base import Settings
+
+T = typing.TypeVar("T")  # to a type checker a setting is its default, as dataclasses.field is
+
 
 @dataclass(frozen=True)
 class SGD:
@@ -59,20 +64,20 @@ class Condition:
     tests: tuple
     why: str
 
-    def holds(self, config):
+    def holds(self, config: "Settings") -> bool:
         for name, values in self.tests:
             value = getattr(config, name, None)
             if hasattr(config, name) and (value in values if values else bool(value)):
                 return True
         return False
 
-    def reason(self, config):
+    def reason(self, config: "Settings") -> str:
         values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
         shown = {n: f"{v:g}" if _is_number(v) else v for n, v in values.items()}
         return self.why.format_map(shown)
 
 
-def when(name, *values, why=None):
+def when(name: str, *values: object, why: str | None = None) -> Condition:
     """Return the condition that a setting is on, or has one of some values."""
     takes_its_place = f"{name}={{{name}}} takes its place"
     return Condition(
@@ -80,12 +85,12 @@ def when(name, *values, why=None):
     )
 
 
-def either(*conditions, why):
+def either(*conditions: Condition, why: str) -> Condition:
     """Return the condition that one of several holds."""
     return Condition(tuple(test for one in conditions for test in one.tests), why)
 
 
-def never(why):
+def never(why: str) -> Condition:
     """Return the condition that never holds: the setting is there because the record is shared."""
     return Condition((), why)
 
@@ -117,7 +122,7 @@ class Setting:
     several: bool = False
     default: object = None
 
-    def decides_pretraining(self, config):
+    def decides_pretraining(self, config: "Settings") -> bool:
         """Whether the pretrained weights depend on it, under a config."""
         if self.key is not None:
             return self.key(config)
@@ -128,16 +133,16 @@ class Setting:
         return self.stage in ("both", "pretrain") and all(c.holds(config) for c in self.effect)
 
     @property
-    def hidden(self):
+    def hidden(self) -> bool:
         """Whether it never has an effect."""
         return any(not condition.tests for condition in self.effect)
 
-    def without_effect(self, config):
+    def without_effect(self, config: "Settings") -> str | None:
         """Return why it changes nothing under a config; None if it has an effect."""
         broken = (c for c in self.effect if not c.holds(config))
         return next((c.reason(config) for c in broken), None)
 
-    def converted(self, value):
+    def converted(self, value: object) -> object:
         """Return a value of JSON as the command line would have it: 1 as 1.0 where that fits."""
         if isinstance(value, list | tuple) and self.several:
             some = tuple(map(dataclasses.replace(self, several=False).converted, value))
@@ -146,7 +151,7 @@ class Setting:
 
     # -- checks: each raises UserError with the setting, its value and what was expected
 
-    def check(self, config):
+    def check(self, config: "Settings") -> None:
         """Refuse a value of a wrong type or out of range; a list becomes a tuple."""
         value = getattr(config, self.name)
         if value is None and self.optional:
@@ -219,12 +224,12 @@ class Option:
     hidden: bool = False  # not in help: it never has an effect
 
     @property
-    def flag(self):
+    def flag(self) -> str:
         """The option's name on the command line."""
         return "--" + self.name.replace("_", "-")
 
     @property
-    def shown(self):
+    def shown(self) -> str:
         """The default as a user would write it."""
         if isinstance(self.default, tuple):
             return " ".join(f"{v:g}" for v in self.default)
@@ -234,7 +239,7 @@ class Option:
         return f"{self.default:g}" if isinstance(self.default, int | float) else self.default
 
     @property
-    def described(self):
+    def described(self) -> str:
         """The help text with the choices, unless it names them, and the default."""
         text = self.help
         if self.choices and not all(choice in text for choice in self.choices):
@@ -242,7 +247,7 @@ class Option:
         return text if "(default" in text else f"{text} (default {self.shown})"
 
 
-def setting(default, text, *, compare=True, **declared):
+def setting(default: T, text: str, *, compare: bool = True, **declared: typing.Any) -> T:
     """Declare a setting of a record.
 
     Parameters
@@ -282,7 +287,7 @@ def setting(default, text, *, compare=True, **declared):
 
 
 @functools.cache
-def settings_of(kind):
+def settings_of(kind: "type[Settings]") -> dict[str, Setting]:
     """Return {name: Setting} of a class of records, in the order of its fields."""
     hints = typing.get_type_hints(kind)
     return {f.name: _described(f, hints[f.name]) for f in dataclasses.fields(kind)}

@@ -121,17 +121,17 @@ class KingdraConfig(InformationConfig):
     last_bn: bool = setting(False, "batch normalisation of the logits")
 
     @property
-    def several(self):
+    def several(self) -> bool:
         """Whether there is more than one member."""
         return self.members > 1
 
     @property
-    def parallel(self):
+    def parallel(self) -> bool:
         """Whether threads train members side by side: one member alone gets all of them."""
         return self.several
 
     @property
-    def thresholds(self):
+    def thresholds(self) -> tuple[int, int]:
         """(high, low): counts of members, the published shares of them unless they are set.
 
         More than 9 of 10 agree: of m members more than the whole part of .9 m, all of them up to
@@ -145,7 +145,7 @@ class KingdraConfig(InformationConfig):
         """Whether both mean the same, thresholds set or not."""
         return type(self) is type(other) and self.to_dict() == other.to_dict()
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, object]:
         """Return plain data that JSON can hold, the thresholds as counts of members."""
         data = super().to_dict()
         del data["of_ten"]
@@ -255,7 +255,7 @@ KEYS = {
 OTHER_KEYS = ("n_class", "ens_common_mapping", "fc_layer_sizes", "lr", "sup_loss_w_init", "med_th")
 
 
-def translate(arguments):
+def translate(arguments: dict) -> tuple[KingdraConfig, int]:
     """Return (KingdraConfig, K) for the keywords of the authors' KingdraCluster.
 
     Raises

@@ -57,12 +57,12 @@ class LayerwiseConfig(PretrainConfig):
         5.1, "factor of the samples: ||x||^2/d is then about 1", gt=0, stage="both"
     )
 
-    def pretraining_steps(self, steps_per_pass):
+    def pretraining_steps(self, steps_per_pass: int) -> tuple[int, int]:
         """Return (steps of each layer, steps of all layers together)."""
         pairs = (self.layer_steps, self.layer_epochs), (self.pretrain_steps, self.pretrain_epochs)
         return tuple(epochs * steps_per_pass if steps is None else steps for steps, epochs in pairs)
 
-    def pretraining_length(self, steps_per_pass):
+    def pretraining_length(self, steps_per_pass: int) -> int:
         """Return about how many steps of all layers together pretraining is as long as."""
         layer, together = self.pretraining_steps(steps_per_pass)
         return 2 * layer + together  # a layer by itself, and those below it
@@ -88,7 +88,7 @@ class LayerwiseDCNConfig(Config, LayerwiseConfig):
     count: int = setting(100, "samples that a first centre counts for in its running mean", ge=1)
     kmeans_epochs: int = setting(10, "epochs between two runs of k-means from the centres", ge=1)
 
-    def total_steps(self, steps_per_pass):
+    def total_steps(self, steps_per_pass: int) -> int:
         steps = self.epochs * steps_per_pass
         return steps if self.maxiter is None else min(steps, self.maxiter)
 

@@ -35,32 +35,34 @@ class Method:
     by_size: dict = field(default_factory=dict)
 
     @property
-    def module(self):
+    def module(self) -> str:
         """The name of the class's module."""
         return self.path.partition(":")[0]
 
     @property
-    def cls(self):
+    def cls(self) -> str:
         """The name of the class."""
         return self.path.partition(":")[2]
 
     @property
-    def network(self):
+    def network(self) -> str | None:
         """The kind of the auto-encoder, None if there is none."""
         return getattr(self.settings, "network", None)
 
     @property
-    def augmentation(self):
+    def augmentation(self) -> str:
         """The augmented stages: "none", "pretrain", "cluster" or "both"."""
         flags = [getattr(self.settings, f"aug_{s}", False) for s in ("pretrain", "cluster")]
         return {(0, 0): "none", (1, 0): "pretrain", (0, 1): "cluster", (1, 1): "both"}[tuple(flags)]
 
     @property
-    def augmented(self):
+    def augmented(self) -> bool:
         """Whether a stage is augmented."""
         return self.augmentation != "none"
 
-    def settings_for(self, dataset=None, n=None, vectors=False):
+    def settings_for(
+        self, dataset: str | None = None, n: int | None = None, vectors: bool = False
+    ) -> Settings:
         """Return the published settings on a data set of n samples.
 
         For vectors that are no published set, ours in part: SGD's rates, published for hundreds of

@@ -3,6 +3,8 @@
 The rows stand in the files of the papers, beside the settings. No TensorFlow here.
 """
 
+from collections.abc import Iterable
+
 from common.errors import UserError, unknown
 from models.settings import (
     aspc,
@@ -16,6 +18,8 @@ from models.settings import (
     spectral_sat,
     vade,
 )
+from models.settings.base import Settings
+from models.settings.method import Method
 
 PAPERS = (dec_da, aspc, baselines, dscdan, kingdra, layerwise, n2d, rim, spectral_sat, vade)
 METHODS = {
@@ -24,14 +28,16 @@ METHODS = {
 CONFIGS = {name: method.settings for name, method in METHODS.items()}
 
 
-def method_of(name):
+def method_of(name: str) -> Method:
     """Return a method's row; UserError if there is no such method."""
     if name not in METHODS:
         raise UserError(unknown("method", name, METHODS))
     return METHODS[name]
 
 
-def preset(method, dataset=None, n=None, vectors=False):
+def preset(
+    method: str, dataset: str | None = None, n: int | None = None, vectors: bool = False
+) -> Settings:
     """Return the published settings of a method on a data set.
 
     Parameters
@@ -53,7 +59,7 @@ def preset(method, dataset=None, n=None, vectors=False):
     return method_of(method).settings_for(dataset, n, vectors)
 
 
-def refuse_without_effect(method, config, names):
+def refuse_without_effect(method: str, config: Settings, names: Iterable[str]) -> None:
     """Raise UserError if one of the settings that somebody has chosen changes nothing."""
     found = config.without_effect()
     for name in names:
@@ -62,7 +68,7 @@ def refuse_without_effect(method, config, names):
             raise UserError(f"{flag} has no effect for {method}: {found[name]}")
 
 
-def settings_table(method):
+def settings_table(method: str) -> str:
     """Return a Markdown table of a method's options: flag, default, stage, meaning."""
     lines = ["| setting | default | stage | meaning |", "| --- | --- | --- | --- |"]
     for option in method_of(method).settings.options().values():

@@ -103,10 +103,10 @@ class SpectralSATConfig(Settings):
     )
 
     @property
-    def needs_images(self):
+    def needs_images(self) -> bool:
         return self.network == "conv" or self.aug_cluster
 
-    def check(self):
+    def check(self) -> None:
         if not self.neighbors:
             raise UserError("neighbors=(): expected at least one number of neighbours")
 

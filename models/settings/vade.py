@@ -57,7 +57,7 @@ class VaDEConfig(PretrainConfig):
     )
     tol: float = setting(0.0, "stop below this share of changed labels", ge=0)  # none in [C]
 
-    def total_steps(self, steps_per_pass):
+    def total_steps(self, steps_per_pass: int) -> int:
         return self.epochs * steps_per_pass
 
 
