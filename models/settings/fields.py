@@ -125,11 +125,11 @@ class Setting:
     def decides_pretraining(self, config: "Settings") -> bool:
         """Whether the pretrained weights depend on it, under a config."""
         if self.key is not None:
-            return self.key(config)
+            return bool(self.key(config))
         if self.omit is not None and getattr(config, self.name) == self.default:
             return False
         if self.stage == "augment":
-            return config.aug_pretrain
+            return getattr(config, "aug_pretrain", False)
         return self.stage in ("both", "pretrain") and all(c.holds(config) for c in self.effect)
 
     @property
