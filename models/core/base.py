@@ -43,6 +43,7 @@ class DeepClusterer(AutoencoderEstimator):
     make_centers()                 where the centres are kept; default: in the codes' space
     cluster_optimizer(n)           its optimizer, of n samples; default: `optimizer`
     extra_state()                  {name: variable} of what else a model file holds
+    restore(path, arrays, about)   where older model files lack some of it
     start(data)                    centres, labels, seconds; default: by `init` and `n_init`
     embed(z), assign(z)            the space where the centres are, labels; default: codes, nearest
     finish(z)                      what is settled by the final codes
