@@ -21,6 +21,25 @@ from common import device  # noqa: E402
 device.prepare()  # before anything imports TensorFlow
 
 
+# The files that take longest, longest first.
+LONGEST = (
+    "test_estimators",
+    "test_kingdra",
+    "test_resume",
+    "test_run_exp",
+    "test_main",
+    "test_bits",
+    "test_models",
+    "test_dscdan",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Put the longest files first, so that no worker begins one when the other has ended."""
+    places = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
 def pytest_collection_finish():
     """Set TensorFlow up between its import and its first operation, if any test imports it."""
     if "tensorflow" in sys.modules:

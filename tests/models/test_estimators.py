@@ -115,7 +115,7 @@ def test_every_class_is_checked():
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("method", QUICK | SLOW)
-def test_scikit_learn_has_nothing_to_say(method):
+def test_scikit_learn_has_nothing_to_say(eager, method):
     if method in SLOW and not os.environ.get("CHECK_ALL"):
         pytest.skip("CHECK_ALL=1 checks every class: some minutes")
     if method in ("N2D", "UMAP+HDBSCAN"):
