@@ -16,16 +16,12 @@ from models.core import graphs
 from models.core.classifier import Decay, classifier
 from models.core.functional import Tensor, negative_entropy
 from models.core.keras_files import save_classifier
-from models.core.monitor import Monitor
 from models.core.optimizers import make as make_optimizer
 from models.core.phases import PhasedEstimator, once
-from models.core.samples import hash_array
 from models.core.seeds import SeedUse, new_stream
 from models.core.tangents import tangent_neighbors
 from models.core.training import Trainer
 from models.core.weights import arrays_of, assign_arrays
-from models.settings.base import digest
-from models.settings.spectral_sat import SpectralSATConfig
 
 CHUNK = 2048  # samples predicted at a time
 BACK = 5  # times fit_steps: steps on the partition where training is taken back
@@ -68,27 +64,6 @@ class SpectralSAT(PhasedEstimator):
 
     fitted = "network"
 
-    def __init__(
-        self,
-        n_clusters: int,
-        config: SpectralSATConfig,
-        *,
-        method: str | None = None,
-        random_state: int | np.random.RandomState | None = 0,
-        run_dir: str | os.PathLike | None = None,
-        monitor: Monitor | None = None,
-        checkpoint_seconds: float = 60.0,
-        steps_per_execution: int = 1,
-    ):
-        self.n_clusters = n_clusters
-        self.config = config
-        self.method = method
-        self.random_state = random_state
-        self.run_dir = run_dir
-        self.monitor = monitor
-        self.checkpoint_seconds = checkpoint_seconds
-        self.steps_per_execution = steps_per_execution
-
     def fit(self, x: object, y: object = None) -> "SpectralSAT":
         """Cluster the samples.
 
@@ -106,15 +81,9 @@ class SpectralSAT(PhasedEstimator):
         TrainingFailed
             If the loss becomes NaN or infinite.
         """
-        x = self._training_samples(x)
-        self._monitor = self.monitor or Monitor()
-        if self.run_dir is not None:
-            os.makedirs(self.run_dir, exist_ok=True)
+        x = self.begin(x)
         self._build(x.shape[1:])
         x = x.reshape(len(x), *self.network.input_shape[1:])
-        about = [self.method, self.config.identity_dict(), int(self.n_clusters), int(self.seed_)]
-        self._identity = digest([*about, hash_array(x)])
-        self.seconds_, self.step_seconds_ = {}, {}
         begin = time.monotonic()
         place, warn = self._place("checkpoint-start.h5"), self._monitor.warn
         start, earlier = once(place, f"{self._identity} start", lambda: self.start(x), warn)

@@ -115,16 +115,18 @@ class DeepClusterer(AutoencoderEstimator):
         checkpoint_seconds: float = 60.0,
         steps_per_execution: int = 1,
     ):
-        self.n_clusters = n_clusters
-        self.config = config
-        self.method = method
-        self.random_state = random_state
-        self.run_dir = run_dir
+        super().__init__(
+            n_clusters,
+            config,
+            method=method,
+            random_state=random_state,
+            run_dir=run_dir,
+            monitor=monitor,
+            checkpoint_seconds=checkpoint_seconds,
+            steps_per_execution=steps_per_execution,
+        )
         self.cache_dir = cache_dir
         self.pretrained_weights = pretrained_weights
-        self.monitor = monitor
-        self.checkpoint_seconds = checkpoint_seconds
-        self.steps_per_execution = steps_per_execution
 
     # -- what a method defines ---------------------------------------------------------------
 

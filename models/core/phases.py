@@ -6,9 +6,14 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from common.errors import TrainingFailed, UserError
 from common.files import load_arrays, save_arrays
 from models.core.estimator import Estimator
+from models.core.monitor import Monitor
+from models.core.samples import hash_array
+from models.settings.base import Settings, digest
 
 if TYPE_CHECKING:
     from models.core.training import Trainer
@@ -23,9 +28,45 @@ SLOWER = {
 class PhasedEstimator(Estimator):
     """An estimator whose `fit` is made of phases of gradient steps, each with a checkpoint.
 
-    Whoever derives from it has `run_dir`, `checkpoint_seconds`, `steps_per_execution`, `seconds_`
-    and `step_seconds_` (see `DeepClusterer`), and in `fit` its monitor as `_monitor`.
+    Whoever derives from it has the parameters of this constructor (see `DeepClusterer`), `seconds_`
+    and `step_seconds_`, and in `fit` its monitor as `_monitor`.
     """
+
+    def __init__(
+        self,
+        n_clusters: int,
+        config: Settings,
+        *,
+        method: str | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+        run_dir: str | os.PathLike | None = None,
+        monitor: Monitor | None = None,
+        checkpoint_seconds: float = 60.0,
+        steps_per_execution: int = 1,
+    ):
+        self.n_clusters = n_clusters
+        self.config = config
+        self.method = method
+        self.random_state = random_state
+        self.run_dir = run_dir
+        self.monitor = monitor
+        self.checkpoint_seconds = checkpoint_seconds
+        self.steps_per_execution = steps_per_execution
+
+    def begin(self, x: object) -> np.ndarray:
+        """Check training samples, return them, and make ready what phases need.
+
+        That is the monitor, the folder, no seconds yet, and the digest `_identity` of what decides
+        the result, by which a checkpoint is known.
+        """
+        x = self._training_samples(x)
+        self._monitor = self.monitor or Monitor()
+        if self.run_dir is not None:
+            os.makedirs(self.run_dir, exist_ok=True)
+        about = [self.method, self.config.identity_dict(), int(self.n_clusters), int(self.seed_)]
+        self._identity = digest([*about, hash_array(x)])
+        self.seconds_, self.step_seconds_ = {}, {}
+        return x
 
     def run_phase(
         self,

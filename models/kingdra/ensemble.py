@@ -19,10 +19,8 @@ from models.core.functional import Tensor
 from models.core.keras_files import dense_classifier, save_classifier
 from models.core.monitor import Monitor
 from models.core.phases import PhasedEstimator
-from models.core.samples import hash_array
 from models.core.seeds import derive_seed
 from models.kingdra.ladder import Ladder
-from models.settings.base import digest
 from models.settings.kingdra import InformationConfig
 
 NETWORK, STEPS, STREAM = range(3)  # uses of the run's seed
@@ -110,14 +108,16 @@ class Ensemble(PhasedEstimator):
         workers: int = 1,
         steps_per_execution: int = 1,
     ):
-        self.n_clusters = n_clusters
-        self.config = config
-        self.method = method
-        self.random_state = random_state
-        self.run_dir = run_dir
-        self.monitor = monitor
-        self.checkpoint_seconds = checkpoint_seconds
-        self.steps_per_execution = steps_per_execution
+        super().__init__(
+            n_clusters,
+            config,
+            method=method,
+            random_state=random_state,
+            run_dir=run_dir,
+            monitor=monitor,
+            checkpoint_seconds=checkpoint_seconds,
+            steps_per_execution=steps_per_execution,
+        )
         self.workers = workers
 
     # -- what a method defines ---------------------------------------------------------------
@@ -149,22 +149,9 @@ class Ensemble(PhasedEstimator):
         TrainingFailed
             If the loss becomes NaN or infinite.
         """
-        x = self._training_samples(x)
-        self._monitor = self.monitor or Monitor()
-        if self.run_dir is not None:
-            os.makedirs(self.run_dir, exist_ok=True)
+        x = self.begin(x)
         self._build(x.shape[1:])
         data = tf.constant(x.reshape(len(x), -1))
-        self._identity = digest(
-            [
-                self.method,
-                self.config.identity_dict(),
-                int(self.n_clusters),
-                int(self.seed_),
-                hash_array(x),
-            ]
-        )
-        self.seconds_, self.step_seconds_ = {}, {}
         self.train(data)
         self._freeze(data)
         self.labels_ = self.predict(x)
