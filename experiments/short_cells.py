@@ -1,0 +1,107 @@
+"""Why cells of DEC-DA and ASPC-DA fall short: where our runs start, and where the paper's did."""
+
+import statistics
+
+import pandas as pd
+
+from experiments import published
+from experiments.ledger import Row, finished, merge, protocol
+from experiments.published import Found
+from models import METHODS
+
+TABLES = ("decda-2", "decda-5", "aspc-5", "aspc-6")
+SETS = ("usps", "mnist-test")
+MORE_STARTS = "n_init=200"
+NEAR = 0.02  # ACC: starts and results that differ by less are alike
+CODES = "AE+k-means", "AE+k-means-DA"  # k-means on plain and on augmented codes
+
+
+def starts(rows: list[Row], method: str, variant: str, dataset: str, changed: str = "") -> list:
+    """Return the ACC of the starts of a method's runs, one a seed, of the newest protocol.
+
+    changed: the settings that differ from the method's, as `published.changes` gives them.
+    """
+    there, found = published.identity(method, variant), {}
+    for row in sorted(merge(rows), key=finished):
+        same = published.identity_of_run(row) == there and row["dataset"] == dataset
+        if not same or row["status"] != "ok" or not row["kmeans_acc"]:
+            continue
+        if published.changes(row["overrides"]) == changed:
+            found.setdefault(sum(protocol(row)), {})[row["seed"]] = float(row["kmeans_acc"])
+    return list(found[max(found)].values()) if found else []
+
+
+def published_start(paper: pd.DataFrame, augmented: bool, dataset: str) -> float | None:
+    """Return the ACC of k-means on the paper's codes of the Fc auto-encoder (DEC-DA, Table 5)."""
+    table = paper[(paper.table == "decda-5") & (paper.dataset == dataset) & (paper.metric == "acc")]
+    values = table.value[table.method == CODES[augmented]]
+    return float(values.iloc[0]) if len(values) else None
+
+
+def sentence(
+    ours: float,
+    theirs: float,
+    start: float | None,
+    their_start: float | None,
+    better: float | None,
+    seeds: int,
+) -> str:
+    """Return what is known of a cell that falls short, from ACCs.
+
+    Parameters
+    ----------
+    ours, theirs : float
+        Results: our mean, and the paper's.
+    start, their_start : float or None
+        Of k-means on the codes that the runs begin with.
+    better : float or None
+        Our mean with 200 restarts of k-means.
+    seeds : int
+        Our runs.
+    """
+    parts = []
+    if start is not None and their_start is not None:
+        alike = abs(start - their_start) < NEAR
+        parts.append(
+            f"starts as the paper's codes do ({start:.3f}, {their_start:.3f})"
+            if alike
+            else f"starts at {start:.3f}, the paper's codes at {their_start:.3f}"
+        )
+    elif start is not None:
+        parts.append(f"starts at {start:.3f}")
+    if start is not None and ours < start - NEAR:
+        own = their_start is not None and theirs < their_start - NEAR
+        parts.append(f"the second stage lowers it{', as in the paper' if own else ''}")
+    if better is not None:
+        parts.append(f"with 200 restarts of k-means {better:.3f}")
+    parts.append("one seed" if seeds == 1 else f"{seeds} seeds")
+    return "; ".join(parts)
+
+
+def why(rows: list[Row], paper: pd.DataFrame, found: Found) -> list[list[str]]:
+    """Return a line a short cell of TABLES on SETS: row, data set, ours, the paper's, why.
+
+    found: `published.scores` of the rows, with `n_init=200` among its settings.
+    """
+    lines = {}
+    some = paper[paper.table.isin(TABLES) & paper.dataset.isin(SETS)]
+    for name, cell, runs, kin in published.entries(found, some[some.metric == "acc"]):
+        if not runs or kin or published.compare(runs, cell, kin)["verdict"] != "short":
+            continue
+        augmented, base = published.identity(cell.method, cell.variant)[1], cell.method
+        settings = METHODS[base].settings
+        by_k_means = settings.network == "fc" and settings.init == "k-means" and base not in CODES
+        ours = statistics.fmean(run["acc"] for run in runs)
+        place = published.place_of(cell.method, cell.dataset, MORE_STARTS, cell.variant)
+        better = [run["acc"] for run in found.get(place, {}).values()]
+        begun = starts(rows, cell.method, cell.variant, cell.dataset)
+        text = sentence(
+            ours,
+            float(cell.value),
+            statistics.fmean(begun) if begun and base not in CODES else None,
+            published_start(paper, augmented, cell.dataset) if by_k_means else None,
+            statistics.fmean(better) if better else None,
+            len(runs),
+        )
+        lines[name, cell.dataset] = [name, cell.dataset, f"{ours:.3f}", cell.printed, text]
+    return list(lines.values())
