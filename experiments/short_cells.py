@@ -16,8 +16,10 @@ NEAR = 0.02  # ACC: starts and results that differ by less are alike
 CODES = "AE+k-means", "AE+k-means-DA"  # k-means on plain and on augmented codes
 
 
-def starts(rows: list[Row], method: str, variant: str, dataset: str, changed: str = "") -> list:
-    """Return the ACC of the starts of a method's runs, one a seed, of the newest protocol.
+def starts(
+    rows: list[Row], method: str, variant: str, dataset: str, changed: str = ""
+) -> dict[str, float]:
+    """Return {seed: ACC of the start} of a method's runs of the newest protocol.
 
     changed: the settings that differ from the method's, as `published.changes` gives them.
     """
@@ -28,7 +30,14 @@ def starts(rows: list[Row], method: str, variant: str, dataset: str, changed: st
             continue
         if published.changes(row["overrides"]) == changed:
             found.setdefault(sum(protocol(row)), {})[row["seed"]] = float(row["kmeans_acc"])
-    return list(found[max(found)].values()) if found else []
+    return found[max(found)] if found else {}
+
+
+def starts_on_codes(rows: list[Row], augmented: bool, dataset: str, changed: str) -> list[float]:
+    """Return the ACC of k-means on the Fc auto-encoder's codes, one a seed, by some settings."""
+    names = [f"{name}-DA" if augmented else name for name in published.ON_FC_CODES]
+    known = [starts(rows, name, "", dataset, changed) for name in names if name in METHODS]
+    return list({seed: acc for one in known for seed, acc in one.items()}.values())
 
 
 def published_start(paper: pd.DataFrame, augmented: bool, dataset: str) -> float | None:
@@ -94,7 +103,9 @@ def why(rows: list[Row], paper: pd.DataFrame, found: Found) -> list[list[str]]:
         ours = statistics.fmean(run["acc"] for run in runs)
         place = published.place_of(cell.method, cell.dataset, MORE_STARTS, cell.variant)
         better = [run["acc"] for run in found.get(place, {}).values()]
-        begun = starts(rows, cell.method, cell.variant, cell.dataset)
+        if base in CODES:
+            better = starts_on_codes(rows, augmented, cell.dataset, MORE_STARTS)
+        begun = list(starts(rows, cell.method, cell.variant, cell.dataset).values())
         text = sentence(
             ours,
             float(cell.value),

@@ -68,10 +68,12 @@ def test_starts_are_those_of_the_newest_protocol_and_of_no_other_settings():
         row(4, 0.6, "2", dataset="digits"),
         row(5, 0.7, "2", aug_pretrain="True", overrides="aug_pretrain=True"),
     ]
-    assert short_cells.starts(rows, "FcDCN", "", "usps") == [0.2, 0.3]
-    assert short_cells.starts(rows, "FcDCN", "", "usps", "n_init=200") == [0.5]
-    assert short_cells.starts(rows, "FcDCN", "y/n", "usps") == [0.7]
-    assert short_cells.starts(rows, "FcDEC", "", "usps") == []
+    assert short_cells.starts(rows, "FcDCN", "", "usps") == {"0": 0.2, "1": 0.3}
+    assert short_cells.starts(rows, "FcDCN", "", "usps", "n_init=200") == {"3": 0.5}
+    assert short_cells.starts(rows, "FcDCN", "y/n", "usps") == {"5": 0.7}
+    assert short_cells.starts(rows, "FcDEC", "", "usps") == {}
+    assert short_cells.starts_on_codes(rows, False, "usps", "n_init=200") == [0.5]
+    assert short_cells.starts_on_codes(rows, True, "usps", "n_init=200") == []
 
 
 def test_the_start_of_the_paper_is_that_of_its_table_5():
