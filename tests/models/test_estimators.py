@@ -36,7 +36,14 @@ NO_RULE = {
     "check_fit_idempotent",
 }
 SPARSE = {"check_estimator_sparse_array", "check_estimator_sparse_matrix"}
-OWN = {"SC-Ncut": NO_RULE, "AC": NO_RULE, "AC-GDL": NO_RULE | SPARSE, "NMF": {"check_clustering"}}
+OWN = {
+    "SC-Ncut": NO_RULE,
+    "AC": NO_RULE,
+    "AC-GDL": NO_RULE | SPARSE,
+    "UMAP+HDBSCAN": NO_RULE | SPARSE,
+    "N2D": NO_RULE - {"check_fit_idempotent"},  # UMAP places new samples together
+    "NMF": {"check_clustering"},
+}
 QUICK = {
     "FcDEC": STEPS,
     "LADDER-IM": RUNS["LADDER-IM"],
