@@ -21,10 +21,11 @@ def starts(
 ) -> dict[str, float]:
     """Return {seed: ACC of the start} of a method's runs of the newest protocol.
 
+    rows: as `merge` gives them, the last to finish last.
     changed: the settings that differ from the method's, as `published.changes` gives them.
     """
     there, found = published.identity(method, variant), {}
-    for row in sorted(merge(rows), key=finished):
+    for row in rows:
         same = published.identity_of_run(row) == there and row["dataset"] == dataset
         if not same or row["status"] != "ok" or not row["kmeans_acc"]:
             continue
@@ -92,7 +93,7 @@ def why(rows: list[Row], paper: pd.DataFrame, found: Found) -> list[list[str]]:
 
     found: `published.scores` of the rows, with `n_init=200` among its settings.
     """
-    lines = {}
+    lines, rows = {}, sorted(merge(rows), key=finished)
     some = paper[paper.table.isin(TABLES) & paper.dataset.isin(SETS)]
     for name, cell, runs, kin in published.entries(found, some[some.metric == "acc"]):
         if not runs or kin or published.compare(runs, cell, kin)["verdict"] != "short":
