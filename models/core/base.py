@@ -45,6 +45,7 @@ class DeepClusterer(AutoencoderEstimator):
     extra_state()                  {name: variable} of what else a model file holds
     restore(path, arrays, about)   where older model files lack some of it
     start(data)                    centres, labels, seconds; default: by `init` and `n_init`
+    initialize(z, seed)            centres and labels of codes, by other means than `init`
     embed(z), assign(z)            the space where the centres are, labels; default: codes, nearest
     finish(z)                      what is settled by the final codes
     cluster(data)                  the whole second phase, where it is no such alternation
@@ -100,6 +101,7 @@ class DeepClusterer(AutoencoderEstimator):
     fitted = "centers"
     shuffle = False  # the order of batches in the clustering phase
     whole_batches = False  # whether that phase leaves out the short batch at a pass's end
+    earliest_end = 0  # the first step at which settled labels may end it
 
     def __init__(
         self,
@@ -289,12 +291,13 @@ class DeepClusterer(AutoencoderEstimator):
             carry, labels = trainer.carry, labels.astype(np.int64)
             previous = carry.get("labels")
             changed = 1.0 if previous is None else float(np.mean(labels != previous))
-            agreement = matched_share(labels, carry["initial_labels"], self.n_clusters)
+            agreement = matched_share(labels, carry["initial_labels"], self.centers.shape[0])
             values = trainer.mean_losses() | values
             values |= {"changed": changed, "seconds": trainer.seconds, "start_agreement": agreement}
             self._monitor.row("cluster", step, values, labels)
             carry["labels"] = labels
-            carry["converged"] = np.bool_(previous is not None and changed < c.tol)
+            settled = previous is not None and changed < c.tol
+            carry["converged"] = np.bool_(settled and step >= self.earliest_end)
             if carry["converged"]:
                 return True
             for name, target in targets.items():

@@ -285,6 +285,10 @@ COUNTS = {
     "gdl": lambda c, n, d, k, shape: (0.0, n * _point(n, d) + (n / 5) ** 2 * 100),
     "gmm": lambda c, n, d, k, shape: (0.0, _gmm(c, n, d, k)),
     "stable": lambda c, n, d, k, shape: (0.0, _stable(c, n, d, k)),
+    "rcc": lambda c, n, d, k, shape: (
+        0.0,
+        (n + 11 * c.maxiter * (2 * c.n_neighbors + 12)) * _point(n, d),
+    ),
     "umap": lambda c, n, d, k, shape: (0.0, n * (5000 * d + 100_000_000)),
     None: lambda c, n, d, k, shape: (0.0, 0.0),  # not known
 }

@@ -56,6 +56,34 @@ class ASPCConfig(Config):
         return steps if self.maxiter is None else min(steps, self.maxiter)
 
 
+@dataclass(frozen=True)
+class ASPCFromRCCConfig(ASPCConfig):
+    """ASPC started by robust continuous clustering: its settings and those of `RCC`."""
+
+    finds_k = True
+
+    n_init: int = setting(20, "of no effect", ge=1, effect=[never("RCC has one start")])
+    init: str = setting("k-means", "of no effect", choices=INITS, effect=[never("it is RCC")])
+    n_neighbors: int = setting(10, "neighbours in RCC's graph", ge=1, stage="start")
+    metric: str = setting(
+        "cosine", "distance of neighbours", choices=("cosine", "euclidean"), stage="start"
+    )
+    rcc_maxiter: int = setting(100, "steps of RCC at most", ge=1, stage="start")
+    # Neither paper nor released code says what noise is.
+    min_share: float = setting(
+        0.01,
+        "share of the samples below which a cluster of RCC is noise",
+        ge=0,
+        le=1,
+        stage="start",
+    )
+    warmup_epochs: int = setting(5, "epochs at first in which noise has weight 0", ge=0)  # [C]
+
+    def total_steps(self, steps_per_pass: int) -> int:
+        steps = (self.epochs + self.warmup_epochs) * steps_per_pass
+        return steps if self.maxiter is None else min(steps, self.maxiter)
+
+
 # Adam 1e-4, T = 100, delta = 0.001; stage 1 is FcDEC's [P Table 2, C].
 ASPC = ASPCConfig(**FC, optimizer=Adam(1e-4))
 ASPC_DA = replace(ASPC, **BOTH)
@@ -73,6 +101,12 @@ METHODS = {
     "ASPC-DA-SC": _aspc(replace(ASPC_DA, init="spectral")),  # Table 6
     "ASPC-DA-AC": _aspc(replace(ASPC_DA, init="agglomerative")),
     "ASPC-DA-GMM": _aspc(replace(ASPC_DA, init="gmm")),
+    "ASPC-DA-RCC": Method(
+        "models.aspc_rcc:ASPCFromRCC",
+        ASPCFromRCCConfig(**FC | BOTH, optimizer=Adam(1e-4)),
+        "aspc-da",
+        by_dataset=DIGITS | FMNIST,
+    ),
     # Not in the paper: ASPC over the convolutional auto-encoder, pretrained as ConvDEC's.
     "ConvASPC": _aspc(replace(ASPC, **CONV), ours=True),
     "ConvASPC-DA": _aspc(replace(ASPC_DA, **CONV), ours=True),

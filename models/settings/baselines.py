@@ -104,6 +104,17 @@ class StableConfig(Settings):
 
 
 @dataclass(frozen=True)
+class RCCConfig(Settings):
+    """Robust continuous clustering: the numbers of its paper."""
+
+    cost = "rcc"
+    finds_k = True
+    n_neighbors: int = setting(10, "neighbours in the graph", ge=1)
+    metric: str = setting("cosine", "distance of neighbours", choices=("cosine", "euclidean"))
+    maxiter: int = setting(100, "steps at most", ge=1)
+
+
+@dataclass(frozen=True)
 class UMAPConfig(Settings):
     """UMAP, then HDBSCAN: the numbers of UMAP's documentation on clustering MNIST."""
 
@@ -127,6 +138,7 @@ METHODS = {
     "SC-LS": _baseline("spectral:LandmarkSpectral", LandmarkConfig()),
     "AC": _baseline("ward:Ward", WardConfig()),
     "AC-GDL": _baseline("gdl:GraphDegreeLinkage", GDLConfig()),
+    "RCC": _baseline("rcc:RobustContinuous", RCCConfig()),
     "GMM": _baseline("simple:Gaussians", GMMConfig()),
     "GMM-stable": replace(_baseline("stable:StableMixture", StableConfig()), ours=True),
     "UMAP+HDBSCAN": _baseline("umap_hdbscan:UMAPHDBSCAN", UMAPConfig()),

@@ -437,7 +437,7 @@ def test_a_setting_that_is_a_list_takes_a_list_of_lists(home, told, widths):
 def test_a_list_of_tables(home):
     block(home, "1", table=["decda-5", "aspc-6"], datasets=["usps", "mnist-test"], seeds=[4])
     methods = ["AE+k-means", "DAE+k-means", "AE+k-means-DA"] * 2
-    methods += ["ASPC-DA-SC", "ASPC-DA-AC", "ASPC-DA-GMM"] * 2
+    methods += ["ASPC-DA-SC", "ASPC-DA-AC", "ASPC-DA-GMM", "ASPC-DA-RCC"] * 2
     assert [trial.record["method"] for trial in trials_of()] == methods
 
 
@@ -450,10 +450,10 @@ def test_the_projects_own_files(home, monkeypatch):
     blocks, complaints = blocks_of()
     assert complaints == []
     assert {one.name: len(one.left) for one in blocks} == {
-        "1a-usps-seed0": 34,
-        "1b-mnist-test-seed0": 34,
-        "1c-usps-da-seeds12": 20,
-        "1d-mnist-test-da-seeds12": 20,
+        "1a-usps-seed0": 35,
+        "1b-mnist-test-seed0": 35,
+        "1c-usps-da-seeds12": 22,
+        "1d-mnist-test-da-seeds12": 22,
         "1e-usps-others-seeds12": 48,
         "1f-mnist-test-others-seeds12": 48,
         "1g-usps-n-init-200": 9,
@@ -470,8 +470,8 @@ def test_the_projects_own_files(home, monkeypatch):
         "3b-fmnist-seed0": 5,
         "3c-mnist-fmnist-rest-seed0": 2,
         "3d-mnist-train": 2,
-        "4a-usps-seeds34": 68,
-        "4b-mnist-test-seeds34": 68,
+        "4a-usps-seeds34": 70,
+        "4b-mnist-test-seeds34": 70,
         "4c-usps-n-init-200-seeds34": 6,
     }
     seeds, questions = {}, ("1h", "2f", "2g", "2h")
@@ -483,4 +483,4 @@ def test_the_projects_own_files(home, monkeypatch):
             seeds.setdefault((*about, *stages), []).append(trial.record["seed"])
     of_block_1 = {cell: some for cell, some in seeds.items() if cell[1] in ("usps", "mnist-test")}
     assert all(sorted(some) in ([0, 1, 2], [0, 1, 2, 3, 4]) for some in of_block_1.values())
-    assert sum(sorted(some) == [0, 1, 2, 3, 4] for some in of_block_1.values()) == 2 * 34 + 3
+    assert sum(sorted(some) == [0, 1, 2, 3, 4] for some in of_block_1.values()) == 2 * 35 + 3

@@ -1,5 +1,6 @@
 """Self-paced selection by hand, and what a run of ASPC does with it."""
 
+import pickle
 from functools import partial
 
 import keras
@@ -7,8 +8,10 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from models import build, preset
+from metrics import acc
+from models import build, load, preset
 from models.aspc import selected_mean, selection_threshold
+from models.core import rcc
 from models.core.arrays import cluster_means
 from models.core.monitor import Monitor
 from models.core.networks import AUTOENCODERS, dense_autoencoder
@@ -159,6 +162,84 @@ def test_initialisers_of_table_6(x, init, monkeypatch):
     assert bool(model.monitor.notes) == (init != "gmm")
     if init != "gmm":
         assert "100 of 150" in model.monitor.notes[0]
+
+
+# -- the start by robust continuous clustering --------------------------------------------------
+
+RCC = SMALL | {"warmup_epochs": 2, "min_share": 0.1, "n_neighbors": 4}
+
+
+def three_heaps(monkeypatch):
+    """RCC that finds 60, 50, 30 and 10 samples, in that order."""
+    labels = np.repeat([3, 0, 2, 1], [60, 50, 30, 10])
+    found = rcc.Clusters(labels, np.zeros((150, 2)), 5, True)
+    monkeypatch.setattr(rcc, "cluster", lambda z, n_neighbors, metric, maxiter: found)
+    return np.repeat([2, 0, 1, -1], [60, 50, 30, 10])
+
+
+def test_noise_has_weight_0_in_the_first_epochs_and_a_label_then(x, monkeypatch):
+    labels = three_heaps(monkeypatch)
+    weights = []
+
+    class Watched(type(build("ASPC-DA-RCC", 2))):
+        def refresh(self, z, step):
+            given, targets, logged = super().refresh(z, step)
+            weights.append((step, np.asarray(targets["v"]), np.asarray(targets["center"]), given))
+            return given, targets, logged
+
+    config = preset("ASPC-DA-RCC").changed(RCC)
+    model = Watched(2, config, method="ASPC-DA-RCC", monitor=Log()).fit(x)
+    assert [step for step, *_ in weights] == [0, 3, 6, 9, 12]  # two epochs and ASPC's three
+    noise = labels < 0
+    for step, v, targets, given in weights:
+        if step < 6:
+            assert np.array_equal(v == 0, noise) and np.array_equal(given[~noise], labels[~noise])
+        elif step == 6:
+            assert v.all() and given.min() >= 0
+        assert np.array_equal(targets, model.cluster_centers_[given])
+    assert not weights[-1][1].all()  # ASPC selects
+    assert model.cluster_centers_.shape == (3, 10) and model.memberships(x).shape == (150, 3)
+    means = cluster_means(model.pretrained_codes_[~noise], labels[~noise], 3)
+    np.testing.assert_allclose(model.cluster_centers_, means, atol=1e-6)
+    d = ((model.pretrained_codes_[noise][:, None] - means) ** 2).sum(axis=2)
+    assert np.array_equal(model.initial_labels_[noise], d.argmin(axis=1))
+    (note,) = model.monitor.notes
+    assert note == (
+        "RCC: 4 clusters; 3 hold at least 10.0% of the samples each, 10 of 150 samples in the "
+        "others are noise"
+    )
+
+
+def test_it_does_not_stop_before_the_first_epochs_are_over(x, monkeypatch):
+    three_heaps(monkeypatch)
+    model = build("ASPC-DA-RCC", 2, **(RCC | {"tol": 1.0, "epochs": 50})).fit(x)
+    assert model.converged_ and model.n_iter_ == 2 * 3 + 3
+
+
+def test_a_loaded_model_has_as_many_clusters_as_were_found(x, monkeypatch, tmp_path):
+    three_heaps(monkeypatch)
+    model = build("ASPC-DA-RCC", 7, **RCC).fit(x)
+    model.save(tmp_path / "model.h5")
+    again = load(tmp_path / "model.h5")
+    assert np.array_equal(again.cluster_centers_, model.cluster_centers_)
+    assert np.array_equal(again.predict(x), model.labels_)
+    assert np.array_equal(pickle.loads(pickle.dumps(model)).memberships(x), model.memberships(x))
+
+
+def test_all_noise_is_told(x, monkeypatch):
+    three_heaps(monkeypatch)
+    words = "largest of 4 clusters has 60 of 150 samples, and all are noise at --min-share 0.5"
+    with pytest.raises(UserError, match=words):
+        build("ASPC-DA-RCC", 2, **(RCC | {"min_share": 0.5})).fit(x)
+
+
+def test_rcc_of_real_codes(x):
+    model = build("ASPC-DA-RCC", 2, monitor=Log(), **RCC).fit(x)
+    alone = rcc.cluster(model.pretrained_codes_, 4, "cosine", 100)
+    large = np.bincount(alone.labels) >= 15
+    assert len(model.cluster_centers_) == large.sum() >= 1
+    kept = large[alone.labels]
+    assert acc(alone.labels[kept], model.initial_labels_[kept]) == 1.0
 
 
 def test_presets_and_settings():

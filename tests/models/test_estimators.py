@@ -40,6 +40,7 @@ OWN = {
     "SC-Ncut": NO_RULE,
     "AC": NO_RULE,
     "AC-GDL": NO_RULE | SPARSE,
+    "RCC": NO_RULE | SPARSE | {"check_clustering"},  # it parts blobs of two columns
     "UMAP+HDBSCAN": NO_RULE | SPARSE,
     "N2D": NO_RULE - {"check_fit_idempotent"},  # UMAP places new samples together
     "NMF": {"check_clustering"},
@@ -55,12 +56,14 @@ QUICK = {
     "SC-LS": {"landmarks": 5},
     "AC": {},
     "AC-GDL": {},
+    "RCC": {},
 }
 SPECTRAL_NET = SETTINGS["SpectralNet"] | {"optimizer": Adam(1e-3), "maxiter": 60}
 SLOW = {
     "VaDE": SETTINGS["VaDE"]
     | {"likelihood": "gaussian", "pretrain_epochs": 60, "scale_inputs": True},
     "ASPC": SETTINGS["ASPC-DA"],
+    "ASPC-DA-RCC": SETTINGS["ASPC-DA-RCC"],
     "FcIDEC": STEPS,
     "UMAP+HDBSCAN": {},
     "SpectralNet": SPECTRAL_NET,

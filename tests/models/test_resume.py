@@ -37,6 +37,7 @@ SETTINGS = {
     "ConvIDEC": STEPS,
     "FcDCN": PASSES | {"update_interval": 3},
     "ASPC-DA": PASSES | {"epochs": 3},
+    "ASPC-DA-RCC": PASSES | {"epochs": 2, "warmup_epochs": 1, "n_neighbors": 4, "min_share": 0.05},
     "AE+k-means": PRETRAINED,
     "N2D": PRETRAINED,
     "VaDE": PRETRAINED | {"cluster_batch_size": 20, "epochs": 3, "decay_epochs": 1},

@@ -227,7 +227,7 @@ def test_words_of_cells():
     line = "| FcDEC | usps | 0.7700 (1) | 0.763 | met | 0.4000 (1) | 0.784 | short | 0 | 1.0 |"
     assert line in text
     assert "| DEC, as FcDEC | usps | 0.7700 (1) | 0.762 | – | 0.4000 (1) | 0.767 | – |" in text
-    assert "Published only, no method here: AC-Zell, RCC, CSC, JULE" in text
+    assert "Published only, no method here: AC-Zell, CSC, JULE" in text
 
 
 def test_published_cells_at_other_settings():

@@ -37,6 +37,7 @@ ASPC_TABLE = [
     ("ASPC-DA-SC", "fc", True, True, "spectral"),
     ("ASPC-DA-AC", "fc", True, True, "agglomerative"),
     ("ASPC-DA-GMM", "fc", True, True, "gmm"),
+    ("ASPC-DA-RCC", "fc", True, True, "k-means"),  # of no effect: it is RCC
     ("ConvASPC", "conv", False, True, "k-means"),
     ("ConvASPC-DA", "conv", True, True, "k-means"),
 ]
@@ -52,6 +53,7 @@ BASELINES = {
     "GMM-stable": {},
     "SC-LS": {"landmarks": 1000, "n_neighbors": 5, "sigma": None, "n_init": 10},
     "AC-GDL": {"n_neighbors": 20, "scale": 1.0},
+    "RCC": {"n_neighbors": 10, "metric": "cosine", "maxiter": 100},
     "UMAP+HDBSCAN": {
         "n_neighbors": 30,
         "min_dist": 0.0,
@@ -236,6 +238,8 @@ BAD_BASELINES = [
         ("AC-GDL", "scale", (0, math.inf)),
         ("GMM", "covariance", ("round", None)),
         ("GMM", "reg_covar", (-1e-6, "0")),
+        ("RCC", "n_neighbors", (0, 2.5)),
+        ("RCC", "metric", ("l1", None)),
         ("UMAP+HDBSCAN", "min_share", (-0.1, 1)),
         ("UMAP+HDBSCAN", "components", (0, True)),
     ]
@@ -370,7 +374,9 @@ def test_methods_share_pretraining_by_network_and_augmentation():
         groups.setdefault(key(config), set()).add(method)
     assert sorted(map(sorted, groups.values())) == [
         ["ASPC", "BasicDC", "FcDCN", "FcDEC", "FcIDEC"],
-        ["ASPC-DA", "ASPC-DA-AC", "ASPC-DA-GMM", "ASPC-DA-SC", "FcDCN-DA", "FcDEC-DA", "FcIDEC-DA"],
+        ["ASPC-DA"]
+        + [f"ASPC-DA-{start}" for start in ("AC", "GMM", "RCC", "SC")]
+        + ["FcDCN-DA", "FcDEC-DA", "FcIDEC-DA"],
         ["ConvASPC", "ConvDEC", "ConvIDEC"],
         ["ConvASPC-DA", "ConvDEC-DA", "ConvIDEC-DA"],
     ]
