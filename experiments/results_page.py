@@ -99,7 +99,7 @@ def results_page(rows: list[Row], paper: pd.DataFrame) -> str:
 
 def short_block(rows: list[Row], paper: pd.DataFrame, found: Found) -> str:
     """Return what is known of each short cell of DEC-DA's and ASPC-DA's own tables."""
-    lines = short_cells.why(rows, paper, found)
+    lines = short_cells.why(paper, found)
     tables, sets = ", ".join(short_cells.TABLES), " and ".join(short_cells.SETS)
     text = (
         f"The short cells of {tables} on {sets}: ACC, and where the runs start. The paper's start "

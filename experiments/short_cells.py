@@ -1,11 +1,11 @@
 """Why cells of DEC-DA and ASPC-DA fall short: where our runs start, and where the paper's did."""
 
 import statistics
+from collections.abc import Iterable
 
 import pandas as pd
 
 from experiments import published
-from experiments.ledger import Row, finished, merge, protocol
 from experiments.published import Found
 from models import METHODS
 
@@ -16,29 +16,17 @@ NEAR = 0.02  # ACC: starts and results that differ by less are alike
 CODES = "AE+k-means", "AE+k-means-DA"  # k-means on plain and on augmented codes
 
 
-def starts(
-    rows: list[Row], method: str, variant: str, dataset: str, changed: str = ""
-) -> dict[str, float]:
-    """Return {seed: ACC of the start} of a method's runs of the newest protocol.
-
-    rows: as `merge` gives them, the last to finish last.
-    changed: the settings that differ from the method's, as `published.changes` gives them.
-    """
-    there, found = published.identity(method, variant), {}
-    for row in rows:
-        same = published.identity_of_run(row) == there and row["dataset"] == dataset
-        if not same or row["status"] != "ok" or not row["kmeans_acc"]:
-            continue
-        if published.changes(row["overrides"]) == changed:
-            found.setdefault(sum(protocol(row)), {})[row["seed"]] = float(row["kmeans_acc"])
-    return found[max(found)] if found else {}
+def starts(runs: Iterable[dict]) -> list[float]:
+    """Return the ACC that runs of `published.scores` start from, where they have one."""
+    return [run["start"] for run in runs if "start" in run]
 
 
-def starts_on_codes(rows: list[Row], augmented: bool, dataset: str, changed: str) -> list[float]:
+def starts_on_codes(found: Found, augmented: bool, dataset: str, changed: str) -> list[float]:
     """Return the ACC of k-means on the Fc auto-encoder's codes, one a seed, by some settings."""
     names = [f"{name}-DA" if augmented else name for name in published.ON_FC_CODES]
-    known = [starts(rows, name, "", dataset, changed) for name in names if name in METHODS]
-    return list({seed: acc for one in known for seed, acc in one.items()}.values())
+    places = [published.place_of(name, dataset, changed) for name in names if name in METHODS]
+    kept = {seed: run for there in places for seed, run in found.get(there, {}).items()}
+    return starts(kept.values())
 
 
 def published_start(paper: pd.DataFrame, augmented: bool, dataset: str) -> float | None:
@@ -88,12 +76,12 @@ def sentence(
     return "; ".join(parts)
 
 
-def why(rows: list[Row], paper: pd.DataFrame, found: Found) -> list[list[str]]:
+def why(paper: pd.DataFrame, found: Found) -> list[list[str]]:
     """Return a line a short cell of TABLES on SETS: row, data set, ours, the paper's, why.
 
-    found: `published.scores` of the rows, with `n_init=200` among its settings.
+    found: `published.scores` of all rows, with `n_init=200` among its settings.
     """
-    lines, rows = {}, sorted(merge(rows), key=finished)
+    lines = {}
     some = paper[paper.table.isin(TABLES) & paper.dataset.isin(SETS)]
     for name, cell, runs, kin in published.entries(found, some[some.metric == "acc"]):
         if not runs or kin or published.compare(runs, cell, kin)["verdict"] != "short":
@@ -105,8 +93,8 @@ def why(rows: list[Row], paper: pd.DataFrame, found: Found) -> list[list[str]]:
         place = published.place_of(cell.method, cell.dataset, MORE_STARTS, cell.variant)
         better = [run["acc"] for run in found.get(place, {}).values()]
         if base in CODES:
-            better = starts_on_codes(rows, augmented, cell.dataset, MORE_STARTS)
-        begun = list(starts(rows, cell.method, cell.variant, cell.dataset).values())
+            better = starts_on_codes(found, augmented, cell.dataset, MORE_STARTS)
+        begun = starts(runs)
         text = sentence(
             ours,
             float(cell.value),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from datasets import PROBLEMS
 from experiments import ledger, published, results_page, short_cells
 
 ROWS, PAPER = ledger.read_rows(published.PAPER.parent / "results.csv"), published.read_paper()
@@ -48,12 +49,13 @@ def test_every_short_cell_has_a_line_and_no_other():
         for (name, dataset), cell in results_page.cells(found, PAPER, table).items()
         if dataset in short_cells.SETS and results_page.word_of(cell) == "short"
     }
-    lines = short_cells.why(ROWS, PAPER, found)
+    lines = short_cells.why(PAPER, found)
     assert {(line[0], line[1]) for line in lines} == short and len(lines) == len(short) > 5
 
 
 def row(seed, start, protocol="", **others):
     about = {"method": "FcDCN", "dataset": "usps", "status": "ok", "overrides": "", "seed": seed}
+    about |= {"k": 10, "data_hash": PROBLEMS["usps"][1], "acc": 0.9}
     about |= {"aug_pretrain": "False", "aug_cluster": "False", "kmeans_acc": start}
     return ledger.as_row(about | {"protocol": protocol, "config_hash": protocol or "1"} | others)
 
@@ -65,15 +67,22 @@ def test_starts_are_those_of_the_newest_protocol_and_of_no_other_settings():
         row(1, 0.3, "2"),
         row(2, 0.4, "2", status="failed", kmeans_acc=""),
         row(3, 0.5, "2", overrides="n_init=200"),
-        row(4, 0.6, "2", dataset="digits"),
+        row(4, 0.6, "2", dataset="digits", data_hash=PROBLEMS["digits"][1]),
+        row(6, 0.8, "2", k=9),
         row(5, 0.7, "2", aug_pretrain="True", overrides="aug_pretrain=True"),
     ]
-    assert short_cells.starts(rows, "FcDCN", "", "usps") == {"0": 0.2, "1": 0.3}
-    assert short_cells.starts(rows, "FcDCN", "", "usps", "n_init=200") == {"3": 0.5}
-    assert short_cells.starts(rows, "FcDCN", "y/n", "usps") == {"5": 0.7}
-    assert short_cells.starts(rows, "FcDEC", "", "usps") == {}
-    assert short_cells.starts_on_codes(rows, False, "usps", "n_init=200") == [0.5]
-    assert short_cells.starts_on_codes(rows, True, "usps", "n_init=200") == []
+    found = published.scores(rows, {short_cells.MORE_STARTS})
+
+    def starts(method, variant="", changed=""):
+        runs = found.get(published.place_of(method, "usps", changed, variant), {})
+        return {seed: run["start"] for seed, run in runs.items() if "start" in run}
+
+    assert starts("FcDCN") == {0: 0.2, 1: 0.3}
+    assert starts("FcDCN", changed="n_init=200") == {3: 0.5}
+    assert starts("FcDCN", "y/n") == {5: 0.7}
+    assert starts("FcDEC") == {}
+    assert short_cells.starts_on_codes(found, False, "usps", "n_init=200") == [0.5]
+    assert short_cells.starts_on_codes(found, True, "usps", "n_init=200") == []
 
 
 def test_the_start_of_the_paper_is_that_of_its_table_5():
