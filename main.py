@@ -78,6 +78,9 @@ def run(args: argparse.Namespace) -> int:
     choice = None
     if isinstance(args.n_clusters, tuple) and not args.dry_run:
         choice, data = choose_k(args, data, config)
+    if config.finds_k and args.n_clusters is not None:
+        found = "finds the number of clusters"
+        logger.warning(f"--n-clusters {args.n_clusters} has no effect: {args.method} {found}")
     folder = folder_of(args, data, config)
     if args.dry_run:
         pretrain, cluster = estimate(config, data, args.threads)

@@ -63,7 +63,9 @@ class ASPCFromRCCConfig(ASPCConfig):
     finds_k = True
 
     n_init: int = setting(20, "of no effect", ge=1, effect=[never("RCC has one start")])
-    init: str = setting("k-means", "of no effect", choices=INITS, effect=[never("it is RCC")])
+    init: str = setting(
+        "k-means", "of no effect", choices=INITS, effect=[never("it starts by RCC")]
+    )
     n_neighbors: int = setting(10, "neighbours in RCC's graph", ge=1, stage="start")
     metric: str = setting(
         "cosine", "distance of neighbours", choices=("cosine", "euclidean"), stage="start"

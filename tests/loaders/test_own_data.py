@@ -245,6 +245,16 @@ def test_a_range_of_clusters_is_a_run(fitted, tmp_path, capsys):
     assert run(*words, "--method", "UMAP+HDBSCAN") == 2
 
 
+def test_a_method_that_finds_K_says_so_of_a_K_that_is_given(fitted, tmp_path, capsys):
+    words = ("--data", fitted / "fit.csv", "--method", "RCC", "--save-dir", tmp_path / "run")
+    told = "--n-clusters 3 has no effect: RCC finds the number of clusters"
+    assert run(*words, "--quiet") == 0 and told not in capsys.readouterr().err
+    found = np.load(tmp_path / "run" / "labels.npy")
+    assert run(*words[:-1], tmp_path / "again", "--n-clusters", "3") == 0
+    assert told in capsys.readouterr().err
+    assert np.array_equal(np.load(tmp_path / "again" / "labels.npy"), found)
+
+
 def test_images_of_an_unknown_number_of_clusters(tmp_path, monkeypatch, capsys):
     """The method of a run without --method has no auto-encoder: another's codes judge K."""
     x = np.repeat(np.random.default_rng(0).random((3, 8, 8, 1)), 12, axis=0).astype(np.float32)
