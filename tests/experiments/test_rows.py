@@ -490,6 +490,10 @@ CLUSTERING = {
     "least_lr",  # VaDEConfig
     "count",
     "kmeans_epochs",  # LayerwiseDCNConfig
+    "metric",
+    "rcc_maxiter",
+    "min_share",
+    "warmup_epochs",  # ASPCFromRCCConfig
 }
 KINDS = {type(c): c for c in CONFIGS.values() if c.pretrains}
 
