@@ -96,8 +96,8 @@ def judge(signals: dict, k: int, n: int) -> Health:
         )
     if s.get("drift", 0) > MOST["drift"]:
         doubts.append(
-            f"labels have drifted: neighbours in the input agreed better before "
-            f"(modularity {s['input_modularity'] + s['drift']:.3f}, now "
+            f"labels have drifted: earlier in training they fitted the neighbours in the input "
+            f"better (modularity {s['input_modularity'] + s['drift']:.3f}, now "
             f"{s['input_modularity']:.3f})"
         )
     verdict = "collapsed" if collapsed else "doubtful" if doubts else "healthy"
@@ -138,12 +138,12 @@ def lines(result: dict) -> list[str]:
     sizes = f"{r['smallest_cluster'] * n:,.0f} to {r['largest_cluster'] * n:,.0f} of {n:,} samples"
     lines.append(f"  clusters of {sizes}, {r['empty_clusters']} empty")
     texts = {
-        "stability": "keep their cluster under a small transform",
-        "neighbor_agreement": "neighbours in the embedding agree",
-        "uncertain": "uncertain memberships",
-        "start_agreement": "as at the start",
+        "stability": "of the samples keep their cluster under a small transform",
+        "neighbor_agreement": "of the neighbours in the embedding share a cluster",
+        "uncertain": "of the memberships are uncertain",
+        "start_agreement": "of the labels are as at the start of clustering",
     }
-    shares = [f"{text} {r[name]:.0%}" for name, text in texts.items() if name in r]
+    shares = [f"{r[name]:.0%} {text}" for name, text in texts.items() if name in r]
     lines.append("  " + "; ".join(shares))
     end = []
     if "changed" in r:

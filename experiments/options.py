@@ -99,7 +99,7 @@ def _add_general(p):
         "--n-clusters",
         type=k_range,
         metavar="K",
-        help="default: the number of distinct labels; 2-15 or auto: chosen",
+        help="default: number of distinct labels; 2-15, auto: K is chosen",
     )
     add("--data-dir", metavar="DIR", help="where data files lie; see data/README.md")
     _add_reading(add)
@@ -154,9 +154,9 @@ def _add_general(p):
 
 
 def _add_reading(add):
-    add("--label-column", metavar="NAME", help="of --data: column or array of labels, or none")
-    add("--ignore-columns", nargs="+", default=(), metavar="NAME", help="that are no features")
-    add("--array", metavar="NAME", help="the array that holds the samples")
+    add("--label-column", metavar="NAME", help="column or array of --data with labels, or none")
+    add("--ignore-columns", nargs="+", default=(), metavar="NAME", help="columns to leave out")
+    add("--array", metavar="NAME", help="the array of --data that holds the samples")
     add(
         "--image-shape",
         nargs=3,
@@ -332,9 +332,9 @@ def check_trials(args: argparse.Namespace) -> None:
     if isinstance(args.n_clusters, tuple):
         low, high = args.n_clusters
         if not 2 <= low < high:
-            raise UserError(f"n_clusters={low}-{high}: expected a range of numbers >= 2, as 2-15")
+            raise UserError(f"n_clusters={low}-{high}: expected LOW-HIGH, LOW >= 2, such as 2-15")
         if args.trials is not None:
-            raise UserError(f"--trials {args.trials} and --n-clusters {low}-{high}: expected one K")
+            raise UserError(f"--trials {args.trials} needs one K, not --n-clusters {low}-{high}")
     if args.jobs is not None and args.trials is None:
         raise UserError(f"--jobs {args.jobs} without --trials N: there is one run")
     if args.trials is not None and (args.test or args.predict is not None):

@@ -49,7 +49,10 @@ class ASPCConfig(Config):
     def check(self) -> None:
         super().check()
         if self.update_interval is not None:
-            raise UserError(f"update_interval={self.update_interval!r}: ASPC updates once a pass")
+            raise UserError(
+                f"update_interval={self.update_interval!r}: expected None, as ASPC updates its "
+                "targets once per epoch"
+            )
 
     def total_steps(self, steps_per_pass: int) -> int:
         steps = self.epochs * steps_per_pass

@@ -64,7 +64,7 @@ class GDLConfig(Settings):
     """Graph degree linkage: the numbers of the authors' released code."""
 
     cost = "gdl"
-    n_neighbors: int = setting(20, "K of the graph", ge=1)
+    n_neighbors: int = setting(20, "neighbours in the graph (K in the paper)", ge=1)
     scale: float = setting(1.0, "a: sigma^2 = a * mean squared distance to the neighbours", ge=1e-6)
 
 
@@ -88,13 +88,13 @@ class StableConfig(Settings):
     """k-means or a mixture of Gaussians by stability, ours; measured in docs/own-data.md."""
 
     cost = "stable"
-    pairs: int = setting(10, "pairs of subsamples that measure the stability of a form", ge=1)
+    pairs: int = setting(10, "pairs of subsamples to measure each model's stability on", ge=1)
     n_init: int = setting(20, "restarts of k-means", ge=1)
     mixture_n_init: int = setting(3, "restarts of a mixture", ge=1)
     tolerance: float = setting(
         0.05,
-        "below the highest stability, within which the lowest "
-        "Bayesian information criterion decides",
+        "how far below the highest stability a model may be; of these models the one with the "
+        "lowest Bayesian information criterion is used",
         ge=0,
     )
     # of the diagonal, in units of the mean variance of the columns [scikit-learn]

@@ -77,8 +77,8 @@ class DualConfig(PretrainConfig):
     )
     pairs: str = setting(
         "input",
-        "beside a code the discriminators see the input (global and "
-        "local) or a code (itself, as released)",
+        "what the discriminators see with a code: the input (global and local), or the same code "
+        "again (as released)",
         choices=("input", "code"),
         stage="pretrain",
         effect=[when("mutual")],
@@ -88,7 +88,7 @@ class DualConfig(PretrainConfig):
     )
     prior_of: str = setting(
         "standard",
-        "prior of the codes, or of classes (as released)",
+        "prior of the codes: standard, N(0, I), or classes, a Gaussian per class (as released)",
         choices=("standard", "classes"),
         stage="pretrain",
         effect=[when("prior")],
@@ -143,18 +143,23 @@ class DSCDANConfig(DualConfig):
     maxiter: int = setting(5000, "joint steps at most", ge=0)
     update_interval: int = setting(100, "steps between two refreshes of the labels", ge=1)
     tol: float = setting(0.0, "stop below this share of changed labels", ge=0)
-    n_neighbors: int = setting(3, "of a sample in the batch's graph, itself not counted", ge=1)
+    n_neighbors: int = setting(
+        3, "neighbours of a sample in the batch's graph, itself not counted", ge=1
+    )
     sigma: float | None = setting(
-        None, "width of its kernel (default median distance to a neighbour)", ge=1e-6
+        None, "width of the graph's kernel (none: median distance to a neighbour)", ge=1e-6
     )
     scale_neighbor: int = setting(
-        1, "which neighbour gives that distance, 1 the nearest", ge=1, effect=[when("sigma", None)]
+        1, "which neighbour that is for sigma: 1 the nearest", ge=1, effect=[when("sigma", None)]
     )
     spectral_steps: int = setting(
         300, "steps of the spectral network alone before the joint ones", ge=0
     )
     head_starts: int = setting(
-        5, "starts of these; the lowest spectral loss stays", ge=1, effect=[when("spectral_steps")]
+        5,
+        "random starts of the spectral network; the one with the lowest spectral loss is kept",
+        ge=1,
+        effect=[when("spectral_steps")],
     )
     head_init: str = setting(
         "random",
@@ -170,14 +175,20 @@ class DSCDANConfig(DualConfig):
         effect=[when("cluster_prior")],
     )
     compare: str = setting(
-        "clean", "reconstruction set beside x in joint steps", choices=("clean", "noisy")
+        "clean",
+        "reconstruction compared with x in joint steps: clean, of z, or noisy, of psi(z)",
+        choices=("clean", "noisy"),
     )
     cluster_original: float = setting(2.5, "weight of the reconstruction in joint steps", ge=0)
-    cluster_relative: float = setting(5.0, "delta, of the relative reconstruction", ge=0)
-    cluster_mutual: float = setting(0.01, "beta, of the mutual information", ge=0)
-    cluster_prior: float = setting(1.0, "gamma, of the classes' prior", ge=0)
-    cluster_entropy: float = setting(1.0, "of the classes' entropy; gamma in the paper", ge=0)
-    spectral: float = setting(1.0, "of the spectral loss, sum / m; 1/m more in the paper", gt=0)
+    cluster_relative: float = setting(5.0, "delta, joint weight of relative reconstruction", ge=0)
+    cluster_mutual: float = setting(0.01, "beta, joint weight of the mutual information", ge=0)
+    cluster_prior: float = setting(1.0, "gamma, joint weight of the prior of classes", ge=0)
+    cluster_entropy: float = setting(
+        1.0, "joint weight of the entropy of p(y|z) (paper: gamma, too)", ge=0
+    )
+    spectral: float = setting(
+        1.0, "weight of the spectral loss, sum over pairs / m (paper: sum / m^2)", gt=0
+    )
     final: str = setting(
         "k-means",
         "final labels: k-means in the spectral embedding, or argmax",
@@ -227,14 +238,16 @@ class SpectralNetConfig(PretrainConfig):
         40000, 'steps of the spectral network at most: 400 "epochs" of 100', ge=0
     )
     update_interval: int = setting(100, 'steps of an "epoch" of it', ge=1)
-    patience: int = setting(20, "epochs without improvement before its learning rate drops", ge=0)
-    drop: float = setting(0.1, "factor of a drop", ge=0.01, lt=1)
-    n_neighbors: int = setting(2, "of a sample in the batch's graph, itself not counted", ge=1)
+    patience: int = setting(20, "epochs without improvement before the learning rate drops", ge=0)
+    drop: float = setting(0.1, "factor by which it drops", ge=0.01, lt=1)
+    n_neighbors: int = setting(
+        2, "neighbours of a sample in the batch's graph, itself not counted", ge=1
+    )
     sigma: float | None = setting(
-        None, "width of its kernel (default median distance to a neighbour)", ge=1e-6
+        None, "width of the graph's kernel (none: median distance to a neighbour)", ge=1e-6
     )
     scale_neighbor: int = setting(
-        1, "which neighbour gives that distance, 1 the nearest", ge=1, effect=[when("sigma", None)]
+        1, "which neighbour that is for sigma: 1 the nearest", ge=1, effect=[when("sigma", None)]
     )
     siamese: tuple = setting(
         (1024, 1024, 512, 10),

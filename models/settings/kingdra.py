@@ -65,7 +65,7 @@ class KingdraConfig(InformationConfig):
     # None: as `of_ten` of ten members, see `thresholds`.
     high: int | None = setting(
         None,
-        "strongly alike: more members than this agree (9 of 10)",
+        "samples are strongly alike if more members than this put them together (9 of 10)",
         ge=0,
         le="members",
         effect=[PSEUDO],
@@ -73,7 +73,7 @@ class KingdraConfig(InformationConfig):
     )
     low: int | None = setting(
         None,
-        "strongly unlike: no more members than this agree (1 of 10)",
+        "samples are strongly unlike if at most this many members put them together (1 of 10)",
         ge=0,
         le="members",
         effect=[PSEUDO],
@@ -88,11 +88,15 @@ class KingdraConfig(InformationConfig):
         flag=False,
     )
     confidence: float = setting(
-        0.9, "probability that all members give a sample in a group", ge=0, lt=1, effect=[PSEUDO]
+        0.9,
+        "only samples to which all members give a higher probability can start a group",
+        ge=0,
+        lt=1,
+        effect=[PSEUDO],
     )
     alignment: str = setting(
         "each",
-        "whose clusters groups are matched to: each member's or last",
+        "groups are matched to the clusters of each member, or of the last for all",
         choices=("each", "last"),
         effect=[when("several", why="there is one member")],
     )
@@ -107,7 +111,7 @@ class KingdraConfig(InformationConfig):
     )
     mi_weight: float = setting(0.1, "weight of the clustering loss", ge=0)
     mi_weight_later: float | None = setting(
-        None, "the same after the first round (default as in it)", ge=0
+        None, "weight of the clustering loss after the first round (none: as before)", ge=0
     )
     ladder_weight: float = setting(1.0, "weight of the denoising costs", ge=0)
     kl_weight: float = setting(1.0, "weight of KL(clean || corrupted)", ge=0)
@@ -169,12 +173,18 @@ class IMSATConfig(InformationConfig):
     radius: float = setting(
         0.25, "length of the perturbation, in distances to a neighbour", ge=1e-12
     )
-    neighbor: int = setting(10, "which neighbour", ge=1)
+    neighbor: int = setting(10, "which neighbour that is, 1 the nearest", ge=1)
     power_iterations: int = setting(
-        1, "of the adversarial direction", ge=1, effect=[when("perturbation", "vat")]
+        1,
+        "power iterations for the adversarial direction",
+        ge=1,
+        effect=[when("perturbation", "vat")],
     )
     xi: float = setting(
-        10.0, "step of the finite difference", ge=1e-12, effect=[when("perturbation", "vat")]
+        10.0,
+        "step of the finite difference in a power iteration",
+        ge=1e-12,
+        effect=[when("perturbation", "vat")],
     )
 
 
@@ -288,6 +298,7 @@ def translate(arguments: dict) -> tuple[KingdraConfig, int]:
     changes["vote"] = "mean" if common else "first"
     if arguments.get("sup_loss_w_init", 0) != 0:
         raise UserError(
-            f"sup_loss_w_init={arguments['sup_loss_w_init']!r}: expected 0, there are no labels yet"
+            f"sup_loss_w_init={arguments['sup_loss_w_init']!r}: expected 0, as the first round has "
+            "no pseudo-labels"
         )
     return KingdraConfig(**changes), k

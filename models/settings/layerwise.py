@@ -48,14 +48,12 @@ class LayerwiseConfig(PretrainConfig):
     )
     init_std: float | None = setting(
         0.01,
-        "deviation of first weights (default 1/sqrt(inputs), "
-        "of the decoder's the encoder's, transposed)",
+        "standard deviation of the initial weights (none: 1/sqrt(inputs), and the "
+        "decoder starts from the encoder's weights, transposed)",
         gt=0,
         stage="pretrain",
     )
-    scale: float = setting(
-        5.1, "factor of the samples: ||x||^2/d is then about 1", gt=0, stage="both"
-    )
+    scale: float = setting(5.1, "factor by which the samples are multiplied", gt=0, stage="both")
 
     def pretraining_steps(self, steps_per_pass: int) -> tuple[int, int]:
         """Return (steps of each layer, steps of all layers together)."""

@@ -10,7 +10,7 @@ from models.settings.base import Settings
 from models.settings.fields import SGD, Adam, setting, when
 from models.settings.method import Method
 
-IMAGES = when("aug_cluster", why="it is for images, and nothing is augmented")
+IMAGES = when("aug_cluster", why="it acts on images only, and this method takes vectors")
 
 
 @dataclass(frozen=True)
@@ -67,23 +67,23 @@ class SpectralSATConfig(Settings):
         effect=[IMAGES],
     )
     neighbors: tuple = setting(
-        (4, 5, 7, 10, 15, 20), "neighbours a sample of the graphs that are cut", ge=1, stage="start"
+        (4, 5, 7, 10, 15, 20), "neighbours per sample; a graph for each number", ge=1, stage="start"
     )
     judge: int = setting(
         10, "neighbours of the graph on which partitions are judged", ge=1, stage="start"
     )
-    more: int = setting(2, "eigenvectors tried besides K, at most", ge=0, stage="start")
+    more: int = setting(2, "extra eigenvectors: K to K + this many are tried", ge=0, stage="start")
     n_init: int = setting(20, "restarts of k-means on the eigenvectors", ge=1, stage="start")
     batch_size: int = setting(256, "samples a step", ge=2)
     optimizer: SGD | Adam = setting(
-        Adam(1e-3), "optimizer, at a constant rate for half of the steps, which then falls to 0"
+        Adam(1e-3), "optimizer; its rate is constant for half of the steps, then falls to 0"
     )
     fit_steps: int = setting(200, "steps on the partition's labels", ge=0)
     maxiter: int = setting(3000, "steps of self-augmented training after them", ge=0)
     partners: int = setting(5, "neighbours that stand in for a sample (0: none)", ge=0)
     partners_until: float = setting(
         0.8,
-        "share of the self-augmented steps after which none does any more",
+        "share of the self-augmented steps after which no neighbour stands in any more",
         gt=0,
         le=1,
         effect=[when("partners")],
@@ -94,8 +94,8 @@ class SpectralSATConfig(Settings):
     )
     most_lost: float = setting(
         0.05,
-        "share of the information of neighbours that training may lose; beyond it the partition "
-        "is the result",
+        "share of the mutual information of neighbours' clusters that training may lose; if it "
+        "loses more, the partition is the result",
         ge=0,
         le=1,
         omit="hash",

@@ -47,9 +47,9 @@ class VaDEConfig(PretrainConfig):
     aug_cluster: bool = setting(False, "augment in clustering")
     cluster_batch_size: int = setting(100, "samples a step", ge=1)  # [C]
     optimizer: SGD | Adam = setting(Adam(0.002), "optimizer of clustering")  # [C]
-    decay: float = setting(0.9, "factor of its learning rate", gt=0, le=1)  # [C mnist]
-    decay_epochs: int = setting(10, "epochs between two such factors", ge=1)  # [C mnist]
-    least_lr: float = setting(2e-4, "where that ends", ge=0)  # [C mnist]
+    decay: float = setting(0.9, "factor of each learning rate decay", gt=0, le=1)  # [C mnist]
+    decay_epochs: int = setting(10, "epochs between two decays", ge=1)  # [C mnist]
+    least_lr: float = setting(2e-4, "lowest learning rate", ge=0)  # [C mnist]
     epochs: int = setting(300, "epochs of clustering", ge=0)  # [C]: 500 or 3000, by version
     alpha: float = setting(1.0, "weight of the reconstruction", ge=0)  # [C mnist]
     update_interval: int | None = setting(
