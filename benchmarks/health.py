@@ -4,7 +4,7 @@
     python benchmarks/health.py --easy DIR      make runs on easy data, most of them good, in DIR
     python benchmarks/health.py DIR [DIR ...]   judge all run folders in DIR and below
 
-The second prints a line a run (its verdict without labels, its ACC with them), how the verdicts
+The second prints one line per run (its verdict without labels, its ACC with them), how the verdicts
 compare with ACC, and for each data set the rank correlation (Spearman) of every signal with ACC
 over the runs with the right K. Runs are judged afresh from their files, by the code of today.
 """
@@ -135,7 +135,7 @@ def data_of(result, folder):
 
 
 def judged(folders):
-    """Return a table, a row a run folder: verdict, reasons, signals and, for us alone, ACC."""
+    """Return a table, one row per run folder: verdict, reasons, signals and, for us alone, ACC."""
     rows, known = [], {}
     for path in sorted(p for folder in folders for p in Path(folder).rglob("result.json")):
         result, folder = read_result(path.parent), path.parent

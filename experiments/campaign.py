@@ -55,7 +55,7 @@ def parser() -> options.Parser:
     only.add_argument(
         "--status",
         action="store_true",
-        help="run nothing: print what is done and what is left, a line a file",
+        help="run nothing: print what is done and what is left, one line per file",
     )
     only.add_argument(
         "--import",
@@ -211,7 +211,7 @@ def minutes_left(blocks: list[Block]) -> list[float]:
 
 
 def status(blocks: list[Block], jobs: int) -> str:
-    """Return the table of what is done and what is left, a line a block and one of the total.
+    """Return the table of what is done and what is left, one line per block and one of the total.
 
     The estimates rest on the speed of this machine at this moment and on the largest number of
     steps. So they are multiplied by what the done runs took over theirs, the median.

@@ -1,4 +1,4 @@
-"""The ledger: results.csv, one row a run. Rows are read, checked, merged and added here.
+"""The ledger: results.csv, one row per run. Rows are read, checked, merged and added here.
 
 A row is a dict of text, column -> what was stored, "" where nothing was; numbers are made of it
 only for tables, so that reading and writing never changes a digit. Scores are fractions, times
@@ -170,7 +170,7 @@ def finished(row: Row) -> datetime:
 
 
 def merge(*groups: Iterable[Mapping[str, object]]) -> list[Row]:
-    """Return the rows of all groups, one a run, in a fixed order.
+    """Return the rows of all groups, one per run, in a fixed order.
 
     Of two rows with the same KEY and source the successful one stays, then the one that finished
     last.

@@ -23,7 +23,7 @@ def label_table(
     kept: dict,
     rows: tuple[str, ...] | None = None,
 ) -> pd.DataFrame:
-    """Return a row a sample.
+    """Return one row per sample.
 
     Parameters
     ----------

@@ -174,7 +174,7 @@ def place_of(method: str, dataset: str, changed: str = "", variant: str = "") ->
 
 
 def runs_of(cell: Cell, found: Found, method: str | None = None) -> list[dict]:
-    """Return the runs, of those of `scores`, that have a published cell's number, one a seed.
+    """Return the runs, of those of `scores`, that have a published cell's number, one per seed.
 
     method: in place of the cell's.
     """
@@ -326,7 +326,7 @@ def only(published: pd.DataFrame) -> list[str]:
 
 
 def compare(runs: list[dict], cell: Cell, kin: bool = False) -> dict[str, str]:
-    """Return {field: text} of our runs, one a seed, beside a published cell; kin: no verdict."""
+    """Return {field: text} of our runs, one per seed, beside a published cell; kin: no verdict."""
     values = [run[cell.metric] for run in runs]
     mean, std = mean_std(values)
     digits = 1 if cell.metric.startswith("seconds") else 4

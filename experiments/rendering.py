@@ -86,7 +86,7 @@ def to_latex(table: pd.DataFrame) -> str:
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """Return a table of `tables` as CSV, a line a method, columns such as "usps acc ours"."""
+    """Return a table of `tables` as CSV, one line per method, columns such as "usps acc ours"."""
     return table.set_axis(map(" ".join, table.columns), axis=1).to_csv(lineterminator="\n")
 
 

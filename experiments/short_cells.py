@@ -22,7 +22,7 @@ def starts(runs: Iterable[dict]) -> list[float]:
 
 
 def starts_on_codes(found: Found, augmented: bool, dataset: str, changed: str) -> list[float]:
-    """Return the ACC of k-means on the Fc auto-encoder's codes, one a seed, by some settings."""
+    """Return the ACC of k-means on the Fc auto-encoder's codes, one per seed, by some settings."""
     names = [f"{name}-DA" if augmented else name for name in published.ON_FC_CODES]
     places = [published.place_of(name, dataset, changed) for name in names if name in METHODS]
     kept = {seed: run for there in places for seed, run in found.get(there, {}).items()}

@@ -1,4 +1,4 @@
-"""Tables: a row a sample, a column a feature; one column may hold the labels, one the names."""
+"""Tables: one row per sample, one column per feature; a column may hold labels, another names."""
 
 import os
 from pathlib import Path

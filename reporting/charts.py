@@ -214,7 +214,7 @@ def against_time(
     Parameters
     ----------
     marks : list of (name, seconds, acc, trails)
-        seconds, acc : a method's numbers, one a run, at least one. trails : list of
+        seconds, acc : a method's numbers, one per run, at least one. trails : list of
         (seconds, acc), arrays: how its runs came there. The i-th is drawn as number i + 1.
     """
     axes = _axes(LARGE)

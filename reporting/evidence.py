@@ -66,7 +66,7 @@ class Group:
         return self.method + (f", {self.overrides}" if self.overrides else "")
 
     def values(self, column: str) -> list[float]:
-        """Return a column's numbers, one a seed that has one."""
+        """Return a column's numbers, one per seed that has one."""
         return [float(row[column]) for row in self.runs.values() if row[column]]
 
 

@@ -1,1 +1,1 @@
-"""Settings of the methods, a file a paper. No TensorFlow here."""
+"""Settings of the methods, one file per paper. No TensorFlow here."""

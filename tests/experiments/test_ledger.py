@@ -267,7 +267,7 @@ def test_unwritable_place(tmp_path):
 
 
 def test_two_processes_at_once_lose_nothing(tmp_path):
-    """Each adds a row a call and then forgets its folder: a row lost once is lost for good."""
+    """Each adds one row per call and then forgets its folder: a row lost once is lost for good."""
     script = """
 import os, sys, time
 sys.path.insert(0, sys.argv[1])
