@@ -43,7 +43,8 @@ def cluster(x: np.ndarray, n_neighbors: int, metric: str, maxiter: int) -> Clust
     Parameters
     ----------
     x : array (n, d)
-        Scaled so that the largest value less the smallest is 1, which the released constants need.
+        It is moved and divided by one number first, so that its values span [0, 1]: the released
+        constants are meant for that.
     n_neighbors : int
         k of the graph, from 1 to n - 1.
     metric : {"cosine", "euclidean"}
