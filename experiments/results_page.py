@@ -63,13 +63,18 @@ def cells(found: Found, paper: pd.DataFrame, table_id: str) -> dict[tuple[str, s
 
 def word_of(cell: ByMetric) -> str:
     """Return which of WORDS is said of a cell of `cells`: by ACC, or NMI where there is no ACC."""
-    cell, runs, kin = cell.get("acc") or cell["nmi"]
+    cell, runs, kin = _decisive(cell)
     return published.compare(runs, cell, kin)["verdict"] if runs else "open"
 
 
 def seeds_of(cell: ByMetric) -> int:
     """Return how many seeds `word_of` goes by."""
-    return len((cell.get("acc") or cell["nmi"])[1])
+    return len(_decisive(cell)[1])
+
+
+def _decisive(cell):
+    """Return a cell's (cell, our runs, kin) of ACC, of NMI where the paper has no ACC."""
+    return cell.get("acc") or cell["nmi"]
 
 
 def own_cells(found: Found, paper: pd.DataFrame) -> dict[str, list[ByMetric]]:
@@ -82,7 +87,12 @@ def own_cells(found: Found, paper: pd.DataFrame) -> dict[str, list[ByMetric]]:
 
 def tally(found: Found, paper: pd.DataFrame) -> dict[str, dict[str, int]]:
     """Return {table: {word: how many cells}} of the papers' own methods, words of WORDS."""
-    words = {name: list(map(word_of, some)) for name, some in own_cells(found, paper).items()}
+    return _tally(own_cells(found, paper))
+
+
+def _tally(own):
+    """Return {table: {word: how many cells}} of `own_cells`."""
+    words = {name: list(map(word_of, some)) for name, some in own.items()}
     return {name: {word: some.count(word) for word in WORDS} for name, some in words.items()}
 
 
@@ -135,8 +145,9 @@ def figure_block(rows: list[Row]) -> str:
 
 def count_block(found: Found, paper: pd.DataFrame) -> str:
     """Return how many cells of the papers' own methods are met, short, above and open."""
-    counted, several = tally(found, paper), f"{SEVERAL} seeds or more"
-    for name, some in own_cells(found, paper).items():
+    own = own_cells(found, paper)
+    counted, several = _tally(own), f"{SEVERAL} seeds or more"
+    for name, some in own.items():
         counted[name] |= {several: sum(seeds_of(cell) >= SEVERAL for cell in some)}
     total = {name: sum(some[name] for some in counted.values()) for name in (*WORDS, several)}
     lines = [

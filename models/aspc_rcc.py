@@ -31,7 +31,7 @@ class ASPCFromRCC(ASPC):
     def initialize(self, z: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Return centres (k, z) and labels (n,), -1 for noise, by RCC of codes (n, z)."""
         c, self.n_init_ = self.config, 0
-        found = rcc.cluster(z, min(c.n_neighbors, len(z) - 1), c.metric, c.rcc_maxiter)
+        found = rcc.cluster(z, c.n_neighbors, c.metric, c.rcc_maxiter)
         sizes = np.bincount(found.labels)
         large = np.flatnonzero(sizes >= c.min_share * len(z))
         if not len(large):

@@ -14,5 +14,5 @@ class RobustContinuous(FittedOnly):
 
     def partition(self, x: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, int, bool]:
         c = self.config
-        found = rcc.cluster(x, min(c.n_neighbors, len(x) - 1), c.metric, c.maxiter)
+        found = rcc.cluster(x, c.n_neighbors, c.metric, c.maxiter)
         return found.labels, found.u, found.steps, found.ended

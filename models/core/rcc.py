@@ -46,7 +46,7 @@ def cluster(x: np.ndarray, n_neighbors: int, metric: str, maxiter: int) -> Clust
         It is moved and divided by one number first, so that its values span [0, 1]: the released
         constants are meant for that.
     n_neighbors : int
-        k of the graph, from 1 to n - 1.
+        k of the graph, >= 1; at most n - 1 are taken.
     metric : {"cosine", "euclidean"}
         Distance of neighbours.
     maxiter : int
@@ -56,7 +56,7 @@ def cluster(x: np.ndarray, n_neighbors: int, metric: str, maxiter: int) -> Clust
     low, high = x.min(), x.max()
     x = (x - low) / ((high - low) or 1.0)
     n = len(x)
-    a, b = mutual_neighbors(x, n_neighbors, metric)
+    a, b = mutual_neighbors(x, min(n_neighbors, n - 1), metric)
     lengths = np.sqrt(_squared_lengths(x, a, b))
     lengths = np.sort(lengths[lengths >= DUPLICATE * np.sqrt(x.shape[1])])
     if not len(lengths):  # all samples that have neighbours are the same

@@ -16,6 +16,7 @@ from models.settings.method import Method
 class ASPCConfig(Config):
     """ASPC's settings: those of `Config` and its own."""
 
+    warmup_epochs = 0  # before the T epochs
     protocol = 2  # 1: a step's distance was summed over the latent dimensions, not averaged
 
     n_init: int | str = setting(
@@ -55,7 +56,7 @@ class ASPCConfig(Config):
             )
 
     def total_steps(self, steps_per_pass: int) -> int:
-        steps = self.epochs * steps_per_pass
+        steps = (self.warmup_epochs + self.epochs) * steps_per_pass
         return steps if self.maxiter is None else min(steps, self.maxiter)
 
 
@@ -84,10 +85,6 @@ class ASPCFromRCCConfig(ASPCConfig):
     )
     warmup_epochs: int = setting(5, "epochs at first in which noise has weight 0", ge=0)  # [C]
 
-    def total_steps(self, steps_per_pass: int) -> int:
-        steps = (self.epochs + self.warmup_epochs) * steps_per_pass
-        return steps if self.maxiter is None else min(steps, self.maxiter)
-
 
 # Adam 1e-4, T = 100, delta = 0.001; stage 1 is FcDEC's [P Table 2, C].
 ASPC = ASPCConfig(**FC, optimizer=Adam(1e-4))
@@ -95,8 +92,8 @@ ASPC_DA = replace(ASPC, **BOTH)
 FMNIST = {"fmnist": {"epochs": 10}}  # [C]; the paper says 100 on every set
 
 
-def _aspc(settings, ours=False):
-    return Method("models.aspc:ASPC", settings, "aspc-da", ours, by_dataset=DIGITS | FMNIST)
+def _aspc(settings, ours=False, path="models.aspc:ASPC"):
+    return Method(path, settings, "aspc-da", ours, by_dataset=DIGITS | FMNIST)
 
 
 METHODS = {
@@ -106,11 +103,8 @@ METHODS = {
     "ASPC-DA-SC": _aspc(replace(ASPC_DA, init="spectral")),  # Table 6
     "ASPC-DA-AC": _aspc(replace(ASPC_DA, init="agglomerative")),
     "ASPC-DA-GMM": _aspc(replace(ASPC_DA, init="gmm")),
-    "ASPC-DA-RCC": Method(
-        "models.aspc_rcc:ASPCFromRCC",
-        ASPCFromRCCConfig(**FC | BOTH, optimizer=Adam(1e-4)),
-        "aspc-da",
-        by_dataset=DIGITS | FMNIST,
+    "ASPC-DA-RCC": _aspc(
+        ASPCFromRCCConfig(**FC | BOTH, optimizer=Adam(1e-4)), path="models.aspc_rcc:ASPCFromRCC"
     ),
     # Not in the paper: ASPC over the convolutional auto-encoder, pretrained as ConvDEC's.
     "ConvASPC": _aspc(replace(ASPC, **CONV), ours=True),

@@ -10,7 +10,7 @@ from models.settings.base import Settings
 from models.settings.fields import SGD, Adam, setting, when
 from models.settings.method import Method
 
-IMAGES = when("aug_cluster", why="it acts on images only, and this method takes vectors")
+IMAGES = when("aug_cluster", why="it acts on augmented images, and nothing is augmented")
 
 
 @dataclass(frozen=True)
