@@ -159,6 +159,7 @@ class Layerwise(DeepClusterer):
             seed=new_stream(self.seed_, SeedUse.LAYERS, i),
             identity=f"stage {i}",
             augment=self._augmentation(c.aug_pretrain),
+            shuffles=c.shuffles,
         )
         return self.run_phase(
             trainer,

@@ -149,6 +149,7 @@ class AutoencoderEstimator(PhasedEstimator):
             shuffle=True,
             seed=derive_seed(self.seed_, PRETRAIN),
             augment=self._augmentation(c.aug_pretrain),
+            shuffles=c.shuffles,
         )
         total = c.pretrain_epochs * trainer.steps_per_pass
         self.run_phase(

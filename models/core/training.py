@@ -49,6 +49,10 @@ class Trainer:
         What run this is: checkpoints of another are not taken up.
     whole_batches : bool
         Leave out the short batch at the end of a pass, if that is not the only one.
+    shuffles : int
+        With more than 1, that many endless series of permutations take turns, a batch each, as
+        where several processes feed one queue. A pass is then n // batch_size steps (1 at least),
+        in which a sample may come up several times or not at all.
     """
 
     def __init__(
@@ -67,12 +71,13 @@ class Trainer:
         state: Iterable[Variable] = (),
         identity: str = "",
         whole_batches: bool = False,
+        shuffles: int = 1,
     ):
         self.x, self.batch_size, self.seed, self.shuffle = x, batch_size, seed, shuffle
-        self.n = int(x.shape[0])
-        self.steps_per_pass = math.ceil(self.n / batch_size)
-        if whole_batches:
-            self.steps_per_pass = max(1, self.n // batch_size)
+        self.n, self.shuffles = int(x.shape[0]), shuffles
+        whole, all_of_it = max(1, self.n // batch_size), math.ceil(self.n / batch_size)
+        self.steps_per_pass = whole if whole_batches or shuffles > 1 else all_of_it
+        self._steps_per_order = whole if whole_batches else all_of_it
         self.targets, self.identity = targets or {}, identity
         self.names = [*weights, "loss"]
         self.step = 0
@@ -91,7 +96,7 @@ class Trainer:
             "target": list(self.targets.values()),
             "sums": [self._sums],
         }
-        self._order, self._optimizer = (None, None), optimizer
+        self._orders, self._optimizer = {}, optimizer
         self._train_step, self._train_steps = self._compile(
             loss, weights, variables, optimizer, augment
         )
@@ -133,15 +138,21 @@ class Trainer:
 
     def rows(self, step: int) -> np.ndarray:
         """Return the sample numbers of a step's batch, int32 (b,); the last of a pass is short."""
-        number, place = divmod(step, self.steps_per_pass)
-        if self.shuffle:
-            if self._order[0] != number:
-                rng = np.random.default_rng([self.seed, number])
-                self._order = (number, rng.permutation(self.n).astype(np.int32))
-            order = self._order[1]
-        else:
-            order = np.arange(self.n, dtype=np.int32)
-        return order[place * self.batch_size : (place + 1) * self.batch_size]
+        turn, series = divmod(step, self.shuffles)
+        number, place = divmod(turn, self._steps_per_order)
+        order = self._permutation(series, number) if self.shuffle else np.arange(self.n)
+        rows = order[place * self.batch_size : (place + 1) * self.batch_size]
+        return rows.astype(np.int32)
+
+    def _permutation(self, series, number):
+        """Return a permutation of the samples, int32 (n,): the one of that number in a series."""
+        known, order = self._orders.get(series, (None, None))
+        if known != number:
+            stream = [] if self.shuffles == 1 else [self.shuffles, series]
+            rng = np.random.default_rng([self.seed, *stream, number])
+            order = rng.permutation(self.n).astype(np.int32)
+            self._orders[series] = (number, order)
+        return order
 
     def _batches(self, count):
         """Return the sample numbers of up to `count` steps, int32 (steps, b), of one size b."""

@@ -204,6 +204,14 @@ class PretrainConfig(Settings):
     latent_dim: int = setting(10, "length of a code", ge=1, stage="both")
     batch_size: int = setting(256, "samples a step", ge=1, stage="both")
     aug_pretrain: bool = setting(False, "augment in pretraining", stage="pretrain")
+    pretrain_shuffles: int = setting(
+        8,
+        "shuffles that take turns in augmented pretraining",
+        ge=1,
+        stage="pretrain",
+        effect=[when("aug_pretrain", why="pretraining is not augmented")],
+        omit="hash",
+    )
     shift: float = setting(
         0.1,
         "largest shift, fraction of the side",
@@ -268,6 +276,16 @@ class PretrainConfig(Settings):
                 f"n_init='auto' with init={self.init!r}, which has no restarts: expected init "
                 "'k-means' or 'umap'"
             )
+
+    @property
+    def pretrain_protocol(self) -> int:
+        """The version of augmented pretraining; 1: one shuffle, where there now are several."""
+        return 2 if self.aug_pretrain else 1
+
+    @property
+    def shuffles(self) -> int:
+        """How many shuffles the batches of pretraining are taken from in turn."""
+        return self.pretrain_shuffles if self.aug_pretrain else 1
 
     @property
     def needs_images(self) -> bool:

@@ -88,6 +88,35 @@ def test_shuffles_depend_on_pass_and_seed_alone():
         assert trainer.rows(step).tolist() == orders[step]
 
 
+def test_several_shuffles_take_turns():
+    """Batch t is the next of series t mod 3, and each series goes through whole permutations."""
+    n, b, series = 10, 4, 3
+    settings = {"batch_size": b, "shuffle": True, "shuffles": series}
+    trainer = Toy(np.zeros((n, 1)), **settings).trainer
+    assert trainer.steps_per_pass == n // b
+    rows = [trainer.rows(step) for step in range(18)]  # two permutations of each series
+    orders = []
+    for one in range(series):
+        assert [len(r) for r in rows[one::series]] == [4, 4, 2] * 2
+        order = np.concatenate(rows[one::series]).tolist()
+        orders += [tuple(order[:n]), tuple(order[n:])]
+    assert all(sorted(order) == list(range(n)) for order in orders)
+    assert len(set(orders)) == len(orders)
+    again = Toy(np.zeros((n, 1)), **settings).trainer
+    for step in (17, 3, 10, 0):  # in any sequence, as after a restore
+        assert again.rows(step).tolist() == rows[step].tolist()
+
+
+def test_a_pass_of_eight_shuffles_has_two_thirds_of_the_samples():
+    """1 - (1 - 1/8)^8 = .66: the share that the released code's eight processes draw."""
+    settings = {"batch_size": 256, "shuffle": True, "shuffles": 8}
+    trainer = Toy(np.zeros((9298, 1)), **settings).trainer
+    steps = trainer.steps_per_pass
+    rows = all_rows(trainer, 40)
+    passes = [np.concatenate(rows[k * steps : (k + 1) * steps]) for k in range(40)]
+    assert np.mean([len(np.unique(p)) / 9298 for p in passes]) == pytest.approx(0.656, abs=0.01)
+
+
 def test_each_pass_trains_on_every_sample_once():
     """Also where n is a multiple of b (the released code trains on an empty batch there)."""
     for n in (8, 10):
@@ -387,6 +416,12 @@ def test_restored_run_continues_bit_for_bit(tmp_path, straight, stop, shuffle):
     assert second.trainer.seconds > first.trainer.seconds
     assert first.log + second.log == log
     equal(second.everything(), expected)
+
+
+def test_several_steps_in_one_call_with_several_shuffles():
+    settings = {"batch_size": 3, "shuffle": True, "shuffles": 4, "augment": lambda x, seed: x}
+    one, several = Toy(X, **settings), Toy(X, **settings)
+    assert (one.run(40) == several.run(40, steps_per_execution=7)).all()
 
 
 @pytest.mark.parametrize("steps", [2, 3, 50])

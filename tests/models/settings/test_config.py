@@ -406,6 +406,7 @@ PRETRAINING = {
     "latent_dim": 5,
     "batch_size": 32,
     "aug_pretrain": False,
+    "pretrain_shuffles": 1,
     "shift": 0.2,
     "shift_pixels": 3,
     "rotation": 20,
@@ -443,10 +444,20 @@ def test_pretraining_settings_change_the_pretraining(name, value):
     assert key(dataclasses.replace(base, **{name: value})) != key(base)
 
 
-@pytest.mark.parametrize("name", ["shift", "shift_pixels", "rotation", "center"])
+@pytest.mark.parametrize(
+    "name", ["shift", "shift_pixels", "rotation", "center", "pretrain_shuffles"]
+)
 def test_augmentation_does_not_matter_where_it_is_off(name):
     base = CONFIGS["FcDEC"]
     assert key(dataclasses.replace(base, **{name: PRETRAINING[name]})) == key(base)
+
+
+def test_only_augmented_pretraining_has_a_second_protocol():
+    """So that weights, keys and rows of the others stay valid."""
+    for config in (CONFIGS["FcDEC"], CONFIGS["ConvIDEC"], EVERY["DAE+k-means"]):
+        assert (config.pretrain_protocol, config.shuffles) == (1, 1)
+    for config in (CONFIGS["FcDEC-DA"], CONFIGS["ASPC-DA"], EVERY["AE+k-means-DA"]):
+        assert (config.pretrain_protocol, config.shuffles) == (2, 8)
 
 
 def test_digest_ignores_the_order_of_keys_and_nothing_else():
