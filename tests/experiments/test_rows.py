@@ -377,7 +377,8 @@ def test_today_every_other_protocol_is_the_first(method):
     raised = isinstance(
         CONFIGS[method], ASPCConfig | DCNConfig | IMSATConfig | RIMConfig | SpectralSATConfig
     )
-    assert CONFIGS[method].versions() == ({"protocol": 2} if raised else {})
+    augmented = {"pretrain_protocol": 2} if getattr(CONFIGS[method], "aug_pretrain", False) else {}
+    assert CONFIGS[method].versions() == ({"protocol": 2} if raised else {}) | augmented
     assert CONFIGS[method].identity_dict() == CONFIGS[method].to_dict() | CONFIGS[method].versions()
 
 
@@ -415,6 +416,7 @@ PRETRAINING = {  # of every settings class with an auto-encoder: field -> anothe
     "latent_dim": 5,
     "batch_size": 32,
     "aug_pretrain": True,
+    "pretrain_shuffles": 3,
     "shift": 0.2,
     "shift_pixels": 3.0,
     "rotation": 20.0,
@@ -511,7 +513,7 @@ def test_every_setting_is_of_pretraining_or_of_clustering(kind):
 def base_of(kind, name):
     """A config in which a field of the pretraining has an effect."""
     base = KINDS[kind]
-    if name in ("shift", "shift_pixels", "rotation", "center"):
+    if name in ("shift", "shift_pixels", "rotation", "center", "pretrain_shuffles"):
         base = replace(base, aug_pretrain=True)
     if name in ("psi_variance", "code"):
         base = replace(base, psi="multiplicative")
