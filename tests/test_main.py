@@ -267,7 +267,7 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path):
         ("--latent-dim 0", ["latent_dim=0", "an integer >= 1"]),
         ("--n-init 0", ["n_init=0", "an integer >= 1", "'auto'"]),
         ("--n-init many", ["--n-init", "'many'", "an integer or auto"]),
-        ("--method FcDEC --n-init auto --init gmm", ["n_init='auto'", "init='gmm'"]),
+        ("--method FcDEC --n-init auto --init spectral", ["n_init='auto'", "init='spectral'"]),
         ("--method GMM --n-init auto", ["--n-init", "'auto'", "int"]),
         ("--method FcDEC --init kmeans", ["unknown init 'kmeans'", "k-means", "umap"]),
         ("--method SpectralNet --init gmm", ["init='gmm'", "does not start from a clustering"]),
@@ -739,7 +739,7 @@ def test_a_run_tells_its_result(run):
 def test_a_run_logs_its_progress(run):
     log = rows(run.folder)
     assert [(row["phase"], row["step"]) for row in log] == [
-        ("pretrain", "8"),
+        ("pretrain", "7"),
         ("cluster", "0"),
         ("cluster", "2"),
         ("final", "4"),

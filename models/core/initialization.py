@@ -54,7 +54,7 @@ def init(
     how : str
         One of models.settings.base.INITS.
     n_init : int or "auto"
-        Restarts of k-means; the other kinds but "umap" have one start.
+        Restarts of k-means, of which "gmm" and "umap" make use; the others have one start.
     seed : int
         Decides the result, given one thread (`threadpool_limits(1)`).
     note : callable (str)
@@ -78,7 +78,7 @@ def init(
         model, restarts = kmeans(z, k, n_init, seed, note)
         return Start(model.cluster_centers_, model.labels_, restarts)
     if how == "gmm":
-        return Start(*_gmm(z, k, seed), 0)
+        return _gmm(z.astype(np.float64), *kmeans(z, k, n_init, seed, note))
     if how == "umap":
         model, restarts = kmeans(_map(z, k, seed), k, n_init, seed, note)
         return Start(cluster_means(z, model.labels_, k), model.labels_, restarts)
@@ -141,9 +141,20 @@ def kmeans(
     return best, len(inertias)
 
 
-def _gmm(z, k, seed):
-    """Return centres (k, z) and labels (n,) by a mixture of Gaussians, started from k-means."""
-    mixture = GaussianMixture(k, random_state=seed)
+def _gmm(z, start, restarts):
+    """Return the Start by a mixture of Gaussians whose first weights, means and covariances are
+    those of a fitted k-means' clusters.
+    """
+    k = len(start.cluster_centers_)
+    groups = [z[start.labels_ == i] for i in range(k)]
+    covariances = np.array([np.cov(g if len(g) else z, rowvar=False, bias=True) for g in groups])
+    mixture = GaussianMixture(k)
+    covariances = covariances.reshape(k, z.shape[1], -1) + mixture.reg_covar * np.eye(z.shape[1])
+    mixture.set_params(
+        weights_init=np.array([len(g) for g in groups]) / len(z),
+        means_init=start.cluster_centers_,
+        precisions_init=np.linalg.inv(covariances),
+    )
     try:
         labels = mixture.fit_predict(z)
     except ValueError as error:  # scikit-learn's message on a variance of 0 and the like
@@ -154,7 +165,7 @@ def _gmm(z, k, seed):
     centers = cluster_means(z, labels, k)
     empty = np.bincount(labels, minlength=k) == 0
     centers[empty] = mixture.means_[empty]
-    return centers, labels
+    return Start(centers, labels, restarts)
 
 
 def _spectral(z, k, seed):

@@ -6,7 +6,7 @@ Departures: docs/methods/aspc-da.md
 from dataclasses import dataclass, replace
 
 from common.errors import UserError
-from models.settings.base import INITS
+from models.settings.base import INITS, RESTARTED
 from models.settings.dec_da import BOTH, CONV, DIGITS, FC, Config
 from models.settings.fields import Adam, never, setting, when
 from models.settings.method import Method
@@ -17,7 +17,7 @@ class ASPCConfig(Config):
     """ASPC's settings: those of `Config` and its own."""
 
     warmup_epochs = 0  # before the T epochs
-    protocol = 2  # 1: a step's distance was summed over the latent dimensions, not averaged
+    clustering_protocol = 2  # 1: the loss summed over the latent dimensions, did not average
 
     n_init: int | str = setting(
         20,
@@ -25,7 +25,7 @@ class ASPCConfig(Config):
         ge=1,
         word="auto",
         stage="start",
-        effect=[when("init", "k-means", "umap", why="init={init}, not k-means")],
+        effect=[when("init", *RESTARTED, why="init={init} has no restarts")],
     )
     init: str = setting("k-means", "start of clustering", choices=INITS, stage="start")
     alpha: float = setting(

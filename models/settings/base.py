@@ -10,6 +10,7 @@ from common.errors import UserError, unknown
 from models.settings.fields import OPTIMIZERS, SGD, Adam, Option, either, setting, settings_of, when
 
 INITS = ("k-means", "gmm", "spectral", "agglomerative", "umap")  # see models/core/initialization.py
+RESTARTED = ("k-means", "gmm", "umap")  # those that start from restarts of k-means
 
 
 class Settings:
@@ -196,6 +197,7 @@ class PretrainConfig(Settings):
     scalable = True  # whether its inputs may have any range
     pretrains_clusters = False  # whether the pretrained weights depend on the number of clusters
     cost = "autoencoder"
+    clustering_protocol = 1  # to be raised where `protocol` would be: the start has its own part
 
     # "fc": D-500-500-2000-10, "conv": 32-64-128-10; its method's name says which
     network: str = setting(
@@ -254,7 +256,6 @@ class PretrainConfig(Settings):
         word="auto",
         stage="start",
     )
-    # only k-means and umap have restarts
     init: str = setting("k-means", "start of clustering", choices=INITS, stage="start", omit="hash")
     # With "bfloat16" weights, embedding, output, losses and the optimizer stay float32.
     precision: str = setting(
@@ -271,11 +272,16 @@ class PretrainConfig(Settings):
                 f"init={self.init!r}: this method does not start from a clustering of the codes; "
                 "expected 'k-means'"
             )
-        if self.n_init == "auto" and self.init not in ("k-means", "umap"):
+        if self.n_init == "auto" and self.init not in RESTARTED:
             raise UserError(
                 f"n_init='auto' with init={self.init!r}, which has no restarts: expected init "
-                "'k-means' or 'umap'"
+                "'k-means', 'gmm' or 'umap'"
             )
+
+    @property
+    def protocol(self) -> int:
+        """The version of clustering; a mixture of Gaussians once started from one k-means."""
+        return self.clustering_protocol + (self.init == "gmm")
 
     @property
     def pretrain_protocol(self) -> int:

@@ -38,7 +38,7 @@ class Config(PretrainConfig):
 class DCNConfig(Config):
     """DCN's: targets of one epoch, and no reconstruction term."""
 
-    protocol = 2  # 1: after each epoch a centre was the mean of the last codes alone: collapse
+    clustering_protocol = 2  # 1: each epoch's centre was the mean of the last codes: collapse
 
     alpha: float = setting(
         0.0, "of no effect", ge=0, effect=[never("its loss has no reconstruction term")]

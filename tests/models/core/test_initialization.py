@@ -16,7 +16,7 @@ from models import build, preset
 from models.core import initialization
 from models.core.arrays import cluster_means
 from models.core.initialization import init, kmeans
-from models.settings.base import INITS, PretrainConfig, digest
+from models.settings.base import INITS, RESTARTED, PretrainConfig, digest
 from models.settings.presets import CONFIGS
 
 UMAP = importlib.util.find_spec("umap") is not None
@@ -58,7 +58,7 @@ def test_each_way_finds_blobs_and_their_means(blobs, how):
     start = init(z, K, how, 5, 0)
     assert metrics.acc(y, start.labels) == 1
     np.testing.assert_allclose(start.centers, cluster_means(z, start.labels, K), atol=1e-4)
-    assert start.restarts == (5 if how in ("k-means", "umap") else 0)
+    assert start.restarts == (5 if how in RESTARTED else 0)
     again = init(z, K, how, 5, 0)
     assert np.array_equal(again.labels, start.labels)
     assert np.array_equal(again.centers, start.centers)
@@ -68,7 +68,6 @@ def test_the_ways_are_scikit_learns():
     z = np.random.default_rng(3).normal(size=(150, 5)).astype(np.float32)
     expected = {
         "k-means": KMeans(4, n_init=3, random_state=7),
-        "gmm": GaussianMixture(4, random_state=7),
         "agglomerative": AgglomerativeClustering(4),
         "spectral": SpectralClustering(
             4, affinity="nearest_neighbors", assign_labels="kmeans", random_state=7
@@ -76,6 +75,28 @@ def test_the_ways_are_scikit_learns():
     }
     for how, model in expected.items():
         assert np.array_equal(init(z, 4, how, 3, 7).labels, model.fit_predict(z)), how
+
+
+def test_the_mixture_starts_from_the_clusters_of_k_means():
+    """With one restart it is scikit-learn's, which starts from one k-means; with more the start is
+    the one of lowest inertia, here another."""
+    z = np.random.default_rng(3).normal(size=(150, 5)).astype(np.float32)
+    theirs = GaussianMixture(4, random_state=7).fit_predict(z.astype(np.float64))
+    one, several = init(z, 4, "gmm", 1, 7), init(z, 4, "gmm", 30, 7)
+    assert np.array_equal(one.labels, theirs)
+    assert not np.array_equal(several.labels, theirs)
+    inertias = [initialization.kmeans(z, 4, restarts, 7)[0].inertia_ for restarts in (1, 30)]
+    assert inertias[1] < inertias[0]
+    assert init(z, 4, "gmm", "auto", 7).restarts >= 20
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_the_mixture_takes_small_and_equal_clusters(columns):
+    """A cluster of one sample, and one of equal samples: their covariance is 0."""
+    z = np.zeros((20, columns), np.float32)
+    z[:5], z[5], z[6:] = 9, -50, np.random.default_rng(0).normal(size=(14, columns))
+    start = init(z, 3, "gmm", 5, 0)
+    assert sorted(np.bincount(start.labels).tolist()) == [1, 5, 14]
 
 
 @pytest.mark.parametrize("how", ["spectral", "agglomerative"])
@@ -96,8 +117,12 @@ def test_an_empty_component_keeps_its_own_mean(monkeypatch):
 
     class Mixture:
         means_ = np.array([[1.0, 0.5], [5, 6], [8, 8]])
+        reg_covar = 1e-6
 
-        def __init__(self, k, random_state):
+        def __init__(self, k):
+            pass
+
+        def set_params(self, **params):
             pass
 
         def fit_predict(self, z):
@@ -181,7 +206,7 @@ def test_methods_start_as_they_are_told(images, blobs, method, how):
     assert metrics.acc(y, model.initial_labels_) == 1
     assert metrics.acc(y, model.labels_) == 1
     assert np.array_equal(model.refresh_labels_, model.labels_)
-    assert model.n_init_ == (3 if how in ("k-means", "umap") else 0)
+    assert model.n_init_ == (3 if how in RESTARTED else 0)
     again = build(method, K, **settings).fit(images)
     assert np.array_equal(again.labels_, model.labels_)
 
@@ -213,7 +238,7 @@ def test_values_that_no_method_takes():
             build("FcDEC", K, n_init=value)
         with user_error("n_init=", "expected an integer >= 1 or 'auto'"):
             build("k-means", K, n_init=value)
-    for how in ("gmm", "spectral", "agglomerative"):
+    for how in ("spectral", "agglomerative"):
         with user_error("n_init='auto'", f"init='{how}'"):
             build("FcDEC", K, n_init="auto", init=how)
     for method in ("GMM", "SC-Ncut", "SC-LS"):
