@@ -126,10 +126,10 @@ def scores(rows: Iterable[Row], settings: Collection[str] = ()) -> Found:
 
     A place is (*identity, data set) and, of runs with other settings, of which those count whose
     `changes` are among `settings`, (*identity, data set, changes). A run is {metric of SOURCE:
-    number} with seed, device, protocol and, where it has one, `start`, the ACC of the clustering
-    that it starts from. One run a seed: the last to finish; of the newest protocol only, so that no
-    mean is over two. k-means on the codes of the Fc auto-encoder, which every run on it begins
-    with, counts as the method AE+k-means where that was not run by itself.
+    number} with seed, device, protocol, `converged` ("" if unknown) and, where it has one, `start`,
+    the ACC of the clustering that it starts from. One run a seed: the last to finish; of the newest
+    protocol only, so that no mean is over two. k-means on the codes of the Fc auto-encoder, which
+    every run on it begins with, counts as the method AE+k-means where that was not run by itself.
     """
     runs, codes = [], []
     for row in sorted(merge(rows), key=finished):
@@ -139,6 +139,7 @@ def scores(rows: Iterable[Row], settings: Collection[str] = ()) -> Found:
         base, *stages = identity_of_run(row)
         run = {metric: float(row[name]) for metric, name in SOURCE.items() if row.get(name)}
         about = {"seed": int(row["seed"]), "device": row["device"], "protocol": sum(protocol(row))}
+        about["converged"] = row["converged"]
         if row["kmeans_acc"]:
             about["start"] = float(row["kmeans_acc"])
         there = (base, *stages, row["dataset"], *[changed][: bool(changed)])

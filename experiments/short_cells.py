@@ -43,6 +43,7 @@ def sentence(
     their_start: float | None,
     better: float | None,
     seeds: int,
+    unsettled: int = 0,
 ) -> str:
     """Return what is known of a cell that falls short, from ACCs.
 
@@ -56,6 +57,8 @@ def sentence(
         Our mean with 200 restarts of k-means.
     seeds : int
         Our runs.
+    unsettled : int
+        Those of them that the limit of steps ended, while labels still changed.
     """
     parts = []
     if start is not None and their_start is not None:
@@ -72,6 +75,9 @@ def sentence(
         parts.append(f"the second stage lowers it{', as in the paper' if own else ''}")
     if better is not None:
         parts.append(f"with 200 restarts of k-means {better:.3f}")
+    if unsettled:
+        which = "" if unsettled == seeds else f"{unsettled} of {seeds} "
+        parts.append(f"{which}ended by the limit of steps, labels not settled")
     parts.append("one seed" if seeds == 1 else f"{seeds} seeds")
     return "; ".join(parts)
 
@@ -104,6 +110,7 @@ def why(paper: pd.DataFrame, found: Found) -> list[list[str]]:
             published_start(paper, augmented, cell.dataset) if by_k_means else None,
             statistics.fmean(better) if better else None,
             len(runs),
+            sum(run["converged"] == "False" for run in runs),
         )
         unit = "" if cell.metric == "acc" else "NMI "
         numbers = [f"{unit}{ours:.3f}", f"{unit}{cell.printed}"]

@@ -35,6 +35,14 @@ ROWS, PAPER = ledger.read_rows(published.PAPER.parent / "results.csv"), publishe
         ),
         ((0.91, 0.98, 0.85, None, None, 1), "starts at 0.850; one seed"),
         ((0.86, 0.94, None, None, None, 4), "4 seeds"),
+        (
+            (0.86, 0.94, None, None, None, 1, 1),
+            "ended by the limit of steps, labels not settled; one seed",
+        ),
+        (
+            (0.86, 0.94, None, None, None, 3, 2),
+            "2 of 3 ended by the limit of steps, labels not settled; 3 seeds",
+        ),
     ],
 )
 def test_the_sentence(numbers, text):
