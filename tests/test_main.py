@@ -953,7 +953,7 @@ LONG = (
     "--lr",
     0.1,
     "--pretrain-epochs",
-    10,
+    20,
     "--maxiter",
     20,
     "--tol",
