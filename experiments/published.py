@@ -146,7 +146,8 @@ def scores(rows: Iterable[Row], settings: Collection[str] = ()) -> Found:
         runs.append((there, run | about))
         if base in ON_FC_CODES and not changed:
             run = {m: float(row[f"kmeans_{m}"]) for m in ("acc", "nmi") if row[f"kmeans_{m}"]}
-            about["protocol"] = 1 + protocol(row)[1]  # the clustering's own has no part in it
+            about["protocol"] = 1 + protocol(row)[1]  # the clustering's own has no part in it,
+            about["converged"] = ""  # nor has whether its labels settled
             place = "AE+k-means", stages[0], stages[0], row["dataset"]
             codes.append((place, run | about))
     found = [(place, run) for place, run in codes + runs if not run.keys().isdisjoint(SOURCE)]

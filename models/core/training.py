@@ -140,9 +140,11 @@ class Trainer:
         """Return the sample numbers of a step's batch, int32 (b,); the last of a pass is short."""
         turn, series = divmod(step, self.shuffles)
         number, place = divmod(turn, self._steps_per_order)
-        order = self._permutation(series, number) if self.shuffle else np.arange(self.n)
-        rows = order[place * self.batch_size : (place + 1) * self.batch_size]
-        return rows.astype(np.int32)
+        if self.shuffle:
+            order = self._permutation(series, number)
+        else:
+            order = np.arange(self.n, dtype=np.int32)
+        return order[place * self.batch_size : (place + 1) * self.batch_size]
 
     def _permutation(self, series, number):
         """Return a permutation of the samples, int32 (n,): the one of that number in a series."""

@@ -93,6 +93,14 @@ def test_starts_are_those_of_the_newest_protocol_and_of_no_other_settings():
     assert short_cells.starts_on_codes(found, True, "usps", "n_init=200") == []
 
 
+def test_unsettled_labels_are_not_those_of_k_means_on_the_codes():
+    """A run that the limit of steps ended says so, and nothing of the codes that it starts from."""
+    row_of = row(0, 0.2, "2", converged="False", kmeans_nmi=0.3)
+    found = published.scores([row_of])
+    assert found[published.place_of("FcDCN", "usps")][0]["converged"] == "False"
+    assert found[published.place_of("AE+k-means", "usps")][0]["converged"] == ""
+
+
 def test_the_start_of_the_paper_is_that_of_its_table_5():
     assert short_cells.published_start(PAPER, False, "usps") == 0.709
     assert short_cells.published_start(PAPER, True, "usps") == 0.936
