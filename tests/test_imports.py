@@ -82,6 +82,14 @@ def test_no_arrow_points_upward(module):
     assert not above
 
 
+def test_every_file_can_be_read_at_one_sitting():
+    files = [*ROOT.glob("*.py"), *(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))]
+    lines = {path: path.read_text(encoding="utf-8").count("\n") for path in files}
+    assert len(lines) > 100
+    long = {path: n for path, n in lines.items() if n > (200 if path.parent == ROOT else 350)}
+    assert not long
+
+
 @pytest.mark.parametrize("module", sorted(MODELS))
 def test_models_never_see_data_sets_or_scores(module):
     seen = {name for name in imports(module) if name.startswith(OUTSIDE)}

@@ -237,11 +237,16 @@ class Trainer:
                 wait = min(every, max(growing, (saved - now) / SHARE))
         self.seconds = before + time.monotonic() - begin
 
-    def snapshot(self) -> dict[str, list[np.ndarray]]:
-        """Return the values of all that steps change."""
-        return {kind: [np.asarray(v).copy() for v in kept] for kind, kept in self._kept.items()}
+    def _named(self):
+        """Return {name in a checkpoint: variable} of all that steps change."""
+        kinds = self._kept.items()
+        return {f"{kind}/{i}": v for kind, kept in kinds for i, v in enumerate(kept)}
 
-    def start_over(self, snapshot: dict[str, list[np.ndarray]]) -> float | None:
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Return the values of all that steps change."""
+        return {name: np.asarray(v).copy() for name, v in self._named().items()}
+
+    def start_over(self, snapshot: dict[str, np.ndarray]) -> float | None:
         """Go back to a snapshot of the start, with a tenth of the learning rate; return that.
 
         None where a schedule decides the rate.
@@ -250,9 +255,8 @@ class Trainer:
         if not hasattr(rate, "assign"):
             return None
         slower = 0.1 * float(rate)
-        for kind, kept in self._kept.items():
-            for v, array in zip(kept, snapshot[kind], strict=True):
-                v.assign(array)
+        for name, v in self._named().items():
+            v.assign(snapshot[name])
         rate.assign(slower)
         self.step, self.carry, self.first_loss = 0, {}, None
         self.retries += 1
@@ -289,11 +293,7 @@ class Trainer:
     def save(self, path: str | os.PathLike) -> None:
         """Write everything that the rest of the run depends on, and what run that is."""
         self._finite_sums()
-        arrays = {
-            f"{kind}/{i}": np.asarray(v)
-            for kind, kept in self._kept.items()
-            for i, v in enumerate(kept)
-        }
+        arrays = {name: np.asarray(v) for name, v in self._named().items()}
         about = {
             "step": self.step,
             "seconds": self.seconds,
@@ -321,11 +321,7 @@ class Trainer:
             return False
         try:
             arrays, about = load_arrays(path)
-            pairs = [
-                (v, arrays[f"{kind}/{i}"])
-                for kind, kept in self._kept.items()
-                for i, v in enumerate(kept)
-            ]
+            pairs = [(v, arrays[name]) for name, v in self._named().items()]
             step, seconds = about["step"], about["seconds"]
             for name in carry:
                 arrays[f"carry/{name}"]  # noqa: B018 (a KeyError if it is missing)
