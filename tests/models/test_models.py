@@ -44,7 +44,7 @@ KILLS = {
 SMALL_NETWORKS = """
 from functools import partial
 from models.core.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder
-AUTOENCODERS["fc"] = partial(dense_autoencoder, widths=(32, 24, 40))
+AUTOENCODERS["fc"] = partial(dense_autoencoder, widths=(32,))
 AUTOENCODERS["conv"] = partial(conv_autoencoder, filters=(4, 6, 8))
 """
 
