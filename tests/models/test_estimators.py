@@ -104,7 +104,7 @@ KINDS = {
     "KINGDRA-LADDER-IM": RUNS["KINGDRA-LADDER-IM"] | {"rounds": 1},
     "IMSAT-VAT": RUNS["IMSAT-VAT"],
     "k-means": {},
-    "GMM-stable": {},
+    "GMM-stable": QUICK["GMM-stable"],
     "SC-LS": {"landmarks": 20},
     "SC-Ncut": {},
     "AC": {},
@@ -308,20 +308,19 @@ def test_the_code_of_the_page_runs(tmp_path, monkeypatch):
     assert (tmp_path / "encoder_saved_model").is_dir()
 
 
-@pytest.mark.parametrize(
-    ("method", "few"),
-    [
-        ("KINGDRA-LADDER-IM", {"rounds": 1}),
-        ("IMSAT-VAT", {"epochs": 1}),
-        ("DeepRIM", {"epochs": 1}),
-        ("SpectralSAT", {"maxiter": 2, "fit_steps": 2}),
-        ("SpectralSAT-DA", {"maxiter": 2, "fit_steps": 2}),
-    ],
-    ids=lambda one: one if isinstance(one, str) else "",
-)
-def test_plain_keras_reads_the_classifiers(method, few, tmp_path):
+CLASSIFIERS = {
+    "KINGDRA-LADDER-IM": {"rounds": 1},
+    "IMSAT-VAT": {"epochs": 1},
+    "DeepRIM": {"epochs": 1},
+    "SpectralSAT": {"maxiter": 2, "fit_steps": 2},
+    "SpectralSAT-DA": {"maxiter": 2, "fit_steps": 2},
+}
+
+
+@pytest.mark.parametrize("method", CLASSIFIERS)
+def test_plain_keras_reads_the_classifiers(method, tmp_path):
     with uncompiled():
-        model = build(method, 3, **SETTINGS[method] | few).fit(X)
+        model = build(method, 3, **SETTINGS[method] | CLASSIFIERS[method]).fit(X)
     model.save_keras(tmp_path)
     network = keras.models.load_model(tmp_path / "classifier.keras")
     assert {type(layer).__module__.split(".")[0] for layer in network.layers} == {"keras"}
