@@ -56,14 +56,23 @@ def pytest_collection_finish():
     gc.set_threshold(20_000, 20, 20)
 
 
-@pytest.fixture
-def eager():
-    """Run uncompiled: of use where a test looks inside a step, or makes few of them."""
+@contextlib.contextmanager
+def uncompiled():
+    """Run uncompiled what is within."""
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def eager():
+    """Run uncompiled: of use where a test looks inside a step, or makes few of them."""
+    with uncompiled():
+        yield
 
 
 @pytest.fixture(scope="session")

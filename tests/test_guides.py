@@ -18,9 +18,10 @@ from models.settings.base import digest, pretrain_key
 ROOT = Path(__file__).resolve().parent.parent
 GUIDES = ROOT / "docs" / "guides"
 LEFT_OUT = ("results/", "tests/", "benchmarks/", "configs/")  # of the copy
-# The checkout's modules make room for the copy's. `said` is what main.py prints.
+# The checkout's modules make room for the copy's, whose networks become small. `said` is what
+# main.py prints.
 HEAD = """
-import contextlib, io, sys
+import contextlib, functools, io, sys
 sys.path.insert(0, sys.argv[1])
 ours = ("common", "loaders", "datasets", "metrics", "augment", "models", "experiments", "reporting",
         "main", "run_exp")
@@ -29,7 +30,10 @@ for name in list(sys.modules):
         del sys.modules[name]
 import main
 from experiments import run_figure
-assert main.__file__.startswith(sys.argv[1])
+from models.core import networks
+assert main.__file__.startswith(sys.argv[1]) and networks.__file__.startswith(sys.argv[1])
+small = functools.partial(networks.dense_autoencoder, widths=(32, 24))
+networks.AUTOENCODERS["fc"] = small
 run_figure.POINTS = 40  # t-SNE would take longer than all the rest
 
 def said(*words):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -204,22 +203,23 @@ def test_run_folders_outside_the_checkout(home, run):
     assert calls(home)[1]["cache-dir"] == str(home / "shared")
 
 
-def test_lowest_priority_one_thread_and_one_core_each(home):
+def test_lowest_priority_one_thread_and_one_core_each(home, new_process):
     """In a process of its own, which cannot get its priority back."""
     block(home, "1", methods=["k-means", "NMF"], seeds=[0])
     code = f"""
-import sys
-sys.path.insert(0, {str(ROOT)!r})
+import contextlib, io, os, sys
+os.environ.pop("OMP_NUM_THREADS", None)
 import run_exp
 from common import paths
 from experiments import campaign
 campaign.FOLDER, paths.RESULTS = {str(home / "campaign")!r}, {str(home / "results")!r}
 paths.ROOT = {str(home)!r}
 sys.argv = ["run_exp.py", "--campaign"]
-sys.exit(run_exp.main())
+with contextlib.redirect_stdout(io.StringIO()):
+    sys.exit(run_exp.main())
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    new_process(code)
+    assert (home / "errors of the new process").read_text() == ""
     found = [(call["nice"], call["threads"], call["OMP_NUM_THREADS"]) for call in calls(home)]
     assert found == [(19, "1", "1")] * 2
     assert [(call["cores"], call["session"]) for call in calls(home)] == [(1, "19"), (1, "19")]

@@ -140,13 +140,21 @@ POLLUTED = {
 }
 
 
+@pytest.fixture(scope="module")
+def committed():
+    """The cell of k-means on USPS, and {name: table}, of the committed rows."""
+    paper = published.read_paper()
+    names = ("decda-3", "aspc-3")
+    return cell(ROWS), {name: published.tables(ROWS, paper, name) for name in names}
+
+
 @pytest.mark.parametrize("changes", POLLUTED.values(), ids=POLLUTED)
-def test_what_is_not_the_papers_problem_leaves_its_cell(changes):
+def test_what_is_not_the_papers_problem_leaves_its_cell(changes, committed):
     """k-means on USPS: .6681, the paper's .668."""
-    rows = [*ROWS, later(**changes)]
-    assert cell(ROWS) == cell(rows) == "0.6681"
-    for table in ("decda-3", "aspc-3"):
-        before, after = (published.tables(r, published.read_paper(), table) for r in (ROWS, rows))
+    rows, (before_cell, tables) = [*ROWS, later(**changes)], committed
+    assert before_cell == cell(rows) == "0.6681"
+    for table, before in tables.items():
+        after = published.tables(rows, published.read_paper(), table)
         assert before.equals(after) and before.attrs == after.attrs
         assert after.loc["k-means", ("usps", "acc", "ours")] == "0.6681 ± 0.0005 (5)"
 

@@ -88,7 +88,8 @@ def test_seeds_threads_and_settings_on_the_command_line(folder):
 
 
 def test_it_runs(folder, monkeypatch, capsys, eager):
-    (trial,) = plan(folder, SMALL | paths(folder), "--threads", "1")
+    few = {"batch_size": 40, "fc_layer_sizes": [9, 2], "denoising_cost": [10, 1, 0.1]}
+    (trial,) = plan(folder, SMALL | few | paths(folder), "--threads", "1")
     args = options.parse([*trial.argv, "--save-dir", str(folder / "run"), "--quiet"])
     from experiments.runs import Run, execute
 

@@ -20,6 +20,8 @@ SMALL = {"pretrain_epochs": 1, "n_init": 2, "batch_size": 64, "tol": 0, "epochs"
 
 
 class Log(Monitor):
+    """Keeps the rows of clustering, and the notes but for those of pretrained weights."""
+
     def __init__(self):
         self.rows, self.notes = [], []
 
@@ -28,13 +30,14 @@ class Log(Monitor):
             self.rows.append((step, dict(values), labels))
 
     def note(self, text):
-        self.notes.append(text)
+        if not text.startswith("pretrained weights found"):
+            self.notes.append(text)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def small_networks():
     before = AUTOENCODERS["fc"]
-    AUTOENCODERS["fc"] = partial(dense_autoencoder, widths=(32, 24, 40))
+    AUTOENCODERS["fc"] = partial(dense_autoencoder, widths=(32,))
     yield
     AUTOENCODERS["fc"] = before
 
@@ -42,6 +45,12 @@ def small_networks():
 @pytest.fixture(scope="module")
 def x(digits):
     return digits[:150]
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """The folder where the weights of one pretraining are, once there was one."""
+    return tmp_path_factory.mktemp("pretrained")
 
 
 def on_codes(centers, epochs=4, **settings):
@@ -112,9 +121,9 @@ def test_means_by_hand_with_an_empty_cluster():
 
 
 @pytest.mark.parametrize("method", ["ASPC", "ASPC-DA", "BasicDC"])
-def test_centres_stay_and_the_encoder_learns(x, method):
-    start = build(method, 4, **(SMALL | {"maxiter": 0})).fit(x)
-    model = build(method, 4, **SMALL).fit(x)
+def test_centres_stay_and_the_encoder_learns(x, tmp_path, method):
+    start = build(method, 4, cache_dir=tmp_path, **(SMALL | {"maxiter": 0})).fit(x)
+    model = build(method, 4, cache_dir=tmp_path, **SMALL).fit(x)
     assert np.array_equal(model.cluster_centers_, start.cluster_centers_)
     assert not np.array_equal(model.transform(x), start.transform(x))
     assert model.n_iter_ == 3 * 3  # epochs of 64 + 64 + 22 samples
@@ -131,10 +140,11 @@ def test_the_log_tells_lambda_and_the_share_selected(x):
         assert 0 < values["selected"] <= 1
 
 
-def test_augmented_losses_select_other_samples(x):
+def test_augmented_losses_select_other_samples(x, tmp_path):
     logs = []
     for selection in ("clean", "augmented"):
-        model = build("ASPC-DA", 4, monitor=Log(), selection=selection, **SMALL).fit(x)
+        settings = SMALL | {"selection": selection, "cache_dir": tmp_path}
+        model = build("ASPC-DA", 4, monitor=Log(), **settings).fit(x)
         logs.append([values["distance_mean"] for _, values, _ in model.monitor.rows])
     assert logs[0][0] == logs[1][0]  # nothing is selected yet
     assert logs[0][1] != logs[1][1]
@@ -146,9 +156,9 @@ def test_stops_by_itself_without_labels(x):
 
 
 @pytest.mark.parametrize("init", ["spectral", "agglomerative", "gmm"])
-def test_initialisers_of_table_6(x, init, monkeypatch):
+def test_initialisers_of_table_6(x, init, monkeypatch, pretrained):
     """On all samples, and on a sample of 100 of them: every sample gets a label either way."""
-    settings = SMALL | {"init": init, "maxiter": 0}
+    settings = SMALL | {"init": init, "maxiter": 0, "cache_dir": pretrained}
     model = build("ASPC-DA", 4, monitor=Log(), **settings).fit(x)
     assert not model.monitor.notes and len(np.unique(model.initial_labels_)) == 4
     np.testing.assert_allclose(

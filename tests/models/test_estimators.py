@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+from functools import partial
 
 import joblib
 import keras
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
-from conftest import ROOT
+from conftest import ROOT, uncompiled
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -25,6 +26,7 @@ from test_resume import SETTINGS
 
 from common.errors import UserError
 from models import METHODS, build, load
+from models.core import networks
 from models.settings.base import Adam
 
 X = np.random.default_rng(0).random((70, 8, 8, 1), dtype=np.float32)
@@ -45,13 +47,21 @@ OWN = {
     "N2D": NO_RULE - {"check_fit_idempotent"},  # UMAP places new samples together
     "NMF": {"check_clustering"},
 }
+# Some eighty fits a class: of two batches a pass or more, but of no more passes than need be.
+FEW = STEPS | {"pretrain_epochs": 1, "n_init": 1, "maxiter": 3, "pretrain_optimizer": Adam(1e-3)}
 QUICK = {
-    "FcDEC": STEPS,
-    "LADDER-IM": RUNS["LADDER-IM"],
+    "FcDEC": FEW,
+    "LADDER-IM": RUNS["LADDER-IM"]
+    | {
+        "rounds": 1,
+        "widths": (9,),
+        "denoising_costs": (1000.0, 10.0, 0.1),
+        "optimizer": Adam(0.05),
+    },
     "k-means": {},
     "NMF": {},
     "GMM": {},
-    "GMM-stable": {"n_init": 1, "mixture_n_init": 1, "maxiter": 5, "pairs": 2},
+    "GMM-stable": {"n_init": 1, "mixture_n_init": 1, "maxiter": 5, "pairs": 1},
     "SC-Ncut": {},
     "SC-LS": {"landmarks": 5},
     "AC": {},
@@ -88,13 +98,13 @@ SLOW = {
 KINDS = {
     "FcDEC-DA": STEPS,
     "ConvDEC": STEPS,
-    "DSCDAN": JOINT,
+    "DSCDAN": JOINT | {"pretrain_epochs": 1, "maxiter": 2},
     "ConvAE+RS": DUAL,
     "SpectralNet": RUNS["SpectralNet"],
-    "KINGDRA-LADDER-IM": RUNS["KINGDRA-LADDER-IM"],
+    "KINGDRA-LADDER-IM": RUNS["KINGDRA-LADDER-IM"] | {"rounds": 1},
     "IMSAT-VAT": RUNS["IMSAT-VAT"],
     "k-means": {},
-    "GMM-stable": {},
+    "GMM-stable": QUICK["GMM-stable"],
     "SC-LS": {"landmarks": 20},
     "SC-Ncut": {},
     "AC": {},
@@ -103,8 +113,6 @@ KINDS = {
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    from models.core import networks
-
     monkeypatch.setattr(networks, "AUTOENCODERS", dict(networks.AUTOENCODERS))
     from models.core import autoencoder
 
@@ -140,11 +148,14 @@ def test_every_class_is_checked():
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("method", QUICK | SLOW)
-def test_scikit_learn_has_nothing_to_say(eager, method):
+def test_scikit_learn_has_nothing_to_say(eager, method, monkeypatch):
     if method in SLOW and not os.environ.get("CHECK_ALL"):
         pytest.skip("CHECK_ALL=1 checks every class: some minutes")
     if method in ("N2D", "UMAP+HDBSCAN"):
         pytest.importorskip("umap")
+    if method in QUICK:  # a layer will do: many networks are made
+        shallow = partial(networks.dense_autoencoder, widths=(9,))
+        monkeypatch.setitem(networks.AUTOENCODERS, "fc", shallow)
     k = 3 if method == "AC-GDL" else 4  # it needs more samples than some checks have for 4
     model = build(method, k, **(QUICK | SLOW)[method])
     found = check_estimator(model, on_fail=None, on_skip=None)
@@ -170,10 +181,13 @@ def test_the_exceptions_are_in_the_docs():
 
 @pytest.mark.parametrize("method", KINDS)
 def test_copies_of_all_kinds(method, tmp_path):
+    """Of models whose steps ran uncompiled, and whose networks are compiled when they predict."""
     model = build(method, 3, **KINDS[method])
     assert clone(model).config == model.config
     assert pickle.loads(pickle.dumps(model)).get_params() == model.get_params()
-    model.fit(X)
+    with uncompiled():
+        model.fit(X)
+    assert (model.predict(X) == model.labels_).all()
     data = pickle.dumps(model)
     assert b"tensorflow" not in data
     stream = io.BytesIO()
@@ -204,7 +218,7 @@ def test_settings_are_parameters():
 def test_grid_search_and_pipeline():
     x = X.reshape(70, 64)
     search = GridSearchCV(
-        build("GMM-stable", 2),
+        build("GMM-stable", 2, **QUICK["GMM-stable"]),
         {"n_init": [1, 2], "n_clusters": [2, 3]},
         cv=2,
         scoring=lambda model, x: model.predict_proba(x).max(axis=1).mean(),
@@ -262,9 +276,11 @@ assert not any("deep_clustering" in name or name == "models" for name in sys.mod
 def test_plain_keras_reads_the_networks(tmp_path):
     folders, models = [], []
     for method, scale in (("FcDEC", True), ("ConvDEC-DA", False), ("ConvAE+RS", False)):
-        kind = DUAL if method == "ConvAE+RS" else STEPS
+        kind = DUAL if method == "ConvAE+RS" else STEPS | {"maxiter": 2}
+        kind = kind | {"pretrain_epochs": 1}
         x = X.reshape(70, -1) * 50 + 7 if scale else X
-        model = build(method, 3, scale_inputs=scale, **kind).fit(x)
+        with uncompiled():
+            model = build(method, 3, scale_inputs=scale, **kind).fit(x)
         folder = tmp_path / method
         folder.mkdir()
         np.save(folder / "x.npy", x)
@@ -281,20 +297,30 @@ def test_the_code_of_the_page_runs(tmp_path, monkeypatch):
     code = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "estimators.md").read_text(), re.S)
     assert len(code) == 2
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    with uncompiled():
+        model = build("ConvDEC-DA", 3, **STEPS | {"pretrain_epochs": 1, "maxiter": 2}).fit(X)
+    model.save_keras("run")
     for part in code:
-        (tmp_path / "run").mkdir(exist_ok=True)
-        build("ConvDEC-DA", 3, **STEPS).fit(X).save_keras("run")
         names = {"images": X, "few_labels": np.arange(len(X)) % 10}
         exec(part, names)
     assert names["reconstructions"].shape == X.shape
     assert (tmp_path / "encoder_saved_model").is_dir()
 
 
-@pytest.mark.parametrize(
-    "method", ["KINGDRA-LADDER-IM", "IMSAT-VAT", "DeepRIM", "SpectralSAT", "SpectralSAT-DA"]
-)
+CLASSIFIERS = {
+    "KINGDRA-LADDER-IM": {"rounds": 1},
+    "IMSAT-VAT": {"epochs": 1},
+    "DeepRIM": {"epochs": 1},
+    "SpectralSAT": {"maxiter": 2, "fit_steps": 2},
+    "SpectralSAT-DA": {"maxiter": 2, "fit_steps": 2},
+}
+
+
+@pytest.mark.parametrize("method", CLASSIFIERS)
 def test_plain_keras_reads_the_classifiers(method, tmp_path):
-    model = build(method, 3, **SETTINGS[method]).fit(X)
+    with uncompiled():
+        model = build(method, 3, **SETTINGS[method] | CLASSIFIERS[method]).fit(X)
     model.save_keras(tmp_path)
     network = keras.models.load_model(tmp_path / "classifier.keras")
     assert {type(layer).__module__.split(".")[0] for layer in network.layers} == {"keras"}

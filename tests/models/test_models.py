@@ -44,7 +44,7 @@ KILLS = {
 SMALL_NETWORKS = """
 from functools import partial
 from models.core.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder
-AUTOENCODERS["fc"] = partial(dense_autoencoder, widths=(32, 24, 40))
+AUTOENCODERS["fc"] = partial(dense_autoencoder, widths=(32,))
 AUTOENCODERS["conv"] = partial(conv_autoencoder, filters=(4, 6, 8))
 """
 
@@ -391,16 +391,17 @@ def test_data_is_left_as_it_was(x, eager):
 
 
 @pytest.mark.parametrize(("name", "other"), [("FcDEC", "FcIDEC"), ("ConvDEC-DA", CONV)])
-def test_IDEC_is_DEC_with_alpha(fitted, x, name, other):
+def test_IDEC_is_DEC_with_alpha(fitted, x, cache, name, other):
     """Bit for bit: --alpha acts on DEC, and without it IDEC does not reconstruct."""
     assert dec.IDEC is dec.DEC
     for method, like in ((name, fitted(other)), (other, fitted(name))):
         c = like.config
-        model = make(method, alpha=c.alpha, beta=c.beta, optimizer=c.optimizer).fit(x)
+        settings = {"alpha": c.alpha, "beta": c.beta, "optimizer": c.optimizer}
+        model = make(method, cache_dir=cache, **settings).fit(x)
         assert np.array_equal(model.labels_, like.labels_)
         assert np.array_equal(model.transform(x), like.transform(x))
         assert set(model.loss_weights()) == {"kl"} | ({"reconstruction"} if c.alpha else set())
-    half = make(name, alpha=0.5).fit(x)
+    half = make(name, cache_dir=cache, alpha=0.5).fit(x)
     assert half.loss_weights() == {"kl": half.config.beta, "reconstruction": 0.5}
     assert not np.array_equal(half.transform(x), fitted(name).transform(x))
 

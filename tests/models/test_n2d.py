@@ -17,6 +17,7 @@ from models.settings.base import pretrain_key
 from models.settings.fields import Adam
 
 K, N = 3, 90
+LEARNED = {"pretrain_epochs": 20, "batch_size": N, "pretrain_optimizer": Adam(0.03)}
 UMAP = importlib.util.find_spec("umap") is not None
 
 
@@ -40,7 +41,7 @@ class FakeUMAP:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch, eager):
-    widths = {"widths": (9, 8, 7)}
+    widths = {"widths": (9,)}
     monkeypatch.setitem(AUTOENCODERS, "fc", lambda *a: dense_autoencoder(*a, **widths))
 
 
@@ -85,7 +86,7 @@ def test_codes_and_map_have_as_many_dimensions_as_there_are_clusters(samples, um
 
 def test_labels_are_those_of_a_full_mixture_on_the_map(samples, umap):
     x, y = samples
-    model = make(pretrain_epochs=20, pretrain_optimizer=Adam(0.01)).fit(x)
+    model = make(**LEARNED).fit(x)
     mixture = GaussianMixture(K, random_state=umap[0].seed)
     labels = mixture.fit_predict(model.transform(x).astype(np.float64))
     assert np.array_equal(model.labels_, labels) and acc(y, labels) == 1
@@ -94,9 +95,7 @@ def test_labels_are_those_of_a_full_mixture_on_the_map(samples, umap):
     )
     assert np.array_equal(model.cluster_centers_, mixture.means_)
     assert (model.n_iter_, model.converged_, model.other_labels()) == (0, True, {})
-    assert np.array_equal(
-        make(pretrain_epochs=20, pretrain_optimizer=Adam(0.01)).fit(x).labels_, labels
-    )
+    assert np.array_equal(make(**LEARNED).fit(x).labels_, labels)
 
 
 def test_new_samples_go_through_the_map_in_a_loaded_model_too(samples, umap, tmp_path):
@@ -156,7 +155,7 @@ def _raise():
 @pytest.mark.skipif(not UMAP, reason="umap-learn is not installed")
 def test_umap_itself(samples, tmp_path):
     x, y = samples
-    one, two = (make(pretrain_epochs=20, pretrain_optimizer=Adam(0.01)).fit(x) for _ in range(2))
+    one, two = (make(**LEARNED).fit(x) for _ in range(2))
     assert np.array_equal(one.labels_, two.labels_) and acc(y, one.labels_) > 0.9
     assert np.array_equal(one.transform(x), two.transform(x))
     one.save(tmp_path / "model.h5")

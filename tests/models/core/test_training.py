@@ -327,7 +327,7 @@ def test_progress_is_called_after_each_step():
 # -- checkpoints ----------------------------------------------------------------------------------
 
 
-def test_seconds_go_on_after_a_restore(tmp_path):
+def test_seconds_go_on_after_a_restore(tmp_path, eager):
     path = tmp_path / "checkpoint.h5"
     first = Rich(False).run(3)
     first.trainer.seconds, first.trainer.step_seconds = 100.0, 90.0
@@ -514,14 +514,14 @@ class Clock:
 def test_checkpoints_begin_early_and_grow_rare(tmp_path, monkeypatch, every, cost, saves):
     toy = Toy(X)
     clock = Clock(toy, monkeypatch, cost)
-    toy.run(400, checkpoint=tmp_path / "checkpoint.h5", every=every)
+    toy.run(200, checkpoint=tmp_path / "checkpoint.h5", every=every)
     assert clock.saves[: len(saves)] == saves
     gaps = np.diff(clock.saves)
     assert gaps.max() <= every + cost + 1
 
 
 @pytest.mark.parametrize("session", [3, 20])
-def test_a_run_killed_every_few_seconds_gets_on(tmp_path, monkeypatch, session):
+def test_a_run_killed_every_few_seconds_gets_on(tmp_path, monkeypatch, eager, session):
     """With the default of a minute between two checkpoints."""
     path, sessions, last = tmp_path / "checkpoint.h5", 0, 0
     straight = Toy(X, batch_size=4).run(60)
