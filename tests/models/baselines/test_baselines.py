@@ -35,7 +35,11 @@ K, N = 4, 150
 CLASSICAL = [name for name, row in METHODS.items() if row.module.startswith("models.baselines.")]
 HERE = [name for name in CLASSICAL if name != "UMAP+HDBSCAN"]  # umap-learn need not be installed
 NEW = ["k-means", "NMF", "SC-LS", "GMM", "GMM-stable"]  # with a rule for new samples
-SMALL = {"SC-LS": {"landmarks": 30}, "GMM": {"reg_covar": 1e-3}}
+SMALL = {
+    "SC-LS": {"landmarks": 30},
+    "GMM": {"reg_covar": 1e-3},
+    "GMM-stable": {"pairs": 2, "n_init": 4, "mixture_n_init": 1},
+}
 
 
 def make(method, k=K, **others):

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.mixture import GaussianMixture
 
 import metrics
 from models import build, preset
-from models.core import initialization
+from models.core import initialization, networks
 from models.core.arrays import cluster_means
 from models.core.initialization import init, kmeans
 from models.settings.base import INITS, RESTARTED, PretrainConfig, digest
@@ -42,6 +43,15 @@ def images(blobs):
     rng = np.random.default_rng(1)
     patterns = (rng.random((K, 8, 8, 1)) > 0.5) * 0.8
     return (patterns[y] + 0.1 * rng.random((90, 8, 8, 1))).astype(np.float32)
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Auto-encoders of few units."""
+    dense = partial(networks.dense_autoencoder, widths=(32, 32, 40))
+    convolutional = partial(networks.conv_autoencoder, filters=(8, 8, 8))
+    monkeypatch.setitem(networks.AUTOENCODERS, "fc", dense)
+    monkeypatch.setitem(networks.AUTOENCODERS, "conv", convolutional)
 
 
 def hard():
@@ -196,7 +206,7 @@ def test_auto_gives_up_at_last(monkeypatch):
     "method", ["FcDEC", "FcDCN", "ConvIDEC", "BasicDC", "AE+k-means", "ConvAE"]
 )
 @pytest.mark.parametrize("how", HERE)
-def test_methods_start_as_they_are_told(images, blobs, method, how):
+def test_methods_start_as_they_are_told(images, blobs, method, how, narrow):
     y = blobs[1]
     settings = {"pretrain_epochs": 0, "n_init": 3, "init": how}
     config = preset(method)
@@ -211,7 +221,7 @@ def test_methods_start_as_they_are_told(images, blobs, method, how):
     assert np.array_equal(again.labels_, model.labels_)
 
 
-def test_the_start_decides_where_training_ends(digits):
+def test_the_start_decides_where_training_ends(digits, narrow, eager):
     settings = {"pretrain_epochs": 1, "maxiter": 4, "update_interval": 2, "batch_size": 50}
     found = {
         how: build("FcDEC", 10, n_init=1, init=how, **settings).fit(digits[:150]).labels_.tobytes()
