@@ -562,7 +562,7 @@ def deep(method, x, folder=None, **others):
 @pytest.mark.parametrize(
     ("method", "leader"), [("AE+k-means", "FcDEC"), ("AE+k-means-DA", "FcDEC-DA")]
 )
-def test_AE_is_where_the_deep_methods_start(small_networks, x, tmp_path, method, leader):
+def test_AE_is_where_the_deep_methods_start(small_networks, x, tmp_path, method, leader, eager):
     """One pretraining for both, and the k-means labels that FcDEC's rows hold."""
     other = deep(leader, x, tmp_path, maxiter=0)
     monitor = Recorder()
@@ -577,7 +577,7 @@ def test_AE_is_where_the_deep_methods_start(small_networks, x, tmp_path, method,
     assert np.array_equal(load(tmp_path / "model.h5").predict(x), model.labels_)
 
 
-def test_denoising_rebuilds_clean_samples_from_noisy_ones(small_networks, x, tmp_path):
+def test_denoising_rebuilds_clean_samples_from_noisy_ones(small_networks, x, tmp_path, eager):
     import tensorflow as tf
 
     deep("AE+k-means", x, tmp_path)
