@@ -29,10 +29,12 @@ from models.vade import (
 K, N, Z = 3, 90, 4
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch, eager):
-    widths = {"widths": (30, 30, 40)}
-    monkeypatch.setitem(AUTOENCODERS, "fc", lambda *a: dense_autoencoder(*a, **widths))
+@pytest.fixture(scope="module", autouse=True)
+def small():
+    with pytest.MonkeyPatch.context() as patch:
+        widths = {"widths": (30, 30, 40)}
+        patch.setitem(AUTOENCODERS, "fc", lambda *a: dense_autoencoder(*a, **widths))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,20 @@ def make(**changes):
         "pretrain_optimizer": Adam(0.01),
     }
     return build("VaDE", K, random_state=5, **settings | changes)
+
+
+@pytest.fixture(scope="module")
+def cache(samples, tmp_path_factory):
+    """The folder of the pretraining of 30 epochs that most tests start from, made once."""
+    folder = tmp_path_factory.mktemp("cache")
+    make(epochs=0, cache_dir=folder).fit(samples[0])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(samples, cache):
+    """A model of 40 epochs."""
+    return make(epochs=40, cache_dir=cache).fit(samples[0])
 
 
 # ---- the equations ------------------------------------------------------------------------------
@@ -119,9 +135,9 @@ def test_the_reconstruction_is_binary_cross_entropy():
     assert float(bernoulli_error(np.ones((1, 1), "f"), np.full((1, 1), 1e4, "f"))) == 0
 
 
-def test_one_draw_a_sample_from_the_steps_seed(samples):
+def test_one_draw_a_sample_from_the_steps_seed(samples, cache):
     x, _ = samples
-    model = make(epochs=0).fit(x)
+    model = make(epochs=0, cache_dir=cache).fit(x)
     seeds = [tf.constant(pair) for pair in ([5, 1], [5, 1], [5, 2])]
     one, same, other = ({n: float(v) for n, v in model.loss(x, {}, s).items()} for s in seeds)
     assert one == same and one["reconstruction"] != other["reconstruction"]
@@ -155,7 +171,7 @@ def test_the_rate_falls_every_ten_epochs_to_the_least():
     assert float(Steps(1e-4, 10, 0.9, 2e-4)(0)) == pytest.approx(1e-4)  # not raised to the least
 
 
-def test_the_optimizer_has_the_schedule(samples, monkeypatch):
+def test_the_optimizer_has_the_schedule(samples, cache, monkeypatch, eager):
     made = []
     trainer = base.Trainer
 
@@ -164,7 +180,7 @@ def test_the_optimizer_has_the_schedule(samples, monkeypatch):
         return trainer(*args, **others)
 
     monkeypatch.setattr(base, "Trainer", kept)
-    make(epochs=3, decay_epochs=1, decay=0.5, least_lr=0.0).fit(samples[0])
+    make(epochs=3, decay_epochs=1, decay=0.5, least_lr=0.0, cache_dir=cache).fit(samples[0])
     (optimizer,) = made
     assert int(optimizer.iterations) == 9 and optimizer.epsilon == EPSILON
     assert float(optimizer.learning_rate) == pytest.approx(0.002 * 0.5**3)
@@ -174,8 +190,8 @@ def test_the_optimizer_has_the_schedule(samples, monkeypatch):
 # ---- runs ---------------------------------------------------------------------------------------
 
 
-def test_it_starts_from_a_diagonal_mixture_on_the_codes(samples):
-    model = make(epochs=0).fit(samples[0])
+def test_it_starts_from_a_diagonal_mixture_on_the_codes(samples, cache):
+    model = make(epochs=0, cache_dir=cache).fit(samples[0])
     z = model.pretrained_codes_.astype(np.float64)
     seed = autoencoder.derive_seed(5, autoencoder.INITIALIZE)
     mixture = GaussianMixture(K, covariance_type="diag", random_state=seed).fit(z)
@@ -188,33 +204,37 @@ def test_it_starts_from_a_diagonal_mixture_on_the_codes(samples):
     np.testing.assert_allclose(model.memberships(samples[0]), mixture.predict_proba(z), atol=1e-3)
 
 
-def test_it_finds_three_patterns_and_trains_all_it_has(samples):
+def variables(model):
+    """Return the arrays of the networks and of the mixture."""
+    networks = (model.encoder, model.variance_head, model.decoder)
+    found = [v for network in networks for v in network.trainable_variables]
+    return [np.asarray(v) for v in (*found, model.centers, *model.extra_state().values())]
+
+
+def test_it_finds_three_patterns_and_trains_all_it_has(samples, cache, trained):
     x, y = samples
-    before = [np.asarray(v).copy() for v in make(epochs=0).fit(x).cluster_variables()]
-    model = make(epochs=10).fit(x)
-    assert acc(y, model.labels_) == 1 and model.n_iter_ == 30 and not model.converged_
-    assert all(
-        (a != np.asarray(v)).any() for a, v in zip(before, model.cluster_variables(), strict=True)
-    )
+    model = trained
+    assert acc(y, model.labels_) == 1 and model.n_iter_ == 120 and not model.converged_
+    before, after = map(variables, (make(epochs=0, cache_dir=cache).fit(x), model))
+    assert all((a != b).any() for a, b in zip(before, after, strict=True))
     q = model.memberships(x)
     np.testing.assert_allclose(q.sum(axis=1), 1, rtol=1e-5)
     assert np.array_equal(q.argmax(axis=1), model.labels_)
 
 
-def test_the_bound_rises(samples):
+def test_the_bound_rises(samples, cache, trained):
     x, _ = samples
-    model = make(epochs=0).fit(x)
+    model = make(epochs=0, cache_dir=cache).fit(x)
     seeds = [tf.constant([7, i]) for i in range(20)]
 
     def bound(model):
         return -np.mean([sum(map(float, model.loss(x, {}, seed).values())) for seed in seeds])
 
-    assert bound(make(epochs=40).fit(x)) > bound(model) + 0.5
+    assert bound(trained) > bound(model) + 0.5
 
 
-def test_a_loaded_model_is_the_fitted_one(samples, tmp_path):
-    x, _ = samples
-    model = make().fit(x)
+def test_a_loaded_model_is_the_fitted_one(samples, trained, tmp_path):
+    x, model = samples[0], trained
     model.save(tmp_path / "model.h5")
     again = load(tmp_path / "model.h5")
     new = x[:7] * np.float32(0.9)
@@ -224,33 +244,38 @@ def test_a_loaded_model_is_the_fitted_one(samples, tmp_path):
         assert np.array_equal(one, other)
 
 
-def test_the_same_seed_gives_the_same_bits(samples):
-    one, two = (make().fit(samples[0]) for _ in range(2))
+def test_the_same_seed_gives_the_same_bits(samples, eager):
+    short = {"pretrain_epochs": 2, "epochs": 2}
+    one, two = (make(**short).fit(samples[0]) for _ in range(2))
     assert np.array_equal(one.memberships(samples[0]), two.memberships(samples[0]))
-    other = make()
+    assert all(map(np.array_equal, variables(one), variables(two)))
+    other = make(**short)
     other.random_state = 6
     assert not np.array_equal(
         other.fit(samples[0]).memberships(samples[0]), one.memberships(samples[0])
     )
 
 
-def test_values_out_of_range_are_refused_before_training_unless_gaussian(samples, tmp_path):
+def test_values_out_of_range_are_refused_before_training_unless_gaussian(
+    samples, cache, tmp_path, eager
+):
     x = 3 * samples[0]
     told = ("VaDE of data with values from ", "expected values in [0, 1], or --likelihood gaussian")
     with user_error(*told):
         make(run_dir=tmp_path).fit(x)
     assert not list(tmp_path.rglob("ae_weights.h5"))
-    assert math.isfinite(make(likelihood="gaussian").fit(x).cluster_centers_.sum())
-    donor = make(epochs=0).fit(samples[0])
+    short = {"pretrain_epochs": 2, "epochs": 2}
+    assert math.isfinite(make(likelihood="gaussian", **short).fit(x).cluster_centers_.sum())
+    donor = make(epochs=0, cache_dir=cache).fit(samples[0])
     donor.save_autoencoder(tmp_path / "ae.h5")
     with user_error(*told):
         make(pretrained_weights=tmp_path / "ae.h5").fit(x)
 
 
-def test_a_collapsed_component_is_told(samples, monkeypatch):
+def test_a_collapsed_component_is_told(samples, cache, monkeypatch):
     def collapse(self, z):
         raise ValueError("ill-defined empirical covariance")
 
     monkeypatch.setattr(GaussianMixture, "fit_predict", collapse)
     with user_error("VaDE of 90 samples in 3 clusters: a component collapsed"):
-        make().fit(samples[0])
+        make(cache_dir=cache).fit(samples[0])

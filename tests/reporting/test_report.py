@@ -5,8 +5,10 @@ A run's own figure, report.cluster_figure, is tested with the runs that draw it.
 
 import base64
 import csv
+import functools
 import io
 import json
+import pickle
 import re
 import shutil
 import subprocess
@@ -35,7 +37,7 @@ from reporting.evidence import Absent, Damaged, confusion, history, spread
 from reporting.html import PARTS
 
 HASH = datasets.load("digits").sha256[:16]
-PLANE = report.plane
+PLANE, CURVES, TABLES = report.plane, charts.curves, published.every_table
 VOID = {"meta", "link", "img", "br"}
 
 
@@ -133,12 +135,29 @@ def digits_run():
     return labels, z, (np.eye(10) * 5).astype(np.float32)
 
 
+@functools.cache
+def remembered(function):
+    """A function of the same results that is called once with the same arguments."""
+    kept = {}
+
+    def call(*args, **others):
+        key = pickle.dumps((args, others))
+        if key not in kept:
+            kept[key] = function(*args, **others)
+        return kept[key]
+
+    return call
+
+
 @pytest.fixture
 def results(tmp_path, digits_run, monkeypatch):
     """A results folder with two seeds of a method on the digits, both with all their files.
 
-    The map is t-SNE's, whether umap-learn is installed or not.
+    The map is t-SNE's, whether umap-learn is installed or not. Most tests have the same tables and
+    curves, which take longest.
     """
+    monkeypatch.setattr(charts, "curves", remembered(CURVES))
+    monkeypatch.setattr(published, "every_table", remembered(TABLES))
     monkeypatch.setitem(sys.modules, "umap", None)
     monkeypatch.setattr(report, "POINTS", 60)
     monkeypatch.setattr(report, "plane", lambda z, project=None: (np.arange(60), z[:60, :2]))
@@ -198,7 +217,9 @@ def test_a_page_with_everything(results, monkeypatch):
     assert "2 finished runs of 1 method on 1 data set, 0 failed" in page.text()
 
 
-def test_the_same_input_gives_the_same_bytes(results):
+def test_the_same_input_gives_the_same_bytes(results, monkeypatch):
+    monkeypatch.setattr(charts, "curves", CURVES)
+    monkeypatch.setattr(published, "every_table", TABLES)
     first = html_page.write(results)[0].read_bytes()
     assert html_page.write(results)[0].read_bytes() == first
 

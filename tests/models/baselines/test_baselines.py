@@ -35,7 +35,11 @@ K, N = 4, 150
 CLASSICAL = [name for name, row in METHODS.items() if row.module.startswith("models.baselines.")]
 HERE = [name for name in CLASSICAL if name != "UMAP+HDBSCAN"]  # umap-learn need not be installed
 NEW = ["k-means", "NMF", "SC-LS", "GMM", "GMM-stable"]  # with a rule for new samples
-SMALL = {"SC-LS": {"landmarks": 30}, "GMM": {"reg_covar": 1e-3}}
+SMALL = {
+    "SC-LS": {"landmarks": 30},
+    "GMM": {"reg_covar": 1e-3},
+    "GMM-stable": {"pairs": 2, "n_init": 4, "mixture_n_init": 1},
+}
 
 
 def make(method, k=K, **others):
@@ -558,7 +562,7 @@ def deep(method, x, folder=None, **others):
 @pytest.mark.parametrize(
     ("method", "leader"), [("AE+k-means", "FcDEC"), ("AE+k-means-DA", "FcDEC-DA")]
 )
-def test_AE_is_where_the_deep_methods_start(small_networks, x, tmp_path, method, leader):
+def test_AE_is_where_the_deep_methods_start(small_networks, x, tmp_path, method, leader, eager):
     """One pretraining for both, and the k-means labels that FcDEC's rows hold."""
     other = deep(leader, x, tmp_path, maxiter=0)
     monitor = Recorder()
@@ -573,7 +577,7 @@ def test_AE_is_where_the_deep_methods_start(small_networks, x, tmp_path, method,
     assert np.array_equal(load(tmp_path / "model.h5").predict(x), model.labels_)
 
 
-def test_denoising_rebuilds_clean_samples_from_noisy_ones(small_networks, x, tmp_path):
+def test_denoising_rebuilds_clean_samples_from_noisy_ones(small_networks, x, tmp_path, eager):
     import tensorflow as tf
 
     deep("AE+k-means", x, tmp_path)

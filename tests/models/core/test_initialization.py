@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 from conftest import user_error
 from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
 from sklearn.mixture import GaussianMixture
+from threadpoolctl import threadpool_limits
 
 import metrics
 from models import build, preset
-from models.core import initialization
+from models.core import initialization, networks
 from models.core.arrays import cluster_means
 from models.core.initialization import init, kmeans
 from models.settings.base import INITS, RESTARTED, PretrainConfig, digest
@@ -42,6 +44,22 @@ def images(blobs):
     rng = np.random.default_rng(1)
     patterns = (rng.random((K, 8, 8, 1)) > 0.5) * 0.8
     return (patterns[y] + 0.1 * rng.random((90, 8, 8, 1))).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Threads of small work wait for each other."""
+    with threadpool_limits(1):
+        yield
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Auto-encoders of few units."""
+    dense = partial(networks.dense_autoencoder, widths=(32, 32, 40))
+    convolutional = partial(networks.conv_autoencoder, filters=(8, 8, 8))
+    monkeypatch.setitem(networks.AUTOENCODERS, "fc", dense)
+    monkeypatch.setitem(networks.AUTOENCODERS, "conv", convolutional)
 
 
 def hard():
@@ -77,7 +95,7 @@ def test_the_ways_are_scikit_learns():
         assert np.array_equal(init(z, 4, how, 3, 7).labels, model.fit_predict(z)), how
 
 
-def test_the_mixture_starts_from_the_clusters_of_k_means():
+def test_the_mixture_starts_from_the_clusters_of_k_means(monkeypatch):
     """With one restart it is scikit-learn's, which starts from one k-means; with more the start is
     the one of lowest inertia, here another."""
     z = np.random.default_rng(3).normal(size=(150, 5)).astype(np.float32)
@@ -87,6 +105,7 @@ def test_the_mixture_starts_from_the_clusters_of_k_means():
     assert not np.array_equal(several.labels, theirs)
     inertias = [initialization.kmeans(z, 4, restarts, 7)[0].inertia_ for restarts in (1, 30)]
     assert inertias[1] < inertias[0]
+    monkeypatch.setattr(initialization, "MOST", 30)
     assert init(z, 4, "gmm", "auto", 7).restarts >= 20
 
 
@@ -164,12 +183,13 @@ def test_auto_ends_with_the_first_batch_where_starts_agree(blobs):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_auto_is_better_than_20_restarts_where_they_do_not_agree(seed):
+def test_auto_is_better_than_20_restarts_where_they_do_not_agree(seed, monkeypatch):
+    monkeypatch.setattr(initialization, "MOST", 60)
     x = hard()
     plain, made = kmeans(x, 8, 20, seed)
     assert made == 20
     model, restarts = kmeans(x, 8, "auto", seed)
-    assert 20 < restarts <= 200
+    assert 20 < restarts <= 60
     assert model.inertia_ < plain.inertia_
     again, as_many = kmeans(x, 8, "auto", seed)
     assert as_many == restarts and np.array_equal(again.labels_, model.labels_)
@@ -196,7 +216,7 @@ def test_auto_gives_up_at_last(monkeypatch):
     "method", ["FcDEC", "FcDCN", "ConvIDEC", "BasicDC", "AE+k-means", "ConvAE"]
 )
 @pytest.mark.parametrize("how", HERE)
-def test_methods_start_as_they_are_told(images, blobs, method, how):
+def test_methods_start_as_they_are_told(images, blobs, method, how, narrow):
     y = blobs[1]
     settings = {"pretrain_epochs": 0, "n_init": 3, "init": how}
     config = preset(method)
@@ -211,7 +231,7 @@ def test_methods_start_as_they_are_told(images, blobs, method, how):
     assert np.array_equal(again.labels_, model.labels_)
 
 
-def test_the_start_decides_where_training_ends(digits):
+def test_the_start_decides_where_training_ends(digits, narrow, eager):
     settings = {"pretrain_epochs": 1, "maxiter": 4, "update_interval": 2, "batch_size": 50}
     found = {
         how: build("FcDEC", 10, n_init=1, init=how, **settings).fit(digits[:150]).labels_.tobytes()

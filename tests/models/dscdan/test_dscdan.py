@@ -16,9 +16,10 @@ from models.core.graphs import lowest_cut
 from models.core.monitor import Monitor
 from models.core.networks import AUTOENCODERS, dense_autoencoder
 from models.core.weights import arrays_of
+from models.dscdan import joint
 from models.dscdan.networks import dual_autoencoder
 from models.settings.base import Adam, pretrain_key
-from models.settings.dscdan import DSCDANConfig, DualConfig, SpectralNetConfig
+from models.settings.dscdan import LABEL_STEPS, DSCDANConfig, DualConfig, SpectralNetConfig
 from models.settings.presets import CONFIGS
 
 K, N, STEPS = 4, 120, 6
@@ -32,11 +33,16 @@ SIAMESE = {"siamese": (12, 5), "siamese_epochs": 2, "siamese_batch": 160}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def small_networks():
-    before = AUTOENCODERS["fc"]
-    AUTOENCODERS["fc"] = lambda *args: dense_autoencoder(*args, widths=(16, 12, 8))
-    yield
-    AUTOENCODERS["fc"] = before
+def small_and_uncompiled():
+    """Small networks, and steps that are not compiled: there are only few of each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(
+            AUTOENCODERS, "fc", lambda *args: dense_autoencoder(*args, widths=(16, 12, 8))
+        )
+        patch.setattr(joint, "LABEL_STEPS", 4)
+        tf.config.run_functions_eagerly(True)
+        yield
+        tf.config.run_functions_eagerly(False)
 
 
 def settings(method):
@@ -255,7 +261,7 @@ def test_discriminators_are_trained_or_not(fitted):
 
 @pytest.mark.parametrize("method", ["DSCDAN", "DSCDAN-code"])
 @pytest.mark.parametrize("value", [0.0, 0.5])
-def test_gradients_are_finite_on_constant_images(method, value, eager):
+def test_gradients_are_finite_on_constant_images(method, value):
     model = make(method)
     model._build((8, 8, 1))
     seed = tf.constant([0, 0])
@@ -272,7 +278,7 @@ def test_gradients_are_finite_on_constant_images(method, value, eager):
         assert np.isfinite(total)
 
 
-def test_losses_by_hand(eager):
+def test_losses_by_hand():
     """Against the equations in NumPy, on the networks' own outputs."""
     model = make("DSCDAN", psi="multiplicative", psi_variance=0.0)
     model._build((8, 8, 1))
@@ -318,8 +324,9 @@ def test_class_means_are_fitted_or_kept(fitted):
     assert "means" in fitted("DSCDAN").own_networks()
 
 
-def test_a_head_trained_on_spectral_labels_gives_them():
-    """What DSCDAN-spectral-init starts from."""
+def test_a_head_trained_on_spectral_labels_gives_them(monkeypatch):
+    """What DSCDAN-spectral-init starts from; compiled, as these are many steps."""
+    monkeypatch.setattr(joint, "LABEL_STEPS", LABEL_STEPS)
     places = np.repeat(3 * np.eye(6)[:K], 30, axis=0)
     z = (places + np.random.default_rng(0).normal(scale=0.3, size=places.shape)).astype("f")
     model = make("DSCDAN-spectral-init", optimizer=Adam(1e-2))
@@ -327,7 +334,9 @@ def test_a_head_trained_on_spectral_labels_gives_them():
     model._build((8, 8, 1))
     labels, _, _ = lowest_cut(z, K, model.config.n_init, 0)
     assert acc(np.repeat(np.arange(K), 30), labels) == 1
+    tf.config.run_functions_eagerly(False)
     model.start_head(z, 0)
+    tf.config.run_functions_eagerly(True)
     assert np.array_equal(np.argmax(model.head.outputs(z), axis=1), labels)
 
 
