@@ -637,9 +637,11 @@ LIGHT = """
 import os
 import sys
 import time
+import types
 
 import numpy as np
 
+sys.modules["scipy.ndimage"] = types.ModuleType("scipy.ndimage")  # what uses it is replaced below
 import real_main as main
 from experiments import run_figure as report
 from experiments import quality, run_log, runs
@@ -715,6 +717,10 @@ sys.exit(main.main())
 STUBS = {
     "tensorflow.py": "__version__ = '0'",
     "keras.py": "__version__ = '0'",
+    "pooch.py": "class HTTPDownloader: pass",
+    "requests.py": "",
+    "urllib3/__init__.py": "",
+    "urllib3/exceptions.py": "MaxRetryError = None",
     "sklearn/__init__.py": "__version__ = '0'",
     "sklearn/datasets.py": "load_digits = load_svmlight_file = None",
     "sklearn/cluster.py": "KMeans = AgglomerativeClustering = SpectralClustering = None",

@@ -127,7 +127,10 @@ class Killer(RunMonitor):
 
 
 def fit(method, folder, x, y, at=None, keep=True):
-    """Fit in a folder, up to a moment; return the model, or None if it was killed."""
+    """Fit in a folder, up to a moment; return the model, or None if it was killed.
+
+    Without `keep` there are no checkpoints.
+    """
     folder.mkdir(exist_ok=True)
     kept = {"run_dir": folder, "checkpoint_seconds": 0} if keep else {}
     model = build(method, K, **kept, **SETTINGS[method])
