@@ -552,6 +552,7 @@ def test_absent_data_says_where_and_what(tmp_path, monkeypatch, name, download):
     given.mkdir()
     variable.mkdir()
     monkeypatch.setenv("DEEP_CLUSTERING_DATA", str(variable))
+    monkeypatch.setattr(pooch.core.time, "sleep", lambda seconds: None)  # between tries
     with pytest.raises(UserError) as caught:
         datasets.load(name, given, download=download)
     message = str(caught.value)

@@ -125,14 +125,22 @@ def real(*words, cwd, options=()):
     return outcome(done.returncode, done.stdout, done.stderr)
 
 
-def work(words, folder, stem, largest):
-    """Be `python main.py WORDS` in a folder, with output to files; no file may grow larger."""
+def work(words, folder, stem, largest, widths):
+    """Be `python main.py WORDS` in a folder, with output to files; no file may grow larger.
+
+    With `widths` the Fc methods' hidden layers have these.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(folder)
     for number, suffix in ((1, ".out"), (2, ".err")):
         os.dup2(os.open(stem + suffix, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
     sys.argv = ["main.py", *words]
     report.POINTS = 40  # t-SNE would take longer than all the rest
+    if widths:
+        from models.core import networks
+
+        full = networks.dense_autoencoder
+        networks.AUTOENCODERS["fc"] = lambda *args: full(*args, widths=widths)
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     sys.exit(main.main())
 
@@ -140,10 +148,10 @@ def work(words, folder, stem, largest):
 class Command:
     """A process at work on main.py's words."""
 
-    def __init__(self, context, words, folder, stem, largest):
+    def __init__(self, context, words, folder, stem, largest, widths):
         self.stem = str(stem)
-        words = [str(word) for word in words]
-        self.process = context.Process(target=work, args=(words, str(folder), self.stem, largest))
+        told = [str(word) for word in words], str(folder), self.stem, largest, widths
+        self.process = context.Process(target=work, args=told)
         self.process.daemon = True
         self.process.start()
 
@@ -160,8 +168,8 @@ def start(forks, tmp_path_factory):
     """Start main.py's words in a folder, in a process of their own."""
     stems = (tmp_path_factory.mktemp("output") / str(i) for i in range(1000))
 
-    def command(*words, cwd, largest=resource.RLIM_INFINITY):
-        return Command(forks, words, cwd, next(stems), largest)
+    def command(*words, cwd, largest=resource.RLIM_INFINITY, widths=None):
+        return Command(forks, words, cwd, next(stems), largest, widths)
 
     return command
 
@@ -843,14 +851,14 @@ def test_the_issues_three_lines(fresh, tmp_path):
     """Train; start from the pretrained weights; score the model. As written, but tiny."""
     tiny = (*TINY, "--cache-dir", "cache")
     line = "--method FcDEC --optimizer sgd --lr 0.01 --save-dir results/fcdec"
-    train = fresh(*line.split(), *tiny, cwd=tmp_path)
+    train = fresh(*line.split(), *tiny, cwd=tmp_path, widths=(20,))
     assert (train.status, train.err) == (0, "")
     first = tmp_path / "results" / "fcdec"
 
     line = (
         "--method FcDEC --optimizer sgd --lr 0.01 --pretrained-weights results/fcdec/ae_weights.h5"
     )
-    again = fresh(*line.split(), *tiny, "--save-dir", "again", cwd=tmp_path)
+    again = fresh(*line.split(), *tiny, "--save-dir", "again", cwd=tmp_path, widths=(20,))
     assert (again.status, again.err) == (0, "")
     assert [row["phase"] for row in rows(tmp_path / "again")] == ["cluster", "cluster", "final"]
     assert np.array_equal(np.load(first / "labels.npy"), np.load(tmp_path / "again" / "labels.npy"))
@@ -858,7 +866,7 @@ def test_the_issues_three_lines(fresh, tmp_path):
     assert "pretrained_weights=" not in result_of(first)["overrides"]
 
     line = "--method FcDEC -t --weights results/fcdec/model_final.h5"
-    test = fresh(*line.split(), cwd=tmp_path)
+    test = fresh(*line.split(), cwd=tmp_path, widths=(20,))
     assert (test.status, test.err) == (0, "")
     assert scores_line(test.out) == scores_line(train.out)
     sizes = np.bincount(np.load(first / "labels.npy"), minlength=10)
@@ -974,6 +982,7 @@ LONG = (
     "--cache-dir",
     "cache",
 )
+NARROW = (60,)
 STOPS = [
     ("pretrain", signal.SIGKILL),
     ("pretrain", signal.SIGINT),
@@ -986,7 +995,7 @@ STOPS = [
 def whole(start, small, tmp_path_factory):
     """The run that nothing interrupts, still at work: its command and its folder."""
     folder = tmp_path_factory.mktemp("whole")
-    return start("--data", small, *LONG, cwd=folder), folder / "run"
+    return start("--data", small, *LONG, cwd=folder, widths=NARROW), folder / "run"
 
 
 def steps(folder, phase):
@@ -1010,7 +1019,7 @@ def test_a_stopped_run_ends_like_one_that_was_not(whole, start, small, tmp_path)
     """Killed and interrupted, in pretraining and in clustering."""
     folder, line = tmp_path / "run", ("--data", small, *LONG)
     for phase, number in STOPS:
-        stopped = stop(lambda: start(*line, cwd=tmp_path), folder, phase, number)
+        stopped = stop(lambda: start(*line, cwd=tmp_path, widths=NARROW), folder, phase, number)
         if number == signal.SIGINT:
             assert (stopped.status, stopped.out) == (130, "")
             assert stopped.err == (
@@ -1023,7 +1032,7 @@ def test_a_stopped_run_ends_like_one_that_was_not(whole, start, small, tmp_path)
         where = folder if phase == "cluster" else next((tmp_path / "cache").iterdir())
         assert (where / "checkpoint.h5").exists()
 
-    done = start(*line, cwd=tmp_path).end()
+    done = start(*line, cwd=tmp_path, widths=NARROW).end()
     command, expected = whole
     assert (done.status, done.err) == (0, "")
     assert command.end().status == 0
@@ -1081,9 +1090,10 @@ def test_a_full_disk_and_damaged_files_are_survived(fresh, small, tmp_path):
 
     def run(folder, **others):
         words = ("--data", small, "--method", "FcDEC", *TINY, "--checkpoint-seconds", 0)
-        return fresh(*words, "--save-dir", folder, "--cache-dir", "cache", cwd=tmp_path, **others)
+        words = (*words, "--save-dir", folder, "--cache-dir", "cache")
+        return fresh(*words, cwd=tmp_path, widths=(300,), **others)
 
-    full = run("one", largest=200_000)
+    full = run("one", largest=100_000)
     assert (full.status, full.out, len(full.lines)) == (74, "", 1)
     assert full.err.startswith("main.py: error: cannot write 'cache/")
     assert "File too large; nothing is lost, the same command goes on" in full.err

@@ -76,16 +76,28 @@ result = {"method": method, "dataset": name, "seed": int(seed), "k": 10,
 (folder / "result.json").write_text(json.dumps(result))
 """
 
-# main.py itself, with folders beside this file; its t-SNE would take longer than all the rest.
+# main.py itself, with folders beside this file, a small network, uncompiled, and no figure: they
+# would take longer than all the rest.
 REAL = f"""
 import os, sys
 sys.path.insert(0, {str(ROOT)!r})
 import main
-from common import paths
+from common import device, paths
 from experiments import run_figure as report
 paths.ROOT = os.path.dirname(os.path.abspath(__file__))
 paths.RESULTS = os.path.join(paths.ROOT, "results")
-report.POINTS = 40
+report.cluster_figure = lambda path, *others, **more: open(path, "w").close()
+
+def set_up(*args):
+    found = real(*args)
+    import tensorflow
+    from models.core import networks
+    tensorflow.config.run_functions_eagerly(True)
+    full = networks.dense_autoencoder
+    networks.AUTOENCODERS["fc"] = lambda *args: full(*args, widths=(9,))
+    return found
+
+real, device.set_up = device.set_up, set_up
 sys.exit(main.main())
 """
 
@@ -625,9 +637,11 @@ LIGHT = """
 import os
 import sys
 import time
+import types
 
 import numpy as np
 
+sys.modules["scipy.ndimage"] = types.ModuleType("scipy.ndimage")  # what uses it is replaced below
 import real_main as main
 from experiments import run_figure as report
 from experiments import quality, run_log, runs
@@ -703,6 +717,10 @@ sys.exit(main.main())
 STUBS = {
     "tensorflow.py": "__version__ = '0'",
     "keras.py": "__version__ = '0'",
+    "pooch.py": "class HTTPDownloader: pass",
+    "requests.py": "",
+    "urllib3/__init__.py": "",
+    "urllib3/exceptions.py": "MaxRetryError = None",
     "sklearn/__init__.py": "__version__ = '0'",
     "sklearn/datasets.py": "load_digits = load_svmlight_file = None",
     "sklearn/cluster.py": "KMeans = AgglomerativeClustering = SpectralClustering = None",

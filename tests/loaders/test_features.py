@@ -1,15 +1,20 @@
 """features.py: ResNet-50 on a few images with random weights, files of features, where from."""
 
+import contextlib
 import hashlib
+import io
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 
 import keras
 import numpy as np
+import pooch
 import pytest
 import tensorflow  # noqa: F401 (so that conftest sets it up)
-from conftest import user_error
-from keras.applications.resnet50 import ResNet50
+from conftest import ROOT, user_error
+from keras.applications import resnet50
 
 import datasets
 from common.errors import UserError
@@ -33,32 +38,39 @@ def bilinear(size, side):
     return matrix
 
 
-@pytest.fixture(scope="module")
-def network(tmp_path_factory):
-    """Random weights in a file, and the features of IMAGES that they give."""
-    keras.utils.set_random_seed(0)
-    network = ResNet50(include_top=False, weights=None, input_shape=(224, 224, 3), pooling="avg")
-    weights = tmp_path_factory.mktemp("network") / "random.weights.h5"
-    network.save_weights(weights)
+def seen():
+    """What a network has to get of IMAGES."""
     rows, columns = bilinear(8, 224), bilinear(6, 224)
     x = np.einsum("ih,jw,nhwc->nijc", rows, columns, IMAGES.astype(float))
     x = x[..., ::-1] - np.array([103.939, 116.779, 123.68])  # blue, green, red: ImageNet's means
-    yield weights, network(x.astype(np.float32), training=False).numpy()
-    weights.unlink()  # 94 MB
+    return x.astype(np.float32)
 
 
-def test_extract_is_the_network_on_resized_and_centred_images(network, capsys):
-    weights, expected = network
-    x = features.extract(IMAGES, weights, batch=2)
+def test_extract_is_the_network_on_resized_and_centred_images(monkeypatch, capsys, eager):
+    """A small network in place of ResNet-50, which is in the next test."""
+    layers = [keras.layers.Conv2D(8, 5, 3, activation="relu"), keras.layers.GlobalMaxPooling2D()]
+    keras.utils.set_random_seed(0)
+    network = keras.Sequential([keras.Input((224, 224, 3)), *layers, keras.layers.Dense(2048)])
+    asked = []
+    monkeypatch.setattr(resnet50, "ResNet50", lambda *a, **k: asked.append((a, k)) or network)
+    x = features.extract(IMAGES, "weights.h5", batch=2)
+    assert asked == [((False, "weights.h5"), {"input_shape": (224, 224, 3), "pooling": "avg"})]
+    expected = network(seen(), training=False).numpy()
     assert x.shape == (3, 2048) and x.dtype == np.float32
     np.testing.assert_allclose(x, expected, rtol=1e-3, atol=1e-4 * expected.max())
     told = capsys.readouterr()
     assert told.out == "" and "3/3" in told.err
 
 
-def test_make_writes_what_read_takes(network, tmp_path):
-    weights, expected = network
+def test_make_writes_what_read_takes(tmp_path):
+    """Of ResNet-50 itself with random weights, in a process of its own."""
+    keras.utils.set_random_seed(0)
+    network = resnet50.ResNet50(False, None, input_shape=(224, 224, 3), pooling="avg")
+    weights = tmp_path / "random.weights.h5"
+    network.save_weights(weights)
+    expected = network(seen(), training=False).numpy()
     features.make(lambda path: (IMAGES, np.array([4, 9, 4])), "a", "md5:1", ["", weights], tmp_path)
+    weights.unlink()  # 94 MB
     x, y = features.read(3, 2, "md5:1", [tmp_path / "a" / "features.npz"])
     np.testing.assert_allclose(x, expected, rtol=1e-3, atol=1e-4 * expected.max())
     assert x.dtype == np.float32 and y.tolist() == [0, 1, 0] and y.dtype == np.int64
@@ -73,8 +85,16 @@ def test_make_writes_what_read_takes(network, tmp_path):
         (None, ["ValueError", "path to the weights"]),
     ],
 )
-def test_an_extraction_that_fails_is_one_line(tmp_path, capfd, content, words):
-    """In a process of its own, whose traceback nobody sees."""
+def test_an_extraction_that_fails_is_one_line(tmp_path, monkeypatch, capfd, content, words):
+    """What the process of its own would do is done in this one."""
+
+    def run(command, **options):
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            status = features._main(*command[-3:])
+        return subprocess.CompletedProcess(command, status, out.getvalue())
+
+    monkeypatch.setattr(features.subprocess, "run", run)
     weights = tmp_path / "resnet.h5"
     if content is not None:
         weights.write_bytes(content)
@@ -89,6 +109,15 @@ def test_an_extraction_that_fails_is_one_line(tmp_path, capfd, content, words):
     told = capfd.readouterr()
     assert told.out == "" and "Traceback" not in told.err
     assert not (tmp_path / "a").exists()
+
+
+def test_a_process_that_fails_says_why_and_shows_no_traceback(tmp_path):
+    """Before it imports TensorFlow: there are no images."""
+    command = [sys.executable, *features.CHILD, tmp_path / "pixels.npy", "w.h5", tmp_path / "x.npy"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("FileNotFoundError: ") and "pixels.npy" in line
 
 
 @pytest.mark.parametrize(
@@ -247,7 +276,8 @@ def test_stale_features_in_the_cache_are_made_again(tmp_path, small_cifar10, dam
     assert datasets.load("cifar10", download=False).n == 4 and len(small_cifar10) == 1
 
 
-def test_images_without_weights_and_network(tmp_path, small_cifar10):
+def test_images_without_weights_and_network(tmp_path, small_cifar10, monkeypatch):
+    monkeypatch.setattr(pooch.core.time, "sleep", lambda seconds: None)  # between tries
     put_parts(tmp_path)
     (tmp_path / features.WEIGHTS).unlink()
     with pytest.raises(UserError, match="(?s)downloading failed .*no network.*keras-applications"):

@@ -21,10 +21,30 @@ import main
 import models.settings.presets
 from common import device
 from common.errors import UserError
+from experiments import n_clusters, run_figure
 from experiments.options import METHOD
 from models import METHODS
+from models.core import classifier
+from models.core.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder
 
 DOCS = ROOT / "docs"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_and_uncompiled():
+    """Small networks, steps that are not compiled, and t-SNE of few points."""
+    import tensorflow as tf
+
+    with pytest.MonkeyPatch.context() as patch:
+        dense = lambda *args: dense_autoencoder(*args, widths=(9,))  # noqa: E731
+        conv = lambda *args: conv_autoencoder(*args, filters=(3, 4, 5))  # noqa: E731
+        patch.setitem(AUTOENCODERS, "fc", dense)
+        patch.setitem(AUTOENCODERS, "conv", conv)
+        patch.setattr(classifier, "FILTERS", (3, 4))
+        patch.setattr(run_figure, "POINTS", 40)
+        tf.config.run_functions_eagerly(True)
+        yield
+        tf.config.run_functions_eagerly(False)
 
 
 def blocks(page):
@@ -55,7 +75,9 @@ def run(*words):
 def test_examples_of_the_docs(page, code, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(code, {})
-    assert run(*words.split(), "--save-dir", "run", "--cache-dir", "cache", "--quiet") == 0
+    quick = [] if "--method" in words else ["--pairs", 3]  # of GMM-stable, which is chosen then
+    folders = ("--save-dir", "run", "--cache-dir", "cache")
+    assert run(*words.split(), *quick, *folders, "--quiet") == 0
     rows = pd.read_csv("run/labels.csv")
     assert list(rows) == ["sample", "label", "certainty", "distance", "far"]
     assert len(rows) == len(np.load("run/labels.npy"))
@@ -222,16 +244,16 @@ def test_images_are_scaled_as_the_fitted_ones(tmp_path):
 
 
 @pytest.mark.parametrize(("d", "k"), [(2, 5), (10, 3), (10, 8)])
-def test_the_number_of_blobs_is_found(d, k):
+def test_the_number_of_blobs_is_found(d, k, monkeypatch):
     from sklearn.datasets import make_blobs
 
-    from experiments.n_clusters import choose
-
+    monkeypatch.setattr(n_clusters, "HALVES", 2)
+    choose = n_clusters.choose
     x, _ = make_blobs(300, d, centers=k, random_state=k + d)
     choice = choose(x, 2, 10, 0, vectors=True)
     assert abs(choice.k - k) <= 1 and f"K = {choice.k}" in choice.line
     assert choice.table["n_clusters"].tolist() == list(range(2, 11))
-    assert choose(x, 2, 10, 0, vectors=True).table.equals(choice.table)
+    assert choose(x, 2, 4, 0, vectors=True).table.equals(choice.table[:3])
 
 
 def test_a_range_of_clusters_is_a_run(fitted, tmp_path, capsys):
@@ -259,7 +281,7 @@ def test_images_of_an_unknown_number_of_clusters(tmp_path, monkeypatch, capsys):
     """The method of a run without --method has no auto-encoder: another's codes judge K."""
     x = np.repeat(np.random.default_rng(0).random((3, 8, 8, 1)), 12, axis=0).astype(np.float32)
     np.save(tmp_path / "a.npy", x)
-    short = {"pretrain_epochs": 1, "maxiter": 2, "fit_steps": 2}
+    short = {"pretrain_epochs": 1, "maxiter": 2}  # of the auto-encoder
 
     def preset(*args):
         config = models.settings.presets.preset(*args)
@@ -273,6 +295,8 @@ def test_images_of_an_unknown_number_of_clusters(tmp_path, monkeypatch, capsys):
         "--n-clusters",
         "2-5",
         "--maxiter",
+        2,
+        "--fit-steps",
         2,
         "--quiet",
         "--save-dir",

@@ -19,14 +19,15 @@ from models.core.networks import AUTOENCODERS, dense_autoencoder
 from models.settings.fields import SGD, Adam
 
 IRIS, SPECIES = load_iris(return_X_y=True)
-SHORT = {"pretrain_epochs": 3, "maxiter": 4, "update_interval": 2, "n_init": 2, "batch_size": 50}
+QUICK = {"pairs": 3, "n_init": 5, "mixture_n_init": 2}  # of GMM-stable
+SHORT = {"pretrain_epochs": 2, "maxiter": 4, "update_interval": 2, "n_init": 2, "batch_size": 50}
 
 
 @pytest.fixture(scope="module")
 def small():
     """Small networks, not compiled."""
     before = dict(AUTOENCODERS)
-    AUTOENCODERS["fc"] = lambda *args: dense_autoencoder(*args, widths=(9, 8, 7))
+    AUTOENCODERS["fc"] = lambda *args: dense_autoencoder(*args, widths=(9,))
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
@@ -54,7 +55,7 @@ def test_settings_of_vectors():
 @pytest.mark.parametrize("method", ["FcIDEC", VECTOR_METHOD])
 def test_any_unit_and_constant_columns(small, method, unit):
     x = np.column_stack([IRIS * unit, np.full(len(IRIS), 7 * unit)])
-    settings = SHORT if method == "FcIDEC" else {}
+    settings = SHORT if method == "FcIDEC" else QUICK
     fits = [build(method, 3, vectors=True, **settings).fit(some) for some in (x, x + 1e4 * unit)]
     assert set(fits[0].labels_) == {0, 1, 2}
     assert fits[0].predict(x).tolist() == fits[0].labels_.tolist()
@@ -80,7 +81,7 @@ class Watch(Monitor):
 
 def diverging(monitor=None, *, scaled=True, folder=None, method="FcIDEC", **others):
     """Return a model, unfitted, whose rate is far too large at first."""
-    settings = SHORT | {"pretrain_optimizer": SGD(1e3, 0.9), "scale_inputs": scaled}
+    settings = SHORT | {"pretrain_optimizer": SGD(1e2, 0.9), "scale_inputs": scaled}
     return build(
         method,
         3,
@@ -118,10 +119,10 @@ def test_a_growing_loss_counts_on_scaled_inputs_alone(small):
     x = StandardScaler().fit_transform(IRIS)
 
     def fit(**changes):
-        model = diverging(watch := Watch(), pretrain_epochs=6, maxiter=0, **changes)
+        model = diverging(watch := Watch(), pretrain_epochs=3, maxiter=0, **changes)
         weights = model.pretrain_loss
         model.pretrain_loss = lambda *args: {
-            name: 1e3 ** tf.cast(args[2][1] >= 9, tf.float32) * loss
+            name: 1e3 ** tf.cast(args[2][1] >= 6, tf.float32) * loss
             for name, loss in weights(*args).items()
         }
         try:
@@ -159,7 +160,7 @@ def accuracy(labels):
 
 def test_stable_takes_covariances_that_can_be_trusted():
     x = StandardScaler().fit_transform(IRIS).astype(np.float32)
-    model = build("GMM-stable", 3).fit(x)
+    model = build("GMM-stable", 3, pairs=5).fit(x)
     assert model.form_ in ("tied", "full") and set(model.stability_) == set(stable.FORMS)
     assert accuracy(model.labels_) > 0.95 > accuracy(KMeans(3, n_init=20).fit_predict(x)) + 0.1
     assert model.memberships(x).sum(axis=1) == pytest.approx(1)
@@ -180,7 +181,7 @@ def test_stable_on_wide_few_or_equal_samples():
     assert model.stability_ == {} and model.form_ == "k-means"
     assert adjusted_rand_score(y, model.labels_) == 1
     for x, k in ((wide[:4], 3), (np.ones((40, 2)), 2), (np.repeat(IRIS[:4], 9, axis=0), 4)):
-        labels = build("GMM-stable", k).fit_predict(x)
+        labels = build("GMM-stable", k, **QUICK).fit_predict(x)
         assert labels.shape == (len(x),) and labels.max() < k
 
 
