@@ -76,9 +76,10 @@ def build(
         Takes the place of the published settings.
     random_state : int
     **others
-        Fields of the method's settings (tol=1e-3, maxiter=2000, ...) to override, or parameters
-        of its class: `monitor`, and for a `DeepClusterer` run_dir, cache_dir, pretrained_weights
-        and checkpoint_seconds.
+        The method's settings (tol=1e-3, maxiter=2000, ...) to override, an optimizer as a record
+        or by the names of its options (optimizer="adam", lr=1e-3), or parameters of its class:
+        `monitor`, and for a `DeepClusterer` run_dir, cache_dir, pretrained_weights and
+        checkpoint_seconds.
 
     Raises
     ------
@@ -93,13 +94,19 @@ def build(
     """
     cls = class_of(method)
     config = config or preset(method, dataset, n, vectors)
-    names = {f.name for f in dataclasses.fields(config)}
+    fields = {f.name for f in dataclasses.fields(config)}
+    names = fields | config.options().keys()
     changes = {name: others.pop(name) for name in list(others) if name in names}
     known = set(signature(cls).parameters) - {"n_clusters", "config", "method", "random_state"}
     for name in others:
         if name not in known:
             raise UserError(unknown("setting", name, sorted(names | known)))
-    config = dataclasses.replace(config, **changes)
+    parts = {  # of optimizers
+        name: changes.pop(name)
+        for name in list(changes)
+        if name not in fields or (name.endswith("optimizer") and isinstance(changes[name], str))
+    }
+    config = dataclasses.replace(config, **changes).changed(parts)
     refuse_without_effect(method, config, changes.keys() & {"alpha"})  # a term of the loss
     return cls(n_clusters, config, method=method, random_state=random_state, **others)
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
-from conftest import ROOT, uncompiled
+from conftest import ROOT, uncompiled, user_error
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -209,6 +209,10 @@ def test_settings_are_parameters():
     model.set_params(maxiter=3, lr=0.5, pretrain_optimizer="adam")
     assert model.config.maxiter == 3 and model.config.optimizer.lr == 0.5
     assert model.get_params()["pretrain_optimizer"] == "adam"
+    plain = {"lr": 0.5, "maxiter": 3, "pretrain_optimizer": "adam"}
+    assert build("FcDEC", 3, **STEPS | plain).config == model.config
+    with user_error("momentum", "adam has none"):
+        build("FcDEC", 3, pretrain_optimizer="adam", pretrain_momentum=0.5)
     for wrong in ({"maxitr": 3}, {"maxiter": -1}, {"optimizer": None}):
         with pytest.raises(ValueError) as caught:
             model.set_params(**wrong)
