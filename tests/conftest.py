@@ -24,12 +24,12 @@ device.prepare()  # before anything imports TensorFlow
 # The files that take longest, longest first.
 LONGEST = (
     "test_estimators",
-    "test_kingdra",
-    "test_resume",
     "test_run_exp",
-    "test_main",
+    "test_resume",
     "test_bits",
     "test_models",
+    "test_kingdra",
+    "test_main",
     "test_dscdan",
 )
 
