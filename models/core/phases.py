@@ -1,6 +1,7 @@
 """The one driver of the training loop: a phase is taken up, announced, run and timed here."""
 
 import gc
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -18,11 +19,14 @@ from models.settings.base import Settings, digest
 if TYPE_CHECKING:
     from models.core.training import Trainer
 
+OFTEN = 10  # phases after which what TensorFlow traced for small data is let go
+LARGE = 2**20  # values of the samples from which on that is done before each phase
 DIVERGED = 100.0  # times the first mean loss of pretraining, on scaled inputs
 SLOWER = {
     "pretrain": "a smaller --pretrain-lr, or --pretrain-optimizer adam",
     "cluster": "a smaller --lr, or --optimizer adam",
 }
+_phases = itertools.count(1)
 
 
 class PhasedEstimator(Estimator):
@@ -136,7 +140,9 @@ class PhasedEstimator(Estimator):
         """
         # What TensorFlow traced for phases before lies in reference cycles, large but few objects,
         # which Python would not look for until a process that fits many models holds gigabytes.
-        gc.collect()
+        # Looking takes as long as a short phase.
+        if next(_phases) % OFTEN == 0 or np.prod(trainer.x.shape) >= LARGE:
+            gc.collect()
         monitor, every = self._monitor, self.checkpoint_seconds
         beginning = trainer.snapshot() if retries else None
         restored = checkpoint is not None and resume

@@ -1,6 +1,8 @@
 """The contract that every method keeps, and what is each method's own."""
 
+import gc
 import shutil
+import weakref
 
 import keras
 import numpy as np
@@ -15,6 +17,7 @@ from common.files import load_arrays, save_arrays
 from metrics import acc
 from models import METHODS as EVERY
 from models import build, dec, load, preset
+from models.core import autoencoder, phases
 from models.core import base as base_module
 from models.core.base import CLUSTER
 from models.core.monitor import Monitor
@@ -445,6 +448,34 @@ def test_predict_for_other_samples(fitted, x):
 def test_fit_transform(x):
     model = make("FcDEC", INSTANT)
     assert np.array_equal(model.fit_transform(x), model.transform(x))
+
+
+NEVER = 10**9
+
+
+@pytest.mark.parametrize(
+    ("often", "large", "kept"), [(1, NEVER, 0), (NEVER, 1, 0), (NEVER, NEVER, 1)]
+)
+def test_what_was_traced_for_an_earlier_fit_is_let_go(x, monkeypatch, often, large, kept):
+    """After some phases, and before each phase on large data."""
+    monkeypatch.setattr(phases, "OFTEN", often)
+    monkeypatch.setattr(phases, "LARGE", large)
+    traced, trainer = [], autoencoder.Trainer
+
+    def watched(*args, **others):
+        made = trainer(*args, **others)
+        traced.append(weakref.ref(made._train_step))
+        return made
+
+    monkeypatch.setattr(autoencoder, "Trainer", watched)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(2):
+            make("FcDEC", pretrain_epochs=1, maxiter=0).fit(x)
+        assert (traced[0]() is None) == ((often, large) != (NEVER, NEVER))
+    finally:
+        gc.enable()
 
 
 # -- the algorithms -------------------------------------------------------------------------------
