@@ -6,9 +6,9 @@ import statistics
 import pandas as pd
 
 from experiments import published
+from experiments.choices import read as read_choices
 from experiments.ledger import Row
 from experiments.rendering import markdown
-from experiments.trials import read_choices
 
 TABLE = "ours"
 PAIRS = (

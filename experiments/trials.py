@@ -1,7 +1,6 @@
 """Several runs of one method that differ in the seed alone, and the one answer that they give."""
 
 import argparse
-import csv
 import os
 import statistics
 from collections.abc import Callable, Sequence
@@ -11,39 +10,14 @@ import numpy as np
 
 import metrics
 from common.errors import UserError
-from common.files import replacing, save_array, save_json
-from common.locks import locked
+from common.files import save_array, save_json
 from datasets import Dataset
-from experiments import consensus
+from experiments import choices, consensus
 from experiments.description import about, now
 from experiments.runs import finished
 
 if TYPE_CHECKING:
     from experiments.sweep import Trial
-
-CHOICES = [
-    "method",
-    "dataset",
-    "n",
-    "k",
-    "data_hash",
-    "overrides",
-    "config_hash",
-    "runs",
-    "seeds",
-    "chosen_seed",
-    "chosen_verdict",
-    "company",
-    "similarity",
-    "chosen_acc",
-    "consensus_acc",
-    "mean_acc",
-    "best_acc",
-    "chosen_nmi",
-    "consensus_nmi",
-    "finished",
-]
-KEY = ("method", "dataset", "data_hash", "k", "config_hash")
 
 
 def conclude(folders: Sequence[str], data: Dataset) -> tuple[consensus.Conclusion, list[dict]]:
@@ -83,7 +57,7 @@ def _array(folder, name):
 def choice(found: consensus.Conclusion, results: list[dict], data: Dataset) -> dict:
     """Return a row of choices.csv for a Conclusion on runs with these results."""
     best = results[found.chosen]
-    row = {name: best.get(name, "") for name in CHOICES if name in best}
+    row = {name: best.get(name, "") for name in choices.COLUMNS if name in best}
     row |= {
         "runs": len(results),
         "seeds": " ".join(str(result["seed"]) for result in results),
@@ -141,33 +115,6 @@ def write(folder: str, found: consensus.Conclusion, row: dict) -> None:
     save_json(os.path.join(folder, "choice.json"), row | scores)
 
 
-# ---- choices.csv ------------------------------------------------------------------------------
-
-
-def read_choices(path: str | os.PathLike) -> list[dict]:
-    """Return the rows of a choices.csv as dicts of text; none if there is no such file."""
-    if not os.path.exists(path):
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def keep_choices(path: str | os.PathLike, rows: list[dict]) -> None:
-    """Put rows into a choices.csv; a row replaces one on the same runs but fewer."""
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    with locked(f"{path}.lock"):
-        kept = {tuple(row[name] for name in KEY): row for row in read_choices(path)}
-        for row in rows:
-            text = {name: str(row.get(name, "")) for name in CHOICES}
-            key = tuple(text[name] for name in KEY)
-            if key not in kept or int(kept[key]["runs"]) <= int(text["runs"]):
-                kept[key] = text
-        with replacing(path) as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, CHOICES, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(kept[key] for key in sorted(kept))
-
-
 def conclude_groups(
     trials: "list[Trial]", data_of: "Callable[[Trial], Dataset]", path: str | os.PathLike
 ) -> list[str]:
@@ -189,8 +136,8 @@ def conclude_groups(
     for trial in trials:
         if finished(trial.folder) is not None:
             about_it = about(trial.record)
-            groups.setdefault(tuple(str(about_it[name]) for name in KEY), []).append(trial)
-    known = {tuple(row[name] for name in KEY): row for row in read_choices(path)}
+            groups.setdefault(tuple(str(about_it[name]) for name in choices.KEY), []).append(trial)
+    known = {tuple(row[name] for name in choices.KEY): row for row in choices.read(path)}
     lines, rows, data = [], [], {}
     for key, some in groups.items():
         name = f"{key[0]} on {key[1]}"
@@ -210,7 +157,7 @@ def conclude_groups(
         else:
             lines.append(f"{name}: {summary(known[key])}")
     if rows:
-        keep_choices(path, rows)
+        choices.keep(path, rows)
     return lines
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from experiments import ledger, published
-from experiments.trials import read_choices
+from experiments.choices import read as read_choices
 from reporting import charts, evidence
 from reporting.evidence import Absent, Damaged, Group, Log, Row
 from reporting.figures import Figure, confusion, embedding, published_acc, sheet, training
@@ -38,7 +38,7 @@ class Report:
     paper : DataFrame
         From `published.read_paper`.
     choices : list of rows
-        From `trials.read_choices`.
+        From `choices.read`.
     """
 
     def __init__(

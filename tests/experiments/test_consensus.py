@@ -6,7 +6,7 @@ from conftest import user_error
 from test_health import blobs
 
 from datasets import Dataset
-from experiments import consensus, trials
+from experiments import choices, consensus, trials
 
 
 def test_company_is_the_plain_definition():
@@ -101,16 +101,16 @@ def test_choice_has_scores_only_where_there_are_labels():
 def test_choices_are_kept_by_what_was_run(tmp_path):
     path = tmp_path / "choices.csv"
     first = row(1, runs=2, seeds="0 1", chosen_seed=1, company=0.5)
-    trials.keep_choices(path, [first])
-    trials.keep_choices(path, [first | {"runs": 3, "seeds": "0 1 2", "chosen_seed": 2}])
-    trials.keep_choices(path, [first])  # fewer runs do not take the place of more
-    trials.keep_choices(path, [first | {"config_hash": "other"}])
-    kept = trials.read_choices(path)
+    choices.keep(path, [first])
+    choices.keep(path, [first | {"runs": 3, "seeds": "0 1 2", "chosen_seed": 2}])
+    choices.keep(path, [first])  # fewer runs do not take the place of more
+    choices.keep(path, [first | {"config_hash": "other"}])
+    kept = choices.read(path)
     assert [(r["config_hash"], r["runs"], r["chosen_seed"]) for r in kept] == [
         ("c", "3", "2"),
         ("other", "2", "1"),
     ]
-    assert trials.read_choices(tmp_path / "none.csv") == []
+    assert choices.read(tmp_path / "none.csv") == []
 
 
 def test_trials_of_one_command_end_with_one_answer(tmp_path, monkeypatch, capsys):
@@ -165,7 +165,7 @@ def test_the_report_has_choice_consensus_and_verdicts():
     group = evidence.Group("blobs", "d", "4", "file", "FcDEC", "", runs)
     assert evidence.verdicts(group) == "1 healthy, 1 doubtful"
     assert evidence.doubts(group) == ["Seed 1 is doubtful: 1 of 4 clusters is empty."]
-    kept = {name: "" for name in trials.CHOICES} | {
+    kept = {name: "" for name in choices.COLUMNS} | {
         "method": "FcDEC",
         "dataset": "blobs",
         "data_hash": "d",
