@@ -109,7 +109,7 @@ def test_a_phase_starts_over(small, tmp_path, phase, changes):
     with pytest.raises(KeyboardInterrupt):
         diverging(Watch((phase, 3)), folder=tmp_path, **changes).fit(x)
     rest = diverging(third := Watch(), folder=tmp_path, **changes).fit(x)
-    assert len(third.warnings) < len(watch.warnings)  # the retries made are in the checkpoint
+    assert len(third.warnings) < len(watch.warnings)  # the rate is in the checkpoint
     assert (rest.labels_ == whole.labels_).all()
     assert np.array_equal(rest.transform(x), whole.transform(x))
 

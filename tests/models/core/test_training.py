@@ -338,6 +338,25 @@ def test_seconds_go_on_after_a_restore(tmp_path, eager):
     assert 90 < second.trainer.step_seconds < 100 < second.trainer.seconds < 190
 
 
+def test_a_restore_knows_how_often_the_phase_started_over(tmp_path, eager):
+    """And with which rate, and the loss that a later one is held against."""
+    path, first = tmp_path / "checkpoint.h5", Rich(False)
+    start = first.trainer.snapshot()
+    first.run(2)
+    rate = float(first.trainer._optimizer.learning_rate)
+    assert first.trainer.start_over(start) == pytest.approx(rate / 10)
+    assert first.trainer.start_over(start) == pytest.approx(rate / 100)
+    assert (first.trainer.step, first.trainer.first_loss) == (0, None)
+    for name in ("w", "b", "state", "target"):
+        assert np.array_equal(getattr(first, name), getattr(Rich(False), name)), name
+    first.run(6)  # with a refresh, which reads the losses
+    first.trainer.save(path)
+    second = Rich(False)
+    assert second.trainer.restore(path) and second.trainer.retries == 2
+    assert float(second.trainer._optimizer.learning_rate) == pytest.approx(rate / 100)
+    assert second.trainer.first_loss == first.trainer.first_loss > 0
+
+
 class Rich:
     """Everything at once: images, augmentation, Adam, targets, further state."""
 
