@@ -59,12 +59,12 @@ def tree(module):
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
-def imports(module, skipped=()):
-    """All modules that a module imports anywhere, inside functions too, but in skipped nodes."""
-    found = set()
-    for node in ast.walk(tree(module)):
-        if any(node.lineno in lines for lines in skipped if hasattr(node, "lineno")):
-            continue
+def imports(module, hints=True):
+    """All modules that a module imports anywhere, inside functions and for type hints too."""
+    found, nodes = set(), set(ast.walk(tree(module)))
+    if not hints:
+        nodes -= {inner for node in nodes if is_for_hints(node) for inner in ast.walk(node)}
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -78,21 +78,15 @@ def test_the_walk_sees_imports():
     assert "common.files" in imports("models")  # inside a function
 
 
-def imported_at_work(module):
-    """Our modules that a module imports, but for those whose names are only type hints."""
-    hints = [
-        range(node.lineno, node.end_lineno + 1)
-        for node in ast.walk(tree(module))
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
-    ]
-    return imports(module, hints) & OURS - {module}
+def is_for_hints(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
 
 
 def test_no_imports_go_in_a_circle():
     """Those inside functions count, too."""
-    assert "models.settings.base" not in imported_at_work("models.settings.fields")  # a type hint
-    assert "experiments.sweep" in imported_at_work("experiments.trials")  # in a function
-    left = {module: imported_at_work(module) for module in OURS}
+    left = {module: imports(module, hints=False) & OURS - {module} for module in OURS}
+    assert "models.settings.base" not in left["models.settings.fields"]  # a type hint
+    assert "experiments.sweep" in left["experiments.trials"]  # in a function
     while free := {module for module, wanted in left.items() if not wanted & left.keys()}:
         left = {module: wanted for module, wanted in left.items() if module not in free}
     assert not left

@@ -89,13 +89,14 @@ class Trainer:
         self.first_loss = None  # the first mean of the total loss, since it last started over
         self._sums = tf.Variable(tf.zeros(len(self.names) + 1, tf.float64), trainable=False)
         optimizer.build(variables)
-        self._kept = {
+        kept = {
             "variable": variables,
             "optimizer": optimizer.variables,
-            "state": list(state),
-            "target": list(self.targets.values()),
+            "state": state,
+            "target": self.targets.values(),
             "sums": [self._sums],
-        }
+        }  # all that steps change, by its name in a checkpoint
+        self._kept = {f"{kind}/{i}": v for kind, some in kept.items() for i, v in enumerate(some)}
         self._orders, self._optimizer = {}, optimizer
         self._train_step, self._train_steps = self._compile(
             loss, weights, variables, optimizer, augment
@@ -237,14 +238,9 @@ class Trainer:
                 wait = min(every, max(growing, (saved - now) / SHARE))
         self.seconds = before + time.monotonic() - begin
 
-    def _named(self):
-        """Return {name in a checkpoint: variable} of all that steps change."""
-        kinds = self._kept.items()
-        return {f"{kind}/{i}": v for kind, kept in kinds for i, v in enumerate(kept)}
-
     def snapshot(self) -> dict[str, np.ndarray]:
         """Return the values of all that steps change."""
-        return {name: np.asarray(v).copy() for name, v in self._named().items()}
+        return {name: np.asarray(v).copy() for name, v in self._kept.items()}
 
     def start_over(self, snapshot: dict[str, np.ndarray]) -> float | None:
         """Go back to a snapshot of the start, with a tenth of the learning rate; return that.
@@ -255,7 +251,7 @@ class Trainer:
         if not hasattr(rate, "assign"):
             return None
         slower = 0.1 * float(rate)
-        for name, v in self._named().items():
+        for name, v in self._kept.items():
             v.assign(snapshot[name])
         rate.assign(slower)
         self.step, self.carry, self.first_loss = 0, {}, None
@@ -293,7 +289,7 @@ class Trainer:
     def save(self, path: str | os.PathLike) -> None:
         """Write everything that the rest of the run depends on, and what run that is."""
         self._finite_sums()
-        arrays = {name: np.asarray(v) for name, v in self._named().items()}
+        arrays = {name: np.asarray(v) for name, v in self._kept.items()}
         about = {
             "step": self.step,
             "seconds": self.seconds,
@@ -321,7 +317,7 @@ class Trainer:
             return False
         try:
             arrays, about = load_arrays(path)
-            pairs = [(v, arrays[name]) for name, v in self._named().items()]
+            pairs = [(v, arrays[name]) for name, v in self._kept.items()]
             step, seconds = about["step"], about["seconds"]
             for name in carry:
                 arrays[f"carry/{name}"]  # noqa: B018 (a KeyError if it is missing)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.io
-from conftest import ROOT, user_error
+from conftest import ROOT, uncompiled, user_error
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -33,8 +33,6 @@ DOCS = ROOT / "docs"
 @pytest.fixture(scope="module", autouse=True)
 def small_and_uncompiled():
     """Small networks, steps that are not compiled, and t-SNE of few points."""
-    import tensorflow as tf
-
     with pytest.MonkeyPatch.context() as patch:
         dense = lambda *args: dense_autoencoder(*args, widths=(9,))  # noqa: E731
         conv = lambda *args: conv_autoencoder(*args, filters=(3, 4, 5))  # noqa: E731
@@ -42,9 +40,8 @@ def small_and_uncompiled():
         patch.setitem(AUTOENCODERS, "conv", conv)
         patch.setattr(classifier, "FILTERS", (3, 4))
         patch.setattr(run_figure, "POINTS", 40)
-        tf.config.run_functions_eagerly(True)
-        yield
-        tf.config.run_functions_eagerly(False)
+        with uncompiled():
+            yield
 
 
 def blocks(page):

@@ -4,7 +4,8 @@ import os
 
 import numpy as np
 import pytest
-import tensorflow as tf
+import tensorflow  # noqa: F401 (so that conftest sets it up)
+from conftest import uncompiled
 
 from experiments.run_log import RunMonitor, read_log
 from models import METHODS, build, spectral_sat
@@ -81,9 +82,8 @@ def small_and_uncompiled():
         patch.setattr(classifier, "UNITS", (9,))
         patch.setattr(spectralnet, "LEAST", 1e-3)
         patch.setattr(spectral_sat, "BACK", 2)
-        tf.config.run_functions_eagerly(True)
-        yield
-        tf.config.run_functions_eagerly(False)
+        with uncompiled():
+            yield
 
 
 class Killed(BaseException):

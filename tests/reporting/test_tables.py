@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import uncompiled
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_iris, make_blobs
 from sklearn.metrics import adjusted_rand_score
@@ -28,9 +29,8 @@ def small():
     """Small networks, not compiled."""
     before = dict(AUTOENCODERS)
     AUTOENCODERS["fc"] = lambda *args: dense_autoencoder(*args, widths=(9,))
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+    with uncompiled():
+        yield
     AUTOENCODERS.update(before)
 
 

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import uncompiled
 
 from common.errors import UserError
 from metrics import acc
@@ -40,9 +41,8 @@ def small_and_uncompiled():
             AUTOENCODERS, "fc", lambda *args: dense_autoencoder(*args, widths=(16, 12, 8))
         )
         patch.setattr(joint, "LABEL_STEPS", 4)
-        tf.config.run_functions_eagerly(True)
-        yield
-        tf.config.run_functions_eagerly(False)
+        with uncompiled():
+            yield
 
 
 def settings(method):

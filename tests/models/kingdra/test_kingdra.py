@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import uncompiled
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
@@ -539,10 +540,8 @@ def killed(blobs, tmp_path_factory):
     folder.mkdir()
     killer = Killer(END, folder, (FIRST, SECOND, END))
     own = SMALL | {"run_dir": folder, "checkpoint_seconds": 0}
-    tf.config.run_functions_eagerly(True)
-    with pytest.raises(Killed):
+    with uncompiled(), pytest.raises(Killed):
         build("KINGDRA-LADDER-IM", K, monitor=killer, **own).fit(blobs[0])
-    tf.config.run_functions_eagerly(False)
     return lambda at, to: shutil.copytree(f"{folder}-{at}", to, dirs_exist_ok=True)
 
 
