@@ -82,6 +82,7 @@ OWN = "--data a.csv --n-clusters 2"
 # what is wrong, what makes the files, the words for main.py
 CASES = [
     ("no such file", None, "--data nothing.csv --n-clusters 2"),
+    ("a .gz that is not compressed", text("1 2", "a.csv.gz"), "--data a.csv.gz --n-clusters 2"),
     ("an unknown ending", text("1 2", "a.docx"), "--data a.docx --n-clusters 2"),
     ("a folder with a file's ending", lambda: os.mkdir("a.csv"), OWN),
     ("an empty table", text(""), OWN),

@@ -15,8 +15,10 @@ from loaders.arrays import read_hdf5, read_matlab, read_matrix_market, read_nump
 from loaders.folders import read_folder
 from loaders.readers import Reading, as_labels, check_values
 from loaders.tables import read_columns, read_text, without_missing
+from loaders.text import COMPRESSED
 
-TABLES = dict.fromkeys((".csv", ".tsv", ".txt", ".data"), read_text) | dict.fromkeys(
+TEXT = (".csv", ".tsv", ".txt", ".data")
+TABLES = dict.fromkeys((*TEXT, ".xlsx"), read_text) | dict.fromkeys(
     (".parquet", ".feather"), read_columns
 )
 ARRAYS = {
@@ -91,7 +93,9 @@ def _merged(how, like):
 
 
 def _read(path, given, how, like):
-    suffix = path.suffix.lower()
+    suffix, name = path.suffix.lower(), path.stem
+    if suffix in COMPRESSED and Path(name).suffix.lower() in TEXT:
+        suffix, name = Path(name).suffix.lower(), Path(name).stem
     if not os.path.exists(path):
         raise UserError(f"{path}: no such file or folder, expected data to cluster")
     if os.path.isdir(path):
@@ -106,7 +110,7 @@ def _read(path, given, how, like):
             "a table",
             ("label_column", "ignore_columns", "missing", "image_shape", "channels_first"),
         )
-        return TABLES[suffix](path, how, like), path.stem
+        return TABLES[suffix](path, how, like), name
     if suffix in ARRAYS:
         _refuse(
             path,
@@ -118,7 +122,7 @@ def _read(path, given, how, like):
         if record.x.ndim == 2 and record.x.dtype.kind == "f" and how.missing != "error":
             record.columns = [str(i) for i in range(record.x.shape[1])]
             record.rows = tuple(str(i) for i in range(len(record.x)))
-        return record, path.stem
+        return record, name
     raise UserError(
         f"{path}: unknown ending {suffix!r}, expected {', '.join(TABLES | ARRAYS)} or a folder of "
         "images or of train_X.npy"

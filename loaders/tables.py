@@ -12,7 +12,7 @@ from loaders.text import MISSING, NAMES_OF_ROWS, is_number, parse
 
 
 def read_text(path: str | os.PathLike, how: Reading, like: dict | None = None) -> Record:
-    """Read .csv, .tsv, .txt and .data: the separator is found."""
+    """Read .csv, .tsv, .txt, .data, also compressed, and .xlsx: the separator is found."""
     names, columns, notes, header = parse(path)
     return _record(path, names, columns, how, notes, header, like)
 

@@ -1,9 +1,13 @@
 """Tables as text: their separator, header, decimal points and numbers are found."""
 
+import bz2
 import csv
+import gzip
 import io
+import lzma
 import os
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +16,7 @@ from common.errors import UserError
 from loaders.readers import LABEL_NAMES, reading
 
 SEPARATORS = (",", ";", "\t", "|")
+COMPRESSED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 MISSING = ("", "?", "na", "n/a", "nan", "null", "none", "-nan", "<na>")
 NAMES_OF_ROWS = ("id", "index", "idx", "row", "rowid", "row_id", "row number", "name", "filename")
 
@@ -24,7 +29,8 @@ def is_number(cell: str) -> bool:
 
 
 def _decoded(path, notes):
-    with reading(path, "a CSV table"), open(path, "rb") as file:
+    opened = COMPRESSED.get(Path(path).suffix.lower(), open)
+    with reading(path, "a CSV table"), opened(path, "rb") as file:
         raw = file.read()
         if b"\0" in raw[:4096] and raw[:2] not in (b"\xff\xfe", b"\xfe\xff"):
             raise UserError(
@@ -39,6 +45,39 @@ def _decoded(path, notes):
                 raise
             notes.append(f"read as Latin-1, as it is not UTF-8 ({error.reason})")
             return raw.decode("latin-1")
+
+
+def _from_excel(path):
+    """Return the first sheet of an Excel workbook as comma-separated text."""
+    try:
+        import openpyxl  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"{path}: .xlsx files need the package openpyxl: pip install openpyxl, or save the "
+            "table as .csv"
+        ) from error
+    with reading(path, "an Excel workbook"):
+        sheet = pd.read_excel(path, header=None, dtype=str, na_filter=False)
+        return sheet.to_csv(index=False, header=False)
+
+
+def _without_comments(text, notes):
+    """Return the text after its first lines that start with #, and how many they are.
+
+    The last of them is the header, without its #, if the next line is none and has as many cells.
+    """
+    lines = text.splitlines(keepends=True) if text.startswith("#") else [text]
+    count = next((i for i, line in enumerate(lines) if not line.startswith("#")), 0)
+    if not count:
+        return text, 0
+    last, rest = lines[count - 1].lstrip("#").lstrip(" "), "".join(lines[count:])
+    separator = _separator(rest)
+    cells = [row for _, row in _split(last + "".join(lines[count : count + 1]), separator)]
+    header = len(cells) == 2 and len(cells[0]) == len(cells[1]) and not _has_header(cells[1], [])
+    count -= header
+    if count:
+        notes.append(f"lines at the top that start with # left out: {count}")
+    return (last if header else "") + rest, count
 
 
 def _separator(text):
@@ -73,7 +112,7 @@ def _split(text, separator):
             yield reader.line_num, cells
 
 
-def _has_header(path, cells, notes):
+def _has_header(cells, notes):
     """Return whether a table's first line names its columns."""
     plain = [cell.strip().lower() for cell in cells]
     words = [cell for cell in plain if cell not in MISSING and not is_number(cell)]
@@ -92,19 +131,21 @@ def _has_header(path, cells, notes):
 def parse(path: str | os.PathLike) -> tuple[list[str], list[pd.Series], list[str], bool]:
     """Return the names and columns (pandas' series), the notes, and whether there is a header."""
     notes = []
-    text = _decoded(path, notes)
-    separator = _separator(text)
+    excel = Path(path).suffix.lower() == ".xlsx"
+    text, above = _without_comments(_from_excel(path) if excel else _decoded(path, notes), notes)
+    separator = "," if excel else _separator(text)
     with reading(path, "a CSV table"):
         lines = _split(text, separator)
         first = next(lines, (1, []))[1]
-        header = _has_header(path, first, notes) if first else False
+        header = _has_header(first, notes) if first else False
         width = len(first)
         n = 0 if header else 1
         for number, cells in lines:
             n += 1
             if len(cells) != width:
                 raise UserError(
-                    f"{path}: {len(cells)} values in line {number}, expected {width} as in line 1"
+                    f"{path}: {len(cells)} values in line {number + above}, expected {width} as in "
+                    f"line {1 + above}"
                 )
     if not first or not n:
         expected = f"{width} values in each" if first else "a table of numbers"

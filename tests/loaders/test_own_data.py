@@ -1,9 +1,13 @@
 """The page on a user's own data, as a new user follows it, and readers on made-up files."""
 
+import bz2
 import csv
 import dataclasses
+import gzip
+import lzma
 import os
 import re
+import sys
 import warnings
 from unittest import mock
 
@@ -109,6 +113,66 @@ def test_what_is_done_is_said(tmp_path, text, note):
     data = load(tmp_path, text)
     assert data.x[:, 0].tolist() == [1.5, 3.5] and data.x[:, 1].tolist() == [2, 4]
     assert note in data.note
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "left_out"),
+    [
+        ("# by a program\n# of today\na,b\n1,2\n3,4\n", ["a", "b"], 2),
+        ("# by a program, today\na,b\n1,2\n3,4\n", ["a", "b"], 1),
+        ("# by a program\n# a b\n1 2\n3 4\n", ["a", "b"], 1),  # numpy.savetxt
+        ("#a;b\n1;2\n3;4\n", ["a", "b"], 0),
+        ("# by a program\n1,2\n3,4\n", ["1", "2"], 1),
+    ],
+)
+def test_lines_at_the_top_that_start_with_a_hash(tmp_path, text, columns, left_out):
+    data = load(tmp_path, text)
+    assert data.x.tolist() == [[1, 2], [3, 4]] and data.prepared["columns"] == columns
+    assert (f"start with # left out: {left_out}" in data.note) == bool(left_out)
+    with user_error("in line 4, expected 2 as in line 2"):
+        load(tmp_path, "# by a program\n1,2\n3,4\n5\n")
+
+
+@pytest.mark.parametrize(
+    ("ending", "pack"), [("gz", gzip.compress), ("bz2", bz2.compress), ("XZ", lzma.compress)]
+)
+def test_a_compressed_table(tmp_path, ending, pack):
+    packed = pack(b"a,b,y\n1,2,u\n3,4,v\n")
+    data = load(tmp_path, packed, name=f"table.csv.{ending}")
+    assert (
+        data.name == "table" and data.x.tolist() == [[1, 2], [3, 4]] and data.y.tolist() == [0, 1]
+    )
+    with user_error(f"table.csv.{ending}: cannot be read as a CSV table"):
+        load(tmp_path, packed[:-9], name=f"table.csv.{ending}")
+    with user_error("unknown ending"):
+        load(tmp_path, packed, name=f"table.npz.{ending}")
+
+
+FRAME = pd.DataFrame(
+    {"id": ["u", "v", "w"], "a": [1, 2.5, 3], "b": [1, 7, 7], "kind": ["x", "y", "x"]}
+)
+
+
+@pytest.mark.parametrize(
+    ("package", "ending"), [("openpyxl", "xlsx"), ("pyarrow", "parquet"), ("pyarrow", "feather")]
+)
+def test_a_table_that_needs_a_package(tmp_path, package, ending, monkeypatch):
+    path = tmp_path / f"table.{ending}"
+    path.write_bytes(b"no such table")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, package, None)
+        with user_error(f".{ending} files need the package {package}", f"pip install {package}"):
+            datasets.load_file(path, 2)
+    pytest.importorskip(package)
+    with user_error("cannot be read as a"):
+        datasets.load_file(path, 2)
+    write = {"xlsx": FRAME.to_excel, "parquet": FRAME.to_parquet, "feather": FRAME.to_feather}[
+        ending
+    ]
+    write(path, **{"index": False} if ending == "xlsx" else {})
+    data = datasets.load_file(path, 2, label_column="kind")
+    assert data.x.tolist() == FRAME[["a", "b"]].values.tolist() and data.y.tolist() == [0, 1, 0]
+    assert data.rows == ("u", "v", "w") and data.prepared["columns"] == ["a", "b"]
 
 
 def test_labels_and_ignored_columns_by_name_and_number(tmp_path):
