@@ -200,7 +200,7 @@ def _numbers(column):
     missing = lowered.isin(MISSING)
     with suppress(ValueError, OverflowError):
         values = column.where(~missing, "nan").to_numpy(dtype=str)
-        if (~missing).any() and set(lowered[~missing]) <= {"true", "false"}:
+        if (~missing).any() and lowered[~missing].isin(("true", "false")).all():
             return pd.Series(np.where(missing, np.nan, lowered == "true"))
         if not missing.any():
             with suppress(ValueError, OverflowError):
