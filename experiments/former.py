@@ -13,12 +13,17 @@ FORMER_DEFAULTS = {
 }
 
 
+ON_DIGITS = {"f224a5a6493b": "shuffle=False"}  # LADDER-IM; the same for rows of digits alone
+
+
 def rename(row: dict[str, str]) -> None:
     """Give a row the names that its method, data and settings have today."""
     if row["method"] == "DSCDAN" and row["config_hash"] in _five_starts():
         row["method"] = "DSCDAN-restarts"  # its name when the row was made
     if row["dataset"] == "20news" and row["data_hash"] == PROBLEMS["20news-l2"][1]:
         row["dataset"] = "20news-l2"  # "20news" was its name when the row was made
+    if row["dataset"] == "digits" and row["config_hash"] in ON_DIGITS:
+        row["overrides"] = ON_DIGITS[row["config_hash"]]
     if row["config_hash"] in FORMER_DEFAULTS:
         row["overrides"] = FORMER_DEFAULTS[row["config_hash"]]
 

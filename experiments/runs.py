@@ -82,7 +82,9 @@ def identity(
 
 def differences(config: Settings, paper: Settings) -> list[str]:
     """Return the settings of a record that differ from another's, as "name=value"."""
-    own, other = config.to_dict(), paper.to_dict()
+    other = paper.to_dict()
+    own = {name: getattr(config, name) for name in other if hasattr(config, name)}
+    own |= config.to_dict()  # which leaves out some settings at their defaults
     return [f"{name}={_short(own[name])}" for name in own if own[name] != other.get(name)]
 
 

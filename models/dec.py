@@ -31,7 +31,10 @@ class DEC(DeepClusterer):
     keeps reconstructing its input.
     """
 
-    shuffle = False  # contiguous batches in data order, as released
+    @property
+    def shuffle(self) -> bool:
+        """False: contiguous batches in data order, as released."""
+        return self.config.shuffle
 
     def cluster_variables(self) -> list[keras.Variable]:
         decoder = self.decoder.trainable_variables if self.config.alpha else []

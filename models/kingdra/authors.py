@@ -1,6 +1,7 @@
 """Kingdra under the names of its authors' class."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -13,6 +14,8 @@ from models.settings.kingdra import translate
 
 class KingdraCluster:
     """Kingdra in the form of the authors' class, keyword for keyword.
+
+    Batches do not follow the order of the samples: in a user's data it may be that of the classes.
 
     Parameters
     ----------
@@ -50,7 +53,8 @@ class KingdraCluster:
         **arguments: object,
     ):
         self.random_state, self.workers, self.monitor = random_state, workers, monitor
-        self.config, self.n_class = translate(arguments)
+        config, self.n_class = translate(arguments)
+        self.config = replace(config, shuffle=True)
 
     def fit(
         self,

@@ -75,7 +75,7 @@ class Member:
             self.optimizer,
             batch_size=c.batch_size,
             seed=derive_seed(model.seed_, STEPS, self.number),
-            shuffle=supervised,
+            shuffle=supervised or c.shuffle,
             targets=self.targets,
             identity=f"{model._identity} member {self.number}",
             whole_batches=model._leave_out_last(self.data.shape[0]),

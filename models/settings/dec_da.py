@@ -8,7 +8,7 @@ Departures: docs/methods/dec-da.md
 from dataclasses import dataclass, replace
 
 from models.settings.base import PretrainConfig
-from models.settings.fields import SGD, Adam, never, setting
+from models.settings.fields import IN_ORDER, SGD, Adam, never, setting
 from models.settings.method import Method
 
 
@@ -32,6 +32,13 @@ class Config(PretrainConfig):
     def total_steps(self, steps_per_pass: int) -> int:
         """Return the largest number of clustering steps."""
         return self.maxiter
+
+
+@dataclass(frozen=True)
+class DECConfig(Config):
+    """DEC's and IDEC's: those of `Config`, and the order of batches."""
+
+    shuffle: bool = setting(False, IN_ORDER, omit="hash")
 
 
 @dataclass(frozen=True)
@@ -67,11 +74,11 @@ FC = {"network": "fc", "pretrain_optimizer": SGD(1.0, 0.9)}
 CONV = {"network": "conv", "pretrain_optimizer": Adam(1e-3)}
 BOTH = {"aug_pretrain": True, "aug_cluster": True}
 
-FC_DEC = Config(**FC, alpha=0.0, beta=1.0, optimizer=SGD(0.01, 0.9))  # [P 4.1, C]
-FC_IDEC = Config(**FC, alpha=1.0, beta=0.1, optimizer=SGD(1.0, 0.9))  # [P 4.1, C]
+FC_DEC = DECConfig(**FC, alpha=0.0, beta=1.0, optimizer=SGD(0.01, 0.9))  # [P 4.1, C]
+FC_IDEC = DECConfig(**FC, alpha=1.0, beta=0.1, optimizer=SGD(1.0, 0.9))  # [P 4.1, C]
 FC_DCN = DCNConfig(**FC, beta=1.0, optimizer=Adam(1e-4))  # [P]
-CONV_DEC = Config(**CONV, alpha=0.0, beta=1.0, optimizer=Adam(1e-3))  # [P 4.1, C]
-CONV_IDEC = Config(**CONV, alpha=1.0, beta=0.1, optimizer=Adam(1e-3))  # [P 4.1, C]
+CONV_DEC = DECConfig(**CONV, alpha=0.0, beta=1.0, optimizer=Adam(1e-3))  # [P 4.1, C]
+CONV_IDEC = DECConfig(**CONV, alpha=1.0, beta=0.1, optimizer=Adam(1e-3))  # [P 4.1, C]
 # k-means on the codes of an auto-encoder, pretrained as FcDEC's (Table 5). The noise of the
 # denoising one is not given; 20 % is that of DEC's pretraining [P dec].
 AE = AEConfig(**FC)

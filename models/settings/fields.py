@@ -40,6 +40,7 @@ class Adam:
 
 
 OPTIMIZERS = {"sgd": SGD, "adam": Adam}
+IN_ORDER = "batches of a new permutation each epoch, not in the order of the data"  # help
 # stage -> its title in `main.py --method NAME -h`, in this order
 STAGES = {
     "both": "both stages",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from common.errors import UserError, unknown
 from models.settings.base import Settings
-from models.settings.fields import SGD, Adam, setting, when
+from models.settings.fields import IN_ORDER, SGD, Adam, setting, when
 from models.settings.method import Method
 
 COSTS = (1000.0, 10.0, 0.1, 0.1)  # of denoising, input first [C]
@@ -123,6 +123,7 @@ class KingdraConfig(InformationConfig):
         count=lambda config: len(config.widths) + 2,
     )
     last_bn: bool = setting(False, "batch normalisation of the logits")
+    shuffle: bool = setting(False, IN_ORDER, omit="hash")
 
     @property
     def several(self) -> bool:
@@ -197,6 +198,7 @@ ONE = replace(LADDER, members=1, high=1, low=1)
 # By data set, MNIST's for every other one [C configs]: of the networks,
 NETWORKS = {
     "20news": {"mi_weight": 0.2},
+    "digits": {"shuffle": True},  # ours: their classes take turns, so that each batch is balanced
     "cifar10": {"mi_weight": 1.0, "kl_weight": 0.0, "last_bn": True, "optimizer": Adam(0.02)},
     "reuters10k": {"mi_weight": 0.2, "noise_std": 3.0},
     "stl10": {"mi_weight": 0.2, "noise_std": 1.0, "last_bn": True},
@@ -221,7 +223,7 @@ ENSEMBLES = {
         "mi_weight_later": 0.0,
     },
 }
-BOTH = {name: NETWORKS[name] | ENSEMBLES[name] for name in NETWORKS}
+BOTH = {name: NETWORKS[name] | ENSEMBLES.get(name, {}) for name in NETWORKS}
 
 
 def _ladder(settings, by_dataset):

@@ -7,7 +7,7 @@ neither. Departures: docs/methods/layerwise.md
 from dataclasses import dataclass, replace
 
 from models.settings.base import PretrainConfig
-from models.settings.dec_da import Config
+from models.settings.dec_da import Config, DECConfig
 from models.settings.fields import SGD, Adam, setting, when
 from models.settings.method import Method
 
@@ -67,8 +67,8 @@ class LayerwiseConfig(PretrainConfig):
 
 
 @dataclass(frozen=True)
-class LayerwiseDECConfig(Config, LayerwiseConfig):
-    """DEC's and IDEC's: those of `Config` and of layer-wise pretraining."""
+class LayerwiseDECConfig(DECConfig, LayerwiseConfig):
+    """DEC's and IDEC's: those of `DECConfig` and of layer-wise pretraining."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from experiments import description, former, inputs, ledger, options, published,
 from models import build
 from models.settings.aspc import ASPCConfig
 from models.settings.base import pretrain_key
-from models.settings.dec_da import Config, DCNConfig
+from models.settings.dec_da import Config, DCNConfig, DECConfig
 from models.settings.dscdan import DSCDANConfig, DualConfig, SpectralNetConfig
 from models.settings.kingdra import IMSATConfig, KingdraConfig
 from models.settings.presets import CONFIGS, preset
@@ -63,6 +63,8 @@ def test_every_committed_row_keeps_its_identity(row, monkeypatch):
     if row["config_hash"] in former.FORMER_DEFAULTS:
         then = {"IMSAT-RPT": {"radius": 0.25}, "DSCDAN-code": {"head_init": "random"}}
         config = replace(config, **then[row["method"]])
+    if row["dataset"] == "digits" and row["config_hash"] in former.ON_DIGITS:
+        config = replace(config, shuffle=False)
     about = description.about(
         runs.identity(args.method, data, args.seed, config, args.pretrained_weights)
     )
@@ -466,6 +468,7 @@ CLUSTERING = {
     "maxiter",
     "update_interval",
     "tol",
+    "shuffle",
     "epochs",
     "self_paced",
     "selection",
@@ -570,6 +573,7 @@ def test_settings_of_clustering_are_no_part_of_the_key(kind):
 
 
 def test_the_kinds_are_all():
-    assert {DSCDANConfig, DualConfig, SpectralNetConfig, Config} <= set(KINDS)
+    assert {DSCDANConfig, DualConfig, SpectralNetConfig, DECConfig} <= set(KINDS)
     assert KingdraConfig not in KINDS
-    assert json.loads(json.dumps(KINDS[Config].pretrain_dict())) == KINDS[Config].pretrain_dict()
+    told = KINDS[DECConfig].pretrain_dict()
+    assert json.loads(json.dumps(told)) == told

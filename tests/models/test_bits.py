@@ -26,7 +26,7 @@ device.prepare()
 import tensorflow as tf  # noqa: E402
 
 from common.files import load_arrays  # noqa: E402
-from models import build  # noqa: E402
+from models import build, preset  # noqa: E402
 from models.core.estimator import KEPT  # noqa: E402
 from models.core.monitor import Monitor  # noqa: E402
 from models.core.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder  # noqa: E402
@@ -104,7 +104,9 @@ def images():
 
 def make(name, **others):
     """Return the unfitted model of a run."""
-    return build(name.split()[0], K, random_state=SEED, **RUNS[name] | others)
+    method = name.split()[0]
+    order = {"shuffle": False} if hasattr(preset(method), "shuffle") else {}  # as recorded
+    return build(method, K, random_state=SEED, **order | RUNS[name] | others)
 
 
 def arrays(model):

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from models import METHODS, class_of
+from models import METHODS, build, class_of
 from models.core.base import DeepClusterer
 from models.kingdra.ensemble import Ensemble
 
@@ -68,3 +68,9 @@ def test_the_table_of_hooks_is_what_methods_override(base):
                 overridden |= {n for n, v in vars(c).items() if inspect.isfunction(v)}
     ours = {n for n in overridden if hasattr(base, n) and n[0] != "_" and not n.startswith("set_")}
     assert len(ours) >= 5 and hooks(base) == ours
+
+
+@pytest.mark.parametrize("method", ["FcDEC", "ConvIDEC-DA", "DEC"])
+def test_batches_follow_the_order_of_the_data_only_where_its_samples_are_mixed(method):
+    assert build(method, 3).shuffle and not build(method, 3, dataset="usps").shuffle
+    assert not build(method, 3, shuffle=False).shuffle

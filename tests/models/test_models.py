@@ -635,7 +635,9 @@ def test_targets_come_from_clean_samples_and_losses_from_augmented_ones(
 ):
     """Every batch's samples and targets, step by step, against what the last refresh wrote."""
     x, n, b = x[:30], 30, 8
-    model = make(method, pretrain_epochs=0, maxiter=7, batch_size=b, optimizer=Adam(1e-2))
+    order = {} if "DCN" in method else {"shuffle": False}
+    own = {"pretrain_epochs": 0, "maxiter": 7, "batch_size": b, "optimizer": Adam(1e-2)}
+    model = make(method, **own | order)
     refreshes, batches, rows = [], [], []
 
     def refresh(z, step):

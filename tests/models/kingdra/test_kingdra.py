@@ -97,6 +97,18 @@ def fitted(blobs):
     return models
 
 
+def test_sorted_samples_are_found_as_mixed_ones_are(blobs):
+    """The information loss looks at one batch: of a single class it learns nothing of classes."""
+    x, y = (a[np.argsort(blobs[1], kind="stable")] for a in blobs)
+    own = {"widths": (64, 64), "batch_size": 16, "rounds": 1, "epochs_first": 30, "mi_weight": 1.0}
+    found = {}
+    for shuffle in (False, True):
+        model = build("LADDER-IM", K, shuffle=shuffle, **own)
+        found[shuffle] = acc(y, model.fit(x).labels_)
+    assert build("LADDER-IM", K).config.shuffle
+    assert found[True] > 0.95 and found[False] < 0.8
+
+
 @pytest.fixture(scope="module")
 def compiled(blobs):
     """A model of more steps, compiled."""

@@ -19,7 +19,7 @@ from models.core.estimator import Estimator
 from models.settings.base import PretrainConfig, digest, pretrain_key
 from models.settings.dec_da import Config
 from models.settings.fields import SGD, Adam, setting, settings_of, when
-from models.settings.method import Method
+from models.settings.method import MIXED, Method
 from models.settings.presets import settings_table
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -89,8 +89,13 @@ SETS = [
 
 @pytest.mark.parametrize("method", BEFORE)
 def test_settings_and_keys_stay(method):
-    """On every data set, by digests taken before settings were declared in this way."""
+    """On every data set, by digests taken before settings were declared in this way.
+
+    And before there was `shuffle`, which is on where samples may lie in the order of their classes.
+    """
     configs = [preset(method, d, n) for d in (None, *SETS) for n in (None, 10000, 70000)]
+    if hasattr(configs[0], "shuffle"):
+        configs = [replace(config, shuffle=False) for config in configs]
     told = [[config.to_dict(), config.pretrain_dict()] for config in configs]
     assert digest(told, 8) == BEFORE[method]
 
@@ -272,6 +277,15 @@ def test_differences_by_data_set_are_data():
     assert (row.settings_for().tol, row.settings_for().maxiter) == (1e-3, 20000)
     assert (row.settings_for("usps").tol, row.settings_for("usps").maxiter) == (0.5, 20000)
     assert [row.settings_for("usps", n).maxiter for n in (9, 10, 11)] == [1, 2, 2]
+
+
+def test_batches_follow_the_order_of_the_data_only_where_its_samples_are_mixed():
+    on = {name: preset("LADDER-IM", name).shuffle for name in (None, *datasets.DATASETS)}
+    assert [name for name in on if on[name]] == [None, "digits", "ytf"]
+    on = {name: preset("FcIDEC", name).shuffle for name in (None, *datasets.DATASETS)}
+    assert [name for name in on if on[name]] == [None, "ytf"]
+    assert set(MIXED) <= set(datasets.DATASETS)
+    assert preset("DEC", vectors=True).shuffle and not hasattr(preset("FcDCN"), "shuffle")
 
 
 # ---- the command line --------------------------------------------------------------------------
