@@ -112,6 +112,9 @@ def why(paper: pd.DataFrame, found: Found) -> list[list[str]]:
             len(runs),
             sum(run["converged"] == "False" for run in runs),
         )
+        if begun and max(begun) - min(begun) > NEAR:
+            worst = min((run for run in runs if "start" in run), key=lambda run: run["start"])
+            text += f"; the worst start, {worst['start']:.3f}, ends at {worst[cell.metric]:.3f}"
         unit = "" if cell.metric == "acc" else "NMI "
         numbers = [f"{unit}{ours:.3f}", f"{unit}{cell.printed}"]
         lines[name, cell.dataset] = [name, cell.dataset, *numbers, text]
