@@ -7,7 +7,9 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from numbers import Integral
+from pathlib import Path
 
 import numpy as np
 
@@ -114,6 +116,17 @@ def reading(path: str | os.PathLike, kind: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise UserError(f"{path}: cannot be read as {kind}: {one_line(error)}") from error
+
+
+def require(path: str | os.PathLike, package: str) -> None:
+    """Raise UserError, with the command to install it, if a file's kind needs a missing package."""
+    try:
+        import_module(package)
+    except ImportError as error:
+        raise UserError(
+            f"{path}: {Path(path).suffix} files need the package {package}: pip install "
+            f"{package}, or save the table as .csv"
+        ) from error
 
 
 def few(names: Sequence[str], limit: int = 5) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from common.errors import UserError, unknown
-from loaders.readers import LABEL_NAMES, Reading, Record, few, reading
+from loaders.readers import LABEL_NAMES, Reading, Record, few, reading, require
 from loaders.text import MISSING, NAMES_OF_ROWS, is_number, parse
 
 
@@ -20,13 +20,7 @@ def read_text(path: str | os.PathLike, how: Reading, like: dict | None = None) -
 def read_columns(path: Path, how: Reading, like: dict | None = None) -> Record:
     """Read .parquet and .feather, by pandas and pyarrow."""
     read = pd.read_feather if path.suffix.lower() == ".feather" else pd.read_parquet
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"{path}: {path.suffix} files need the package pyarrow: pip install pyarrow, or save "
-            "the table as .csv"
-        ) from error
+    require(path, "pyarrow")
     with reading(path, f"a {path.suffix[1:]} table"):
         frame = read(path)
     if isinstance(frame.index, pd.RangeIndex):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from common.errors import UserError
-from loaders.readers import LABEL_NAMES, reading
+from loaders.readers import LABEL_NAMES, reading, require
 
 SEPARATORS = (",", ";", "\t", "|")
 COMPRESSED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -49,13 +49,7 @@ def _decoded(path, notes):
 
 def _from_excel(path):
     """Return the first sheet of an Excel workbook as comma-separated text."""
-    try:
-        import openpyxl  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"{path}: .xlsx files need the package openpyxl: pip install openpyxl, or save the "
-            "table as .csv"
-        ) from error
+    require(path, "openpyxl")
     with reading(path, "an Excel workbook"):
         sheet = pd.read_excel(path, header=None, dtype=str, na_filter=False)
         return sheet.to_csv(index=False, header=False)

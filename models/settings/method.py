@@ -70,7 +70,7 @@ class Method:
         Batches follow the data's order only where the samples are known to be mixed.
         """
         changes = dict(self.by_dataset.get(OTHER_FORMS.get(dataset, dataset), {}))
-        if dataset not in MIXED and hasattr(self.settings, "shuffle"):
+        if dataset in ORDERED and hasattr(self.settings, "shuffle"):
             changes["shuffle"] = True
         if vectors and isinstance(self.settings, PretrainConfig) and self.settings.scalable:
             for name in ("pretrain_optimizer", "optimizer"):
@@ -83,18 +83,5 @@ class Method:
         return dataclasses.replace(self.settings, **changes)
 
 
-# Data sets whose samples are mixed; in "ytf" and in many a user's file each class is one block.
-MIXED = (
-    "digits",
-    "mnist",
-    "mnist-train",
-    "mnist-test",
-    "usps",
-    "fmnist",
-    "20news",
-    "20news-l2",
-    "reuters10k",
-    "cifar10",
-    "stl10",
-)
+ORDERED = (None, "ytf")  # where samples may lie by class: data of a user's own, YTF by person
 OTHER_FORMS = {"20news-l2": "20news"}  # data set -> the one whose settings it has
