@@ -24,10 +24,11 @@ from threadpoolctl import threadpool_limits
 from common.errors import UserError
 from common.files import replacing
 from datasets import Dataset
+from models.core.arrays import some_rows
 from models.core.seeds import SeedUse, new_stream
 from models.settings.base import Settings
 
-SAMPLE = 3000  # samples that are scored at most, spread evenly
+SAMPLE = 3000  # samples that are scored at most
 HALVES = 5  # pairs of halves
 WIDEST = 100  # columns up to which mixtures have covariances between columns
 CODES = "AE+k-means-DA"  # whose codes judge K for deep methods without an auto-encoder
@@ -105,10 +106,10 @@ def choose(z: np.ndarray, low: int, high: int, seed: int, vectors: bool = False)
             "number of samples"
         )
     z = np.asarray(z, np.float64).reshape(len(z), -1)
-    z = z[np.unique(np.linspace(0, len(z) - 1, SAMPLE).astype(int))]
+    seed = new_stream(seed, SeedUse.N_CLUSTERS)
+    z = z[some_rows(len(z), SAMPLE, seed)]
     z = z - z.mean(axis=0)
     z = z / (np.sqrt(np.mean(z**2)) or 1.0)
-    seed = new_stream(seed, SeedUse.N_CLUSTERS)
     if not vectors and z.shape[1] > PARTS:
         z = PCA(min(PARTS, *z.shape), random_state=seed).fit_transform(z)
     score, rows = (_bic if vectors else _silhouette), []

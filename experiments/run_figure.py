@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from models.core.arrays import some_rows
+
 CERTAIN, UNCERTAIN, POINTS = 10, 5, 1500
 
 
@@ -46,7 +48,7 @@ def plane(
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
-    some = np.sort(np.random.default_rng(0).permutation(len(z))[:POINTS])
+    some = some_rows(len(z), POINTS)
     codes = z[some].astype(np.float64) - z[some].mean(axis=0, dtype=np.float64)
     spread = codes.std()
     rounding = np.finfo(np.float32).eps * np.abs(z[some]).max(initial=0)

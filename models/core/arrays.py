@@ -12,6 +12,11 @@ from scipy import sparse
 BLOCK = 2**26  # numbers in a block of distances: 256 MB
 
 
+def some_rows(n: int, size: int, seed: int = 0) -> np.ndarray:
+    """Return up to `size` of n rows drawn at random, ascending, whatever the order of the data."""
+    return np.sort(np.random.default_rng(seed).permutation(n)[:size])
+
+
 def row_blocks(x: np.ndarray, width: int) -> Iterator[np.ndarray]:
     """Yield blocks of rows of x whose distances to `width` points are at most BLOCK numbers."""
     step = max(1, BLOCK // width)

@@ -18,7 +18,7 @@ from sklearn.mixture import GaussianMixture
 
 from common import device
 from common.errors import UserError, unknown
-from models.core.arrays import cluster_means
+from models.core.arrays import cluster_means, some_rows
 from models.settings.base import INITS
 
 SAMPLE = 10000  # what spectral and agglomerative clustering take at most: their memory is O(n^2)
@@ -84,7 +84,7 @@ def init(
         return Start(cluster_means(z, model.labels_, k), model.labels_, restarts)
     some = np.arange(len(z))
     if len(z) > SAMPLE:
-        some = np.sort(np.random.default_rng(seed).permutation(len(z))[:SAMPLE])
+        some = some_rows(len(z), SAMPLE, seed)
         note(
             f"{how} initialisation on {SAMPLE} of {len(z)} samples, the others to their nearest "
             "centre"

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from models.core.arrays import row_blocks, squared_distances
+from models.core.arrays import row_blocks, some_rows, squared_distances
 
-KEPT = 1000  # fitted samples that a model keeps, spread evenly over the data set
+KEPT = 1000  # fitted samples that a model keeps
 SHARE = 0.999  # of the fitted samples lie nearer than the threshold
 
 
@@ -21,7 +21,7 @@ def references(x: np.ndarray) -> dict[str, np.ndarray]:
     excluded, within which SHARE of the fitted samples lie}.
     """
     x = np.asarray(x, np.float32).reshape(len(x), -1)
-    rows = np.unique(np.linspace(0, len(x) - 1, KEPT).astype(int))
+    rows = some_rows(len(x), KEPT)
     samples, others = x[rows], np.delete(x, rows, axis=0)
     among = squared_distances(samples, samples)
     np.fill_diagonal(among, np.inf)

@@ -28,7 +28,7 @@ from common.errors import UserError
 from experiments import n_clusters, run_figure
 from experiments.options import METHOD
 from models import METHODS
-from models.core import classifier
+from models.core import classifier, novelty
 from models.core.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder
 
 DOCS = ROOT / "docs"
@@ -288,6 +288,13 @@ def test_new_samples_by_columns(fitted, tmp_path):
     )
 
 
+def test_samples_between_two_clusters_that_take_turns_are_far():
+    """Every second row of 1,999 would know one cluster, and hold the other for normal distance."""
+    x = np.random.default_rng(0).normal(size=(1999, 2)) + 40 * (np.arange(1999) % 2)[:, None]
+    far = novelty.is_far(np.array([[0, 0], [40, 40], [20, 20]]), novelty.references(x))[1]
+    assert far.tolist() == [False, False, True]
+
+
 def test_images_are_scaled_as_the_fitted_ones(tmp_path):
     x = np.random.default_rng(0).random((20, 4, 4)) * 100 + 50
     np.save(tmp_path / "fit.npy", x)
@@ -315,6 +322,15 @@ def test_the_number_of_blobs_is_found(d, k, monkeypatch):
     assert abs(choice.k - k) <= 1 and f"K = {choice.k}" in choice.line
     assert choice.table["n_clusters"].tolist() == list(range(2, 11))
     assert choose(x, 2, 4, 0, vectors=True).table.equals(choice.table[:3])
+
+
+def test_clusters_that_take_turns_are_all_sampled(monkeypatch):
+    """Every fourth row of four clusters that take turns would be one cluster."""
+    monkeypatch.setattr(n_clusters, "HALVES", 2)
+    monkeypatch.setattr(n_clusters, "SAMPLE", 201)
+    corners = np.array([[0, 0], [9, 0], [0, 9], [9, 9]], float)
+    x = np.tile(corners, (200, 1)) + np.random.default_rng(0).normal(size=(800, 2))
+    assert n_clusters.choose(x, 2, 8, 0, vectors=True).k == 4
 
 
 def test_a_range_of_clusters_is_a_run(fitted, tmp_path, capsys):
