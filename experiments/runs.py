@@ -164,6 +164,8 @@ RUN_FILES = (
     "embedding.npy",
     "pretrained_codes.npy",
     "clusters.png",
+    "n_clusters.csv",
+    "n_clusters.png",
     "ae_weights.h5",
     "model_final.h5",
     "result.json",

@@ -339,6 +339,8 @@ def test_a_range_of_clusters_is_a_run(fitted, tmp_path, capsys):
     assert "K = 2 has the best bic" in capsys.readouterr().out
     assert (tmp_path / "run" / "n_clusters.png").stat().st_size > 1000
     assert len(pd.read_csv(tmp_path / "run" / "n_clusters.csv")) == 3
+    assert run(*words[:3], "2", *words[4:], "--overwrite", "--quiet") == 0  # K is given now
+    assert not list((tmp_path / "run").glob("n_clusters.*"))
     for wrong in ("2-90", "4-2", "0-3"):
         assert run(*words[:3], wrong) == 2
     assert run(*words, "--method", "UMAP+HDBSCAN") == 2
