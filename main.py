@@ -110,7 +110,8 @@ def run(args: argparse.Namespace) -> int:
         logger.warning(line)
     if data.note:
         print(f"{data.name}: {data.note}", file=sys.stderr)
-    what = f"{args.method} on {data.name} (n={data.n}, K={data.n_clusters}, seed {args.seed})"
+    k = "found" if config.finds_k else data.n_clusters
+    what = f"{args.method} on {data.name} (n={data.n}, K={k}, seed {args.seed})"
     where = f"{environment['device']}, {environment['threads']} threads"
     logger.info(f"{what}, {where} -> {folder}")
     job = runs.Run(

@@ -136,7 +136,7 @@ def lines(result: dict) -> list[str]:
     lines = [f"health: {r['verdict']}"]
     lines += [f"  {reason}" for reason in r["reasons"].split("; ") if reason]
     sizes = f"{r['smallest_cluster'] * n:,.0f} to {r['largest_cluster'] * n:,.0f} of {n:,} samples"
-    lines.append(f"  clusters of {sizes}, {r['empty_clusters']} empty")
+    lines.append(f"  {r.get('clusters', r['k'])} clusters of {sizes}, {r['empty_clusters']} empty")
     texts = {
         "stability": "of the samples keep their cluster under a small transform",
         "neighbor_agreement": "of the neighbours in the embedding share a cluster",

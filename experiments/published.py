@@ -30,6 +30,7 @@ SOURCE = {  # metric -> our column
     "seconds_cluster": "seconds_cluster",
     "test_acc": "test_acc",
     "test_nmi": "test_nmi",  # of samples that were not fitted
+    "clusters": "clusters",  # found by a method that finds their number
 }
 TOLERANCE = 0.01  # what counts as equal at least: papers round, and print no spread
 MOST = 0.02  # of our own spread: runs that scatter widely are not near the paper
@@ -43,8 +44,9 @@ LEGEND = (
     "n our std and number of seeds, s' and n' the paper's; above, short: it is larger. A spread "
     f"that the paper does not print counts as 0, ours as {MOST} at most (two seeds that scatter "
     f"widely are not near the paper), of one seed as the paper's; differences up to {TOLERANCE} "
-    "are met in any case. Times are of different machines and have no verdict; nor has a row "
-    '"A, as B": the paper\'s method A, ours B, a kin of it under another protocol.'
+    "are met in any case. Times are of different machines and have no verdict; nor have "
+    'numbers of clusters, or a row "A, as B": the paper\'s method A, ours B, a kin of it under '
+    "another protocol."
 )
 
 
@@ -331,7 +333,7 @@ def compare(runs: list[dict], cell: Cell, kin: bool = False) -> dict[str, str]:
     """Return {field: text} of our runs, one per seed, beside a published cell; kin: no verdict."""
     values = [run[cell.metric] for run in runs]
     mean, std = mean_std(values)
-    digits = 1 if cell.metric.startswith("seconds") else 4
+    digits = 1 if cell.metric.startswith(("seconds", "clusters")) else 4
     trials = TRIALS.get(cell.paper, 1)
     word = (
         ""

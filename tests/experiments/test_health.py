@@ -181,9 +181,9 @@ def test_lines_and_columns_are_plain():
     found = health.judge(signals(empty_clusters=2, drift=0.05), 10, 1000)
     columns = json.loads(json.dumps(found.columns()))
     assert columns["verdict"] == "doubtful" and columns["reasons"].count("; ") == 1
-    text = health.lines(columns | {"n": 1000})
+    text = health.lines(columns | {"n": 1000, "k": 10})
     assert text[0] == "health: doubtful" and "  2 of 10 clusters are empty" in text
-    assert any("80 to 130 of 1,000 samples" in line for line in text)
+    assert any("  10 clusters of 80 to 130 of 1,000 samples" in line for line in text)
     assert health.lines({"n": 10, "acc": 0.5}) == []  # a row of earlier days
     assert health.alarming(columns) and not health.alarming({"verdict": "doubtful"})
 
@@ -200,7 +200,7 @@ def finished(monkeypatch, tmp_path, capsys):
     from experiments import runs
 
     def call(found, *words):
-        result = {"n": 1000, "iterations": 5, "seconds_total": 1.0, "finished": "today"}
+        result = {"n": 1000, "k": 10, "iterations": 5, "seconds_total": 1.0, "finished": "today"}
         monkeypatch.setattr(runs, "execute", lambda *_, **__: result | found.columns())
         folder = ["--save-dir", str(tmp_path / "run"), "--cache-dir", str(tmp_path / "cache")]
         argv = ["main.py", "--method", "k-means", "--dataset", "digits", *folder, *words]

@@ -61,6 +61,18 @@ def test_every_short_cell_has_a_line_and_no_other():
     assert {(line[0], line[1]) for line in lines} == short and len(lines) == len(short) > 5
 
 
+def test_restarts_of_k_means_on_the_codes_are_told_if_every_seed_has_them():
+    def told(*seeds):
+        codes = {"method": "AE+k-means", "overrides": "n_init=200", "acc": 0.61}
+        rows = [row(seed, 0.5, "2", method="FcDEC", acc=0.6) for seed in (0, 1)]
+        rows += [row(seed, 0.61, "2", **codes) for seed in seeds]
+        lines = short_cells.why(PAPER, published.scores(rows, {short_cells.MORE_STARTS}))
+        return next(line[-1] for line in lines if line[0] == "FcDEC")
+
+    assert "restarts" not in told(0)
+    assert told(0, 1).endswith("; 200 restarts of k-means would start at 0.610")
+
+
 def row(seed, start, protocol="", **others):
     about = {"method": "FcDCN", "dataset": "usps", "status": "ok", "overrides": "", "seed": seed}
     about |= {"k": 10, "data_hash": PROBLEMS["usps"][1], "acc": 0.9}

@@ -27,6 +27,7 @@ from common import device
 from common.errors import UserError
 from experiments import n_clusters, run_figure
 from experiments.options import METHOD
+from experiments.runs import read_result
 from models import METHODS
 from models.core import classifier, novelty
 from models.core.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder
@@ -349,8 +350,13 @@ def test_a_range_of_clusters_is_a_run(fitted, tmp_path, capsys):
 def test_a_method_that_finds_K_says_so_of_a_K_that_is_given(fitted, tmp_path, capsys):
     words = ("--data", fitted / "fit.csv", "--method", "RCC", "--save-dir", tmp_path / "run")
     told = "--n-clusters 3 has no effect: RCC finds the number of clusters"
-    assert run(*words, "--quiet") == 0 and told not in capsys.readouterr().err
+    assert run(*words) == 0
+    out, err = capsys.readouterr()
     found = np.load(tmp_path / "run" / "labels.npy")
+    assert told not in err and "K=found" in err
+    assert f"  {found.max() + 1} clusters of " in out
+    assert read_result(tmp_path / "run")["clusters"] == found.max() + 1
+    assert "clusters" not in read_result(fitted / "run")
     assert run(*words[:-1], tmp_path / "again", "--n-clusters", "3") == 0
     assert told in capsys.readouterr().err
     assert np.array_equal(np.load(tmp_path / "again" / "labels.npy"), found)
