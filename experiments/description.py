@@ -46,8 +46,8 @@ def describe(run: "Run", model: "Estimator", command: str, seconds: float) -> di
     row |= {name: getattr(run.config, name) for name in settings if hasattr(run.config, name)}
     if getattr(run.config, "n_init", None) == "auto":
         row["n_init_made"] = model.n_init_
-    if run.config.finds_k:  # noise, -1, is no cluster
-        row["clusters"] = int(np.unique(model.labels_[model.labels_ >= 0]).size)
+    if run.config.finds_k:
+        row["clusters"] = int(np.unique(model.labels_).size)
     row |= {
         "iterations": model.n_iter_,
         "converged": model.converged_,

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 import metrics
 from common.errors import UserError
 from common.shapes import image_shape
+from models.core.arrays import some_rows
 
 if TYPE_CHECKING:
     from models.core.estimator import Estimator
@@ -38,13 +39,6 @@ NAMES = (
 )
 
 
-def sample(n: int, size: int, seed: int = 0) -> np.ndarray:
-    """Return min(n, size) of n sample numbers, ascending, the same for the same arguments."""
-    if n <= size:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).permutation(n)[:size])
-
-
 class Graph:
     """The nearest neighbours of (at most NODES of) the samples in a space; never labels.
 
@@ -56,7 +50,7 @@ class Graph:
     def __init__(self, x: np.ndarray):
         from models.core.graphs import neighbor_graph  # with scikit-learn, which takes seconds
 
-        self.rows = sample(len(x), NODES)
+        self.rows = some_rows(len(x), NODES)
         with threadpool_limits(1):  # the same sums whatever the number of cores
             self.samples = np.asarray(x)[self.rows].reshape(len(self.rows), -1)
             self.weights = neighbor_graph(self.samples, NEIGHBORS)
@@ -137,7 +131,7 @@ def stability(model: "Estimator", x: np.ndarray, labels: np.ndarray) -> float | 
     rotation), else SMALL; on at most PROBES samples. None where the method cannot label new
     samples.
     """
-    c, rows = model.config, sample(len(x), PROBES, seed=1)
+    c, rows = model.config, some_rows(len(x), PROBES, seed=1)
     some = np.asarray(x)[rows]
     small = dict(SMALL)
     if getattr(c, "aug_pretrain", False) or getattr(c, "aug_cluster", False):
@@ -159,7 +153,7 @@ def neighbor_agreement(z: np.ndarray, labels: np.ndarray) -> float:
     """
     from sklearn.neighbors import NearestNeighbors
 
-    rows = sample(len(z), NODES)
+    rows = some_rows(len(z), NODES)
     z, labels = np.asarray(z)[rows], np.asarray(labels)[rows]
     with threadpool_limits(1):
         m = min(NEIGHBORS, len(z) - 1)

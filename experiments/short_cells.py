@@ -116,8 +116,8 @@ def why(paper: pd.DataFrame, found: Found) -> list[list[str]]:
             worst = min((run for run in runs if "start" in run), key=lambda run: run["start"])
             text += f"; the worst start, {worst['start']:.3f}, ends at {worst[cell.metric]:.3f}"
         again = found.get(published.place_of(CODES[augmented], cell.dataset, MORE_STARTS), {})
-        seeds = [run["seed"] for run in runs]
-        if by_k_means and begun and not better and again.keys() >= set(seeds):
+        seeds = {run["seed"] for run in runs}
+        if by_k_means and begun and not better and again.keys() >= seeds:
             mean = statistics.fmean(again[seed]["acc"] for seed in seeds)
             text += f"; 200 restarts of k-means would start at {mean:.3f}"
         unit = "" if cell.metric == "acc" else "NMI "

@@ -13,7 +13,7 @@ BLOCK = 2**26  # numbers in a block of distances: 256 MB
 
 
 def some_rows(n: int, size: int, seed: int = 0) -> np.ndarray:
-    """Return up to `size` of n rows drawn at random, ascending, whatever the order of the data."""
+    """Return min(n, size) of n row numbers, drawn at random, ascending; the same for one seed."""
     return np.sort(np.random.default_rng(seed).permutation(n)[:size])
 
 

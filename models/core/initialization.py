@@ -82,9 +82,8 @@ def init(
     if how == "umap":
         model, restarts = kmeans(_map(z, k, seed), k, n_init, seed, note)
         return Start(cluster_means(z, model.labels_, k), model.labels_, restarts)
-    some = np.arange(len(z))
-    if len(z) > SAMPLE:
-        some = some_rows(len(z), SAMPLE, seed)
+    some = some_rows(len(z), SAMPLE, seed)
+    if len(some) < len(z):
         note(
             f"{how} initialisation on {SAMPLE} of {len(z)} samples, the others to their nearest "
             "centre"
