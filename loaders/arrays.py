@@ -26,6 +26,7 @@ SAMPLE_NAMES = (
     "inputs",
     "samples",
 )
+ANNDATA_SPARSE = {"csr_matrix": scipy.sparse.csr_matrix, "csc_matrix": scipy.sparse.csc_matrix}
 PARTS = (("x_train", "x_test"), ("xtrain", "xtest"), ("train_x", "test_x"))
 
 
@@ -149,13 +150,22 @@ def _labels(path, held, how, xs, named, pair, shape):
     return ys
 
 
+def _without_names(path, how):
+    """Raise UserError if an array is chosen by its name in a file that has no names."""
+    for flag, name in (("--array", how.array), ("--label-column", how.label_column)):
+        if name not in (None, "none"):
+            raise UserError(f"{path}: {flag} {name!r}: arrays in this file have no names")
+
+
 def read_numpy(path: str | os.PathLike, how: Reading = Reading()) -> Record:  # noqa: B008 (it is frozen)
     """Read .npy, .npz, and .npz as scipy.sparse.save_npz writes it."""
     notes = []
     with open_numpy(path) as stored:
         if isinstance(stored, np.ndarray):
+            _without_names(path, how)
             return Record(stored)
         if {"format", "shape", "data"} <= set(stored.files):
+            _without_names(path, how)
             matrix = scipy.sparse.load_npz(path)
             return Record(_dense(path, matrix, notes), notes=notes)
         held = {}
@@ -174,24 +184,31 @@ def _read_dataset(array):
 
 
 def read_hdf5(path: str | os.PathLike, how: Reading = Reading(), matlab: bool = False) -> Record:  # noqa: B008
-    """Read HDF5; of MATLAB, version 7.3, with the axes in MATLAB's order."""
+    """Read HDF5, with AnnData's sparse X; of MATLAB, version 7.3, with the axes in its order."""
     notes, held = [], {}
 
     def sparse(group):
-        return matlab and isinstance(group, h5py.Group) and "MATLAB_sparse" in group.attrs
+        if matlab:
+            return isinstance(group, h5py.Group) and "MATLAB_sparse" in group.attrs
+        return group.attrs.get("encoding-type") in ANNDATA_SPARSE
 
     def visit(name, item):
-        if name.startswith("#") or (matlab and sparse(item.parent)):
+        if name.startswith("#") or sparse(item.parent):
             return
-        if sparse(item):
+        if sparse(item) and matlab:
             held[name] = ((int(item.attrs["MATLAB_sparse"]), len(item["jc"]) - 1), np.float64)
+        elif sparse(item):
+            held[name] = (tuple(map(int, item.attrs["shape"])), item["data"].dtype)
         elif isinstance(item, h5py.Dataset):
             held[name] = (item.shape[::-1] if matlab else item.shape, item.dtype)
 
     def read(name):
         item = file[name]
+        if sparse(item) and not matlab:
+            parts = tuple(item[key][()] for key in ("data", "indices", "indptr"))
+            return ANNDATA_SPARSE[item.attrs["encoding-type"]](parts, shape=held[name][0])
         if sparse(item):
-            parts = [item[key][()] for key in ("data", "ir", "jc")]
+            parts = tuple(item[key][()] for key in ("data", "ir", "jc"))
             return scipy.sparse.csc_matrix(parts, shape=held[name][0])
         return _read_dataset(item).T if matlab else _read_dataset(item)
 
@@ -219,5 +236,27 @@ def read_matlab(path: str | os.PathLike, how: Reading = Reading()) -> Record:  #
 def read_matrix_market(path: str | os.PathLike, how: Reading = Reading()) -> Record:  # noqa: B008
     """Read a .mtx file, sparse or dense."""
     notes = []
+    _without_names(path, how)
     with reading(path, "a Matrix Market file"):
         return Record(_dense(path, scipy.io.mmread(path), notes), notes=notes)
+
+
+def read_svmlight(path: str | os.PathLike, how: Reading, like: dict | None = None) -> Record:
+    """Read a file of svmlight or libsvm: in each line a label, then number:value of some features.
+
+    Features are numbered from 1, or from 0 if one has that number; for a model as in its own data.
+    """
+    from sklearn.datasets import load_svmlight_file  # slow to import
+
+    notes, fitted = [], (like or {}).get("columns") or []
+    _without_names(path, how)
+    if how.ignore_columns:
+        raise UserError(f"{path}: --ignore-columns has no meaning for an svmlight file")
+    with reading(path, "an svmlight file"):
+        d = int(fitted[-1]) + 1 if "".join(fitted).isdecimal() else None
+        x, y = load_svmlight_file(str(path), n_features=d, zero_based=True)
+        start = int(fitted[0]) if d else int(x[:, :1].nnz == 0)
+        x = _dense(path, x[:, start:], notes)
+    columns = [str(i) for i in range(start, start + x.shape[1])]
+    rows = tuple(str(i + 1) for i in range(len(x)))
+    return Record(x, None if how.label_column == "none" else y, rows, columns, notes=notes)

@@ -84,6 +84,10 @@ def read_folder(folder: Path, how: Reading, like: dict | None = None) -> Record:
 
     So Kingdra's authors keep a data set: train_X.npy and, for labels, train_Y.npy.
     """
+    if how.label_column not in (None, "none"):
+        raise UserError(
+            f"{folder}: --label-column {how.label_column!r}, expected none: sub-folders are labels"
+        )
     x, y = folder / "train_X.npy", folder / "train_Y.npy"
     if os.path.isfile(x):
         labels = read_numpy(y).x if os.path.isfile(y) and how.label_column != "none" else None

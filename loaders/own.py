@@ -11,21 +11,25 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
-from loaders.arrays import read_hdf5, read_matlab, read_matrix_market, read_numpy
+from loaders.arrays import read_hdf5, read_matlab, read_matrix_market, read_numpy, read_svmlight
 from loaders.folders import read_folder
 from loaders.readers import Reading, as_labels, check_values
-from loaders.tables import read_columns, read_text, without_missing
-from loaders.text import COMPRESSED
+from loaders.tables import FRAMES, read_arff, read_columns, read_text, without_missing
+from loaders.text import COMPRESSED, WORKBOOKS
 
-TEXT = (".csv", ".tsv", ".txt", ".data")
-TABLES = dict.fromkeys((*TEXT, ".xlsx"), read_text) | dict.fromkeys(
-    (".parquet", ".feather"), read_columns
+TEXT = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data")
+TABLES = (
+    dict.fromkeys((*TEXT, *WORKBOOKS), read_text)
+    | dict.fromkeys(FRAMES, read_columns)
+    | {".arff": read_arff}
+    | dict.fromkeys((".svmlight", ".libsvm", ".svm"), read_svmlight)
 )
 ARRAYS = {
     ".npz": read_numpy,
     ".npy": read_numpy,
     ".h5": read_hdf5,
     ".hdf5": read_hdf5,
+    ".h5ad": read_hdf5,
     ".mat": read_matlab,
     ".mtx": read_matrix_market,
 }

@@ -118,11 +118,21 @@ def reading(path: str | os.PathLike, kind: str) -> Iterator[None]:
         raise UserError(f"{path}: cannot be read as {kind}: {one_line(error)}") from error
 
 
-def require(path: str | os.PathLike, package: str) -> None:
-    """Raise UserError, with the command to install it, if a file's kind needs a missing package."""
+def require(path: str | os.PathLike, module: str, package: str | None = None) -> None:
+    """Raise UserError, with the command to install it, if a file's kind needs a missing package.
+
+    Parameters
+    ----------
+    path : path
+    module : str
+        What is imported.
+    package : str, optional
+        What is installed, if it has another name.
+    """
     try:
-        import_module(package)
+        import_module(module)
     except ImportError as error:
+        package = package or module
         raise UserError(
             f"{path}: {Path(path).suffix} files need the package {package}: pip install "
             f"{package}, or save the table as .csv"

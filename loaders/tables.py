@@ -1,14 +1,16 @@
 """Tables: one row per sample, one column per feature; a column may hold labels, another names."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import scipy.io.arff
 
 from common.errors import UserError, unknown
 from loaders.readers import LABEL_NAMES, Reading, Record, few, reading, require
-from loaders.text import MISSING, NAMES_OF_ROWS, is_number, parse
+from loaders.text import MISSING, NAMES_OF_ROWS, as_numbers, is_number, parse
 
 
 def read_text(path: str | os.PathLike, how: Reading, like: dict | None = None) -> Record:
@@ -17,12 +19,23 @@ def read_text(path: str | os.PathLike, how: Reading, like: dict | None = None) -
     return _record(path, names, columns, how, notes, header, like)
 
 
+FRAMES = {
+    ".parquet": pd.read_parquet,
+    ".feather": pd.read_feather,
+    ".json": partial(pd.read_json, precise_float=True),
+    ".jsonl": partial(pd.read_json, precise_float=True, lines=True),
+    ".dta": pd.read_stata,
+    ".sas7bdat": partial(pd.read_sas, encoding="infer"),
+}
+
+
 def read_columns(path: Path, how: Reading, like: dict | None = None) -> Record:
-    """Read .parquet and .feather, by pandas and pyarrow."""
-    read = pd.read_feather if path.suffix.lower() == ".feather" else pd.read_parquet
-    require(path, "pyarrow")
-    with reading(path, f"a {path.suffix[1:]} table"):
-        frame = read(path)
+    """Read a format that pandas knows, by the file's ending: one of FRAMES."""
+    ending = path.suffix.lower()
+    if ending in (".parquet", ".feather"):
+        require(path, "pyarrow")
+    with reading(path, f"a {ending[1:]} table"):
+        frame = FRAMES[ending](path)
     if isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index(drop=True)
     else:
@@ -39,9 +52,26 @@ def read_columns(path: Path, how: Reading, like: dict | None = None) -> Record:
                 else column.to_numpy()
             )
             columns.append(pd.Series(np.asarray(numbers, np.float64 if column.hasnans else None)))
+        elif column.map(np.ndim).any():
+            columns.append(column)
         else:
             columns.append(column.astype("str").where(column.notna(), ""))
     return _record(path, [str(name) for name in frame.columns], columns, how, [], True, like)
+
+
+def read_arff(path: str | os.PathLike, how: Reading, like: dict | None = None) -> Record:
+    """Read Weka's .arff: numeric attributes and nominal ones."""
+    with reading(path, "an ARFF file"):
+        rows, attributes = scipy.io.arff.loadarff(path)
+    if not len(rows):
+        raise UserError(f"{path}: no rows, expected a table of numbers")
+    columns = [
+        pd.Series(rows[name])
+        if rows[name].dtype.kind == "f"
+        else as_numbers(pd.Series(rows[name].astype(str)))
+        for name in attributes.names()
+    ]
+    return _record(path, attributes.names(), columns, how, [], True, like)
 
 
 # ---- the same for all tables ------------------------------------------------------------------
@@ -95,6 +125,7 @@ def _record(path, names, columns, how, notes, header, like):
     features = [i for i in range(len(names)) if i != label and i not in ignored]
     if ignored:
         notes.append(f"columns left out as asked: {few([names[i] for i in sorted(ignored)])}")
+    names, columns, features = _without_lists(path, names, columns, features, notes)
     for i in list(features):
         column, name = columns[i], names[i].lower()
         if header and name == "" and column.dtype.kind == "f" and column.isna().all():
@@ -135,6 +166,52 @@ def _record(path, names, columns, how, notes, header, like):
         notes.append(f"columns of one value only: {few(constant)}")
     rows = rows or tuple(str(i + 1) for i in range(n))
     return Record(x, y, rows, kept, {}, notes)
+
+
+def _without_lists(path, names, columns, features, notes):
+    """Return names, columns and features, for a column of lists one column per entry: name[0], ...
+
+    Lists are arrays, as .parquet holds, or their text, [0.1, 0.2] or [0.1 0.2].
+    """
+    names, columns, found = list(names), list(columns), []
+    for i in features:
+        column = columns[i]
+        if column.dtype.kind in "iufb" or not any(map(_looks_like_list, column)):
+            found.append(i)
+            continue
+        lists = [_as_list(cell) for cell in column]
+        width = max(map(len, lists))
+        wrong = next((row for row, one in enumerate(lists) if len(one) != width or not width), None)
+        if wrong is not None:
+            expected = f"a list of {width} numbers" if width else "a number or a list of them"
+            if "..." in str(column.iloc[wrong]):
+                expected = "all numbers of the list in place of '...'"
+            raise UserError(
+                f"{path}: column {names[i]!r} holds {str(column.iloc[wrong])[:40]!r} in row "
+                f"{wrong + 1}, expected {expected}; --ignore-columns {names[i]!r} leaves it out"
+            )
+        notes.append(f"column {names[i]!r} of lists taken as {width} columns")
+        found += range(len(columns), len(columns) + width)
+        names += [f"{names[i]}[{j}]" for j in range(width)]
+        columns += map(pd.Series, np.array(lists, np.float64).T)
+    return names, columns, found
+
+
+def _looks_like_list(cell):
+    return cell[:1] + cell[-1:] == "[]" if isinstance(cell, str) else np.ndim(cell) == 1
+
+
+def _as_list(cell):
+    """Return the numbers of a list or of its text; none if it is no list of numbers."""
+    if not _looks_like_list(cell):
+        return []
+    try:
+        return [
+            float(one)
+            for one in (cell[1:-1].replace(",", " ").split() if isinstance(cell, str) else cell)
+        ]
+    except (TypeError, ValueError):
+        return []
 
 
 def _distinct(names):

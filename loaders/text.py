@@ -6,6 +6,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from loaders.readers import LABEL_NAMES, reading, require
 
 SEPARATORS = (",", ";", "\t", "|")
 COMPRESSED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-MISSING = ("", "?", "na", "n/a", "nan", "null", "none", "-nan", "<na>")
+WORKBOOKS = (".xlsx", ".ods")
+MISSING = ("", "?", ".", "-", "na", "n/a", "#n/a", "nan", "null", "none", "-nan", "<na>")
 NAMES_OF_ROWS = ("id", "index", "idx", "row", "rowid", "row_id", "row number", "name", "filename")
 
 
@@ -47,10 +49,13 @@ def _decoded(path, notes):
             return raw.decode("latin-1")
 
 
-def _from_excel(path):
-    """Return the first sheet of an Excel workbook as comma-separated text."""
-    require(path, "openpyxl")
-    with reading(path, "an Excel workbook"):
+def _from_workbook(path):
+    """Return the first sheet of a workbook, .xlsx or .ods, as comma-separated text."""
+    if Path(path).suffix.lower() == ".ods":
+        require(path, "odf", "odfpy")
+    else:
+        require(path, "openpyxl")
+    with reading(path, "a workbook"):
         sheet = pd.read_excel(path, header=None, dtype=str, na_filter=False)
         return sheet.to_csv(index=False, header=False)
 
@@ -66,7 +71,11 @@ def _without_comments(text, notes):
         return text, 0
     last, rest = lines[count - 1].lstrip("#").lstrip(" "), "".join(lines[count:])
     separator = _separator(rest)
-    cells = [row for _, row in _split(last + "".join(lines[count : count + 1]), separator)]
+    both = (last, *lines[count : count + 1])
+    if separator == " ":
+        cells = [_words(line) for line in both]
+    else:
+        cells = [row for _, row in _split("".join(both), separator)]
     header = len(cells) == 2 and len(cells[0]) == len(cells[1]) and not _has_header(cells[1], [])
     count -= header
     if count:
@@ -74,35 +83,65 @@ def _without_comments(text, notes):
     return (last if header else "") + rest, count
 
 
+def _without_head(text, notes):
+    """Return the text without what stands above a table, how many lines that is, and a separator.
+
+    Empty lines, lines that start with #, and the line sep=; that Excel writes are left out.
+    """
+    told = re.match(r"sep=(.)\r?\n", text)
+    text = text[told.end() :] if told else text
+    text, empty = _without_empty(text)
+    text, comments = _without_comments(text, notes)
+    text, more = _without_empty(text)
+    return text, bool(told) + empty + comments + more, told[1] if told else None
+
+
+def _without_empty(text):
+    """Return the text without its first lines that are empty, and how many they are."""
+    empty = re.match(r"(?:[ \t]*\r?\n)*", text).group()
+    return text[len(empty) :], empty.count("\n")
+
+
+def _words(line):
+    """Return the parts of a line that blanks separate, quoted ones with their quotes."""
+    return re.findall(r'"[^"]*"|\S+', line)
+
+
 def _separator(text):
-    """Return what separates the cells: what gives the first lines the same number, above 1."""
+    """Return what separates the cells: what gives the first lines the same number, above 1.
+
+    The first line may have one cell less, as R's write.table leaves out the column of row names.
+    """
     lines = [line for line in text[:65536].splitlines()[:21] if line.strip()][:20]
-    best = (1, ",")
-    for separator in SEPARATORS:
-        counts = {len(row) for row in csv.reader(lines, delimiter=separator) if row}
-        if len(counts) == 1 and max(counts) > best[0]:
-            best = (max(counts), separator)
-    if best[0] == 1:  # ragged lines: the commonest one, that the error may tell
-        counts = {s: sum(s in line for line in lines) for s in SEPARATORS}
-        top = max(SEPARATORS, key=counts.get)
-        if counts[top]:
-            return top
-        parts = {len(line.split()) for line in lines}
-        if len(parts) == 1 and max(parts) > 1 and all(map(is_number, lines[-1].split())):
-            return r"\s+"
-    return best[1]
+    widths = {s: [len(row) for row in csv.reader(lines, delimiter=s) if row] for s in SEPARATORS}
+    parts = [_words(line) for line in lines]
+    blanks = [len(words) for words in parts]
+    if parts and all(w[0] == '"' or w.lower() in MISSING or is_number(w) for w in parts[-1]):
+        widths[" "] = blanks
+    for short in (0, 1):
+        fitting = {s: w[-1] for s, w in widths.items() if _regular(w, short)}
+        if fitting:
+            return max(fitting, key=fitting.get)
+    counts = {s: sum(s in line for line in lines) for s in SEPARATORS}
+    top = max(SEPARATORS, key=counts.get)
+    if counts[top]:  # ragged lines: the commonest one, that the error may tell
+        return top
+    regular = _regular(blanks, 0) or _regular(blanks, 1)
+    return " " if regular and any(map(is_number, parts[-1])) else ","
+
+
+def _regular(widths, short):
+    """Whether all lines have as many cells, above 1; the first one `short` less, but 2 at least."""
+    if not widths or widths[-1] < 2:
+        return False
+    return set(widths[1:]) <= {widths[-1]} and widths[0] + short == widths[-1] >= 2 + short
 
 
 def _split(text, separator):
     """Yield (line number, cells) of the lines that are not empty."""
-    if separator == r"\s+":
-        yield from (
-            (i, line.split()) for i, line in enumerate(text.splitlines(), 1) if line.strip()
-        )
-        return
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     for cells in reader:
-        if cells:
+        if len(cells) > 1 or (cells and cells[0].strip()):
             yield reader.line_num, cells
 
 
@@ -125,27 +164,33 @@ def _has_header(cells, notes):
 def parse(path: str | os.PathLike) -> tuple[list[str], list[pd.Series], list[str], bool]:
     """Return the names and columns (pandas' series), the notes, and whether there is a header."""
     notes = []
-    excel = Path(path).suffix.lower() == ".xlsx"
-    text, above = _without_comments(_from_excel(path) if excel else _decoded(path, notes), notes)
-    separator = "," if excel else _separator(text)
+    workbook = Path(path).suffix.lower() in WORKBOOKS
+    raw = _from_workbook(path) if workbook else _decoded(path, notes)
+    text, above, told = _without_head(raw, notes)
+    separator = "," if workbook else told or _separator(text)
+    if separator == " ":
+        text = "\n".join(" ".join(_words(line)) for line in text.splitlines())
     with reading(path, "a CSV table"):
         lines = _split(text, separator)
         first = next(lines, (1, []))[1]
         header = _has_header(first, notes) if first else False
-        width = len(first)
+        width, measure = len(first), 1
         n = 0 if header else 1
         for number, cells in lines:
             n += 1
+            if header and n == 1 and len(cells) == width + 1 > 2:  # names of rows, or a last comma
+                first = ["", *first] if cells[-1].strip() else [*first, ""]
+                width, measure = len(cells), number
             if len(cells) != width:
                 raise UserError(
                     f"{path}: {len(cells)} values in line {number + above}, expected {width} as in "
-                    f"line {1 + above}"
+                    f"line {measure + above}"
                 )
     if not first or not n:
         expected = f"{width} values in each" if first else "a table of numbers"
         raise UserError(f"{path}: no rows, expected {expected}")
     names = [cell.strip() for cell in first] if header else [str(i + 1) for i in range(width)]
-    if separator not in (",", r"\s+"):
+    if separator not in (",", " "):
         shown = {"\t": "tabs"}.get(separator, repr(separator))
         notes.append(f"columns are separated by {shown}")
     options = {
@@ -164,11 +209,21 @@ def parse(path: str | os.PathLike) -> tuple[list[str], list[pd.Series], list[str
         raise UserError(f"{path}: {len(frame)} rows read of {n}, expected all")
     frame.columns = range(width)
     cells = {i: frame[i].str.strip() for i in frame.columns}
+    empty = np.ones(n, bool)
+    for column in cells.values():
+        empty &= (column == "").to_numpy()
+        if not empty.any():
+            break
+    else:
+        if empty.all():
+            raise UserError(f"{path}: {n} rows without any value, expected a table of numbers")
+        notes.append(f"rows without any value left out: {empty.sum()} of {n}")
+        cells = {i: column[~empty].reset_index(drop=True) for i, column in cells.items()}
     comma = separator != "," and _decimal_comma(cells)
     if comma:
         notes.append("commas are taken as decimal points")
         cells = {i: _points(column) for i, column in cells.items()}
-    columns = [_numbers(column) for column in cells.values()]
+    columns = [as_numbers(column) for column in cells.values()]
     return names, columns, notes, header
 
 
@@ -188,7 +243,7 @@ def _points(column):
     return column.where(~fits, column.str.replace(",", ".", regex=False))
 
 
-def _numbers(column):
+def as_numbers(column: pd.Series) -> pd.Series:
     """Return text as numbers, NaN where a value is missing; as it is if any is another word."""
     lowered = column.str.lower()
     missing = lowered.isin(MISSING)

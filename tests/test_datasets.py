@@ -875,7 +875,7 @@ def test_truncated(tmp_path, ending, share):
         ("\n", ["no rows"]),
         ("a,b\n", ["no rows", "2 values in each"]),
         ("a,label\n", ["no rows"]),
-        ("a,b\n1,2,3\n4,5,6\n", ["3 values in line 2", "expected 2"]),
+        ("a,b\n1,2,3,4\n4,5,6\n", ["4 values in line 2", "expected 2"]),
         ("1,2\n3\n", ["1 values in line 2", "expected 2 as in line 1"]),
         ("1,2\n3,\n", ["missing values: 1 of 2 in column '2'", "row 2", "--missing"]),
         ("1,2\n3,x\n", ["column '2' holds 'x'", "--label-column '2'"]),
@@ -907,7 +907,7 @@ def test_csv_that_is_no_text(tmp_path):
     "name, words",
     [
         ("missing.npz", ["no such file or folder"]),
-        ("a.doc", ["'.doc'", ".csv, .tsv, .txt", ".npz, .npy", "or a folder"]),
+        ("a.doc", ["'.doc'", ".csv, .tsv, .tab, .txt", ".npz, .npy", "or a folder"]),
         ("noending", ["unknown ending ''"]),
         ("folder.npz", ["is a folder", "expected a .npz file"]),
     ],

@@ -155,22 +155,28 @@ FRAME = pd.DataFrame(
 
 
 @pytest.mark.parametrize(
-    ("package", "ending"), [("openpyxl", "xlsx"), ("pyarrow", "parquet"), ("pyarrow", "feather")]
+    ("module", "package", "ending"),
+    [
+        ("openpyxl", "openpyxl", "xlsx"),
+        ("odf", "odfpy", "ods"),
+        ("pyarrow", "pyarrow", "parquet"),
+        ("pyarrow", "pyarrow", "feather"),
+    ],
 )
-def test_a_table_that_needs_a_package(tmp_path, package, ending, monkeypatch):
+def test_a_table_that_needs_a_package(tmp_path, module, package, ending, monkeypatch):
     path = tmp_path / f"table.{ending}"
     path.write_bytes(b"no such table")
     with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, package, None)
+        patch.setitem(sys.modules, module, None)
         with user_error(f".{ending} files need the package {package}", f"pip install {package}"):
             datasets.load_file(path, 2)
-    pytest.importorskip(package)
+    pytest.importorskip(module)
     with user_error("cannot be read as a"):
         datasets.load_file(path, 2)
-    write = {"xlsx": FRAME.to_excel, "parquet": FRAME.to_parquet, "feather": FRAME.to_feather}[
-        ending
-    ]
-    write(path, **{"index": False} if ending == "xlsx" else {})
+    if ending in ("xlsx", "ods"):
+        FRAME.to_excel(path, index=False)
+    else:
+        {"parquet": FRAME.to_parquet, "feather": FRAME.to_feather}[ending](path)
     data = datasets.load_file(path, 2, label_column="kind")
     assert data.x.tolist() == FRAME[["a", "b"]].values.tolist() and data.y.tolist() == [0, 1, 0]
     assert data.rows == ("u", "v", "w") and data.prepared["columns"] == ["a", "b"]

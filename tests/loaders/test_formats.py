@@ -1,0 +1,239 @@
+"""Files as other programs write them: R, Excel, Stata, Weka, libsvm, AnnData, MATLAB, JSON."""
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.io
+import scipy.sparse
+from conftest import user_error
+from sklearn.datasets import dump_svmlight_file
+
+from loaders.own import Reading, read_own
+
+
+def written(tmp_path, name, content):
+    path = tmp_path / name
+    if callable(content):
+        content(path)
+    else:
+        path.write_text(content)
+    return path
+
+
+def read(tmp_path, name, content, like=None, **how):
+    """Return (x, labels, names of the rows, prepared, notes)."""
+    x, y, _, rows, prepared, notes = read_own(
+        written(tmp_path, name, content), Reading(**how), like
+    )
+    return x, y, rows, prepared, " ".join(notes)
+
+
+PAIRS = [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    "text, columns",
+    [
+        ("\na,b\n1,2\n3,4\n", "ab"),
+        (" \n\r\na,b\n1,2\n3,4\n", "ab"),
+        ("# made today\n\na,b\n1,2\n3,4\n", "ab"),
+        ("sep=;\na;b\n1;2\n3;4\n", "ab"),
+        ("\ufeffsep=;\r\na;b\r\n1;2\r\n3;4\r\n", "ab"),
+        ("a,b\n1,2\n   \n3,4\n", "ab"),
+        ("a,b\n1,2\n,\n3,4\n,\n", "ab"),
+        ("a,b\n1,2,\n3,4,\n", "ab"),
+        ("a,b,\n1,2,\n3,4,\n", "ab"),
+        ("a\tb\r\n1\t2\r\n3\t4\r\n", "ab"),
+        ("\n1 2\n\n3  4\n", "12"),
+    ],
+)
+def test_what_stands_around_a_table_is_left_out(tmp_path, text, columns):
+    x, _, _, prepared, _ = read(tmp_path, "a.csv", text)
+    assert x.tolist() == PAIRS and prepared["columns"] == list(columns)
+
+
+def test_wrong_lines_are_counted_from_the_top_of_the_file(tmp_path):
+    path = written(tmp_path, "a.csv", "sep=,\n\n# one\n\na,b\n1,2\n3,4,5\n")
+    with user_error("3 values in line 7, expected 2 as in line 5"):
+        read_own(path)
+    path.write_text("sep=;\na;b\nr1;1;2\nr2;3\n")
+    with user_error("2 values in line 4, expected 3 as in line 3"):
+        read_own(path)
+    path.write_text("a,b\n,\n,\n")
+    with user_error("2 rows without any value"):
+        read_own(path)
+
+
+R_TABLES = {
+    "write.table": '"a b" "c" "Species"\n"r1" 1 2 "wild rose"\n"r2" 3 4 "tulip"\n',
+    "write.table, tabs": '"a b"\t"c"\t"Species"\n"r1"\t1\t2\t"wild rose"\n"r2"\t3\t4\t"tulip"\n',
+    "write.table, no quotes": "a.b c Species\nr1 1 2 rose\nr2 3 4 tulip\n",
+    "write.csv": '"","a b","c","Species"\n"r1",1,2,"wild rose"\n"r2",3,4,"tulip"\n',
+    "write.csv2": '"";"a b";"c";"Species"\n"r1";1,0;2;"wild rose"\n"r2";3;4;"tulip"\n',
+    "col.names = NA": '"" "a b" "c" "Species"\n"r1" 1 2 "wild rose"\n"r2" 3 4 "tulip"\n',
+}
+
+
+@pytest.mark.parametrize("text", R_TABLES.values(), ids=R_TABLES)
+def test_tables_of_r(tmp_path, text):
+    x, y, rows, prepared, notes = read(tmp_path, "r.txt", text)
+    assert x.tolist() == PAIRS and rows == ("r1", "r2") and sorted(y) == [0, 1]
+    assert prepared["columns"] in (["a b", "c"], ["a.b", "c"]) and "names of the rows" in notes
+
+
+def test_blanks_separate_numbers_also_beside_one_tab(tmp_path):
+    text = '18.0   8   307.0\t"chevrolet"\n15.0   8   ?\t"buick"\n18.0   6   318.0\t"ford"\n'
+    x, y, _, _, notes = read(tmp_path, "a.data", text, label_column="4", missing="mean")
+    assert x.shape == (3, 3) and x[1, 2] == 312.5 and y.tolist() == [1, 0, 2]
+
+
+@pytest.mark.parametrize("word", [".", "-", "NA", "?", "#N/A"])
+def test_words_for_a_missing_value(tmp_path, word):
+    x, *_, notes = read(tmp_path, "a.csv", f"a,b\n1,{word}\n3,4\n", missing="mean")
+    assert x.tolist() == [[1, 4], [3, 4]] and "1 of 2 in column 'b'" in notes
+
+
+VECTORS = [[0.5, 1.5], [2.5, -3.0], [4.0, 1e-3]]
+LISTS = {
+    "a.parquet": lambda path: frame_of(VECTORS).to_parquet(path),
+    "a.feather": lambda path: frame_of(VECTORS).to_feather(path),
+    "a.json": lambda path: frame_of(VECTORS).to_json(path, orient="records"),
+    "a.jsonl": lambda path: frame_of(VECTORS).to_json(path, orient="records", lines=True),
+    "a.csv": lambda path: frame_of(VECTORS).to_csv(path, index=False),
+    "b.csv": lambda path: frame_of(list(np.array(VECTORS))).to_csv(path, index=False),
+}
+
+
+def frame_of(vectors):
+    return pd.DataFrame({"id": ["u", "v", "w"], "e": vectors, "label": ["b", "a", "b"]})
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_column_of_lists_is_as_many_columns(tmp_path, name):
+    if name.endswith(("parquet", "feather")):
+        pytest.importorskip("pyarrow")
+    x, y, rows, prepared, notes = read(tmp_path, name, LISTS[name])
+    np.testing.assert_allclose(x, VECTORS, rtol=1e-6)
+    assert y.tolist() == [1, 0, 1] and rows == ("u", "v", "w")
+    assert prepared["columns"] == ["e[0]", "e[1]"] and "'e' of lists taken as 2 columns" in notes
+    new, *_ = read(tmp_path, "new.csv", 'e\n"[9, 8]"\n', prepared)
+    assert new.tolist() == [[9, 8]]
+
+
+@pytest.mark.parametrize(
+    "cells, expected",
+    [
+        (["[1, 2]", "[1]"], "holds '[1]' in row 2, expected a list of 2 numbers"),
+        (["[1, 2]", "5"], "holds '5' in row 2, expected a list of 2 numbers"),
+        (["[a, b]", "[c, d]"], "holds '[a, b]' in row 1, expected a number or a list"),
+        (["[1 ... 2]", "[3 ... 4]"], "expected all numbers of the list in place of '...'"),
+        (["", "[3, 4]"], "holds '' in row 1, expected a list of 2 numbers"),
+    ],
+)
+def test_lists_that_do_not_fit(tmp_path, cells, expected):
+    path = written(tmp_path, "a.csv", "v,e\n" + "".join(f'1,"{cell}"\n' for cell in cells))
+    with user_error("column 'e'", expected, "--ignore-columns 'e'"):
+        read_own(path)
+    assert read_own(path, Reading(ignore_columns=("e",)))[0].shape == (2, 1)
+
+
+def test_json_that_is_no_table(tmp_path):
+    for text in ("3", "", "[", '{"a": 1}'):
+        with user_error("a.json"):
+            read_own(written(tmp_path, "a.json", text))
+    with user_error("column 'a' holds", "expected numbers"):
+        read_own(written(tmp_path, "a.json", '[{"a": {"b": 1}}, {"a": {"b": 2}}]'))
+    x, y, *_ = read(tmp_path, "a.json", '{"x": [[1, 2], [3, 4]], "y": [1, 0]}')
+    assert x.tolist() == PAIRS and y.tolist() == [1, 0]
+
+
+def test_stata(tmp_path):
+    table = pd.DataFrame({"a": [1.5, np.nan, 3.5], "label": ["u", "v", "u"]})
+    write = lambda path: table.to_stata(path, write_index=False)  # noqa: E731
+    x, y, *_ = read(tmp_path, "a.dta", write, missing="mean")
+    assert x.tolist() == [[1.5], [2.5], [3.5]] and y.tolist() == [0, 1, 0]
+
+
+def test_weka(tmp_path):
+    head = (
+        "@RELATION r\n@ATTRIBUTE a NUMERIC\n@ATTRIBUTE 'b c' REAL\n@ATTRIBUTE class {x,y}\n@DATA\n"
+    )
+    x, y, _, prepared, _ = read(tmp_path, "a.arff", head + "1,2,y\n3,?,x\n5,4,y\n", missing="mean")
+    assert x.tolist() == [[1, 2], [3, 3], [5, 4]] and y.tolist() == [1, 0, 1]
+    assert prepared["columns"] == ["a", "b c"]
+    with user_error("no rows"):
+        read_own(written(tmp_path, "a.arff", head))
+    with user_error("cannot be read as an ARFF file"):
+        read_own(written(tmp_path, "a.arff", "no header"))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_svmlight(tmp_path, first):
+    dense = np.float32([[0, 2, 0], [1, 0, 3], [5, 0, 0]])
+    dense[:, 0] += 1 - first  # a file from 0 uses that number
+    write = lambda path: dump_svmlight_file(dense, [1, 0, 1], str(path), zero_based=not first)  # noqa: E731
+    x, y, _, prepared, notes = read(tmp_path, "a.svm", write)
+    assert np.array_equal(x, dense) and y.tolist() == [1, 0, 1] and "sparse" in notes
+    assert prepared["columns"] == [str(i + first) for i in range(3)]
+    new, *_ = read(tmp_path, "b.libsvm", f"0 {first + 1}:7\n", prepared)
+    assert new.tolist() == [[0, 7, 0]]
+    with user_error("b.libsvm", "cannot be read"):
+        read_own(written(tmp_path, "b.libsvm", "0 9:7\n"), None, prepared)
+
+
+def test_svmlight_with_what_it_cannot_have(tmp_path):
+    path = written(tmp_path, "a.svmlight", "1.5 1:2 2:nan\n2.5 1:4 2:5\n1 1:3 2:6\n")
+    with user_error("label 1.5"):
+        read_own(path, Reading(missing="mean"))
+    assert len(read_own(path, Reading(missing="drop", label_column="none"))[0]) == 2
+    with user_error("--label-column 'y'", "no names"):
+        read_own(path, Reading(label_column="y"))
+    with user_error("--ignore-columns"):
+        read_own(path, Reading(ignore_columns=("1",)))
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc"])
+def test_anndata(tmp_path, kind):
+    matrix = scipy.sparse.random(6, 4, 0.5, kind, random_state=0)
+
+    def write(path):
+        with h5py.File(path, "w") as file:
+            group = file.create_group("X")
+            group.attrs["encoding-type"], group.attrs["shape"] = f"{kind}_matrix", matrix.shape
+            for key in ("data", "indices", "indptr"):
+                group[key] = getattr(matrix, key)
+            file["obs/cell_type/codes"] = [0, 1, 0, 1, 0, 1]
+            file["obsm/X_pca"] = np.ones((6, 2))
+
+    x, y, *_, notes = read(tmp_path, "a.h5ad", write, label_column="obs/cell_type/codes")
+    np.testing.assert_allclose(x, matrix.toarray(), rtol=1e-6)
+    assert y.tolist() == [0, 1, 0, 1, 0, 1] and "sparse" in notes and "X_pca" in notes
+    assert read(tmp_path, "a.h5ad", write, array="obsm/X_pca")[0].shape == (6, 2)
+
+
+def test_sparse_matrix_of_matlab_7_3(tmp_path):
+    matrix = scipy.sparse.random(4, 6, 0.5, "csc", random_state=0)
+
+    def write(path):
+        with h5py.File(path, "w") as file:
+            group = file.create_group("fea")
+            group.attrs["MATLAB_sparse"] = 4
+            group["data"], group["ir"], group["jc"] = matrix.data, matrix.indices, matrix.indptr
+
+    x, *_ = read(tmp_path, "a.mat", write)
+    np.testing.assert_allclose(x, matrix.toarray(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("flag", ["array", "label_column"])
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.mtx"])
+def test_names_in_a_file_without_names_are_refused(tmp_path, name, flag):
+    values = np.arange(6.0).reshape(3, 2)
+    writers = {
+        "a.npy": np.save,
+        "a.npz": lambda path, x: scipy.sparse.save_npz(path, scipy.sparse.csr_matrix(x)),
+        "a.mtx": scipy.io.mmwrite,
+    }
+    writers[name](tmp_path / name, values)
+    with user_error(f"--{flag.replace('_', '-')} 'y'", "no names"):
+        read_own(tmp_path / name, Reading(**{flag: "y"}))
