@@ -131,6 +131,8 @@ def run(argv: list[str], parse: Parse, plan: Plan, results_dir: str | os.PathLik
         print(f"run_exp.py: left out: {complaint}", file=sys.stderr)
     if args.status:
         print(status(blocks, args.jobs))
+        if complaints:
+            print(f"not counted: the runs on data sets that were not found ({len(complaints)})")
         return 0
     make_folder(runs_dir)
     ledger.update(results, runs_dir)  # or refuse

@@ -330,6 +330,7 @@ def test_data_that_cannot_be_had_are_told_and_passed_over(home, run):
         ["2", "0", "0"],
         ["total", "0", "1"],
     ]
+    assert done.lines[-1] == "not counted: the runs on data sets that were not found (1)"
     done = run("--jobs", 1)
     assert done.status == 2 and called(home) == ["k-means 0"]
 
