@@ -111,7 +111,7 @@ def load_file(
         range; one sample is enough then, and no number of clusters is needed.
     **reading
         Fields of `loaders.readers.Reading`: label_column, ignore_columns, array, image_shape,
-        channels_first, image_size, missing.
+        channels_first, image_size, missing, standardize.
 
     Returns
     -------

@@ -117,6 +117,11 @@ CASES = [
     ),
     ("rows that are no such images", text("1,2,3\n4,5,6\n"), OWN + " --image-shape 2 2 1"),
     ("images of two channels", text("1,2\n3,4\n"), OWN + " --image-shape 1 1 2"),
+    (
+        "--standardize on images",
+        arrays(x=[[[1, 2], [3, 4]]] * 3),
+        "--data a.npz --n-clusters 2 --standardize",
+    ),
     ("--channels-first on rows of numbers", text("1,2\n3,4\n"), OWN + " --channels-first"),
     ("a size for a table", text("1,2\n3,4\n"), OWN + " --image-size 2 2"),
     ("a method for images on a table", text("1,2\n3,4\n"), OWN + " --method ConvDEC-DA"),

@@ -19,6 +19,7 @@ READING = (
     "channels_first",
     "image_size",
     "missing",
+    "standardize",
 )
 
 

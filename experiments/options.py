@@ -120,11 +120,7 @@ def _add_general(p):
     )
     add("--pretrained-weights", metavar="FILE", help="start from this ae_weights.h5")
     add("-t", "--test", action="store_true", help="do not train: score the model of --weights")
-    add(
-        "--predict",
-        metavar="FILE",
-        help="do not train: label these samples by the model of --weights",
-    )
+    add("--predict", metavar="FILE", help="do not train: label these samples by --weights")
     add("--weights", metavar="FILE", help="a model_final.h5 or a run folder, for -t and --predict")
     add("--out", metavar="FILE", help="labels of --predict (default labels.csv; - prints them)")
     add("--overwrite", action="store_true", help="start over in a folder that holds a run")
@@ -166,11 +162,13 @@ def _add_reading(add):
     )
     add("--channels-first", action="store_true", help="colours before rows and columns")
     add("--image-size", nargs=2, type=int, metavar=("H", "W"), help="resize a folder's images")
+    add("--standardize", action="store_true", help="columns of --data to mean 0 and variance 1")
     add(
         "--missing",
         choices=("error", "mean", "drop"),
         default="error",
-        help="what becomes of missing values (default error)",
+        metavar="HOW",
+        help="missing values: error (default), mean or drop",
     )
 
 

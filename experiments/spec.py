@@ -21,7 +21,8 @@ class RunSpec:
     overrides : dict
         Option of the method -> value in place of the published one: {"tol": 0.1, "lr": 0.5}.
     n_clusters : int, optional
-    label_column, ignore_columns, array, image_shape, channels_first, image_size, missing
+    label_column, ignore_columns, array, image_shape, channels_first, image_size, missing,
+    standardize
         How a user's file is read: see `loaders.readers.Reading`.
     threads : int, optional
     device : {"cpu", "gpu"}, optional
@@ -45,6 +46,7 @@ class RunSpec:
     channels_first: bool = False
     image_size: tuple | None = None
     missing: str = "error"
+    standardize: bool = False
     threads: int | None = None
     device: str | None = None
     data_dir: str | None = None

@@ -13,7 +13,7 @@ import numpy as np
 from common.errors import UserError
 from loaders.arrays import read_hdf5, read_matlab, read_matrix_market, read_numpy, read_svmlight
 from loaders.folders import read_folder
-from loaders.readers import Reading, as_labels, check_values
+from loaders.readers import Reading, as_labels, check_values, few
 from loaders.tables import FRAMES, read_arff, read_columns, read_text, without_missing
 from loaders.text import COMPRESSED, WORKBOOKS
 
@@ -24,6 +24,7 @@ TABLES = (
     | {".arff": read_arff}
     | dict.fromkeys((".svmlight", ".libsvm", ".svm"), read_svmlight)
 )
+UNEVEN = 0.95  # share of the variance that makes the units of columns doubtful
 ARRAYS = {
     ".npz": read_numpy,
     ".npy": read_numpy,
@@ -64,18 +65,17 @@ def read_own(
     record, name = _read(path, given, how, like)
     record = without_missing(path, record, how, like)
     x = _images(path, record.x, how, record.notes)
+    check_values(path, x, least=1 if like else 2)
+    x, standard = _standardized(path, x, how, like, record)
     x, scale = _in_units(path, x, record.notes, like)
+    _check_shape(path, x, like)
     y = as_labels(path, record.y, len(x))
-    if like and list(x.shape[1:]) != list(like["shape"]):
-        raise UserError(
-            f"{path}: samples of shape {x.shape[1:]}, expected {tuple(like['shape'])}, as the "
-            "model was fitted on"
-        )
     prepared = {
         "shape": list(x.shape[1:]),
         "columns": record.columns,
         "means": record.means,
         "scale": scale,
+        "standard": standard,
         "reading": asdict(replace(how, label_column=None)),
     }
     return x, y, name, record.rows, prepared, record.notes
@@ -87,7 +87,14 @@ def _merged(how, like):
         return how
     default, fitted = Reading(), like.get("reading", {})
     changes = {}
-    for key in ("ignore_columns", "image_shape", "channels_first", "image_size", "missing"):
+    for key in (
+        "ignore_columns",
+        "image_shape",
+        "channels_first",
+        "image_size",
+        "missing",
+        "standardize",
+    ):
         value = fitted.get(key)
         if getattr(how, key) == getattr(default, key) and value is not None:
             changes[key] = tuple(value) if isinstance(value, list) else value
@@ -112,7 +119,14 @@ def _read(path, given, how, like):
             path,
             given,
             "a table",
-            ("label_column", "ignore_columns", "missing", "image_shape", "channels_first"),
+            (
+                "label_column",
+                "ignore_columns",
+                "missing",
+                "standardize",
+                "image_shape",
+                "channels_first",
+            ),
         )
         return TABLES[suffix](path, how, like), name
     if suffix in ARRAYS:
@@ -120,7 +134,7 @@ def _read(path, given, how, like):
             path,
             given,
             "a file of arrays",
-            ("label_column", "array", "image_shape", "channels_first", "missing"),
+            ("label_column", "array", "image_shape", "channels_first", "missing", "standardize"),
         )
         record = ARRAYS[suffix](path, how)
         if record.x.ndim == 2 and record.x.dtype.kind == "f" and how.missing != "error":
@@ -177,7 +191,6 @@ def _in_units(path, x, notes, like):
     hold only 0 and 1; other images outside [0, 1] are mapped linearly from the [min, max] of the
     whole array to [0, 1], or from that of the data that a model was fitted on: the scale.
     """
-    check_values(path, x, least=1 if like else 2)
     low, high, whole = float(x.min()), float(x.max()), x.dtype.kind in "ui"
     scale = None
     if x.ndim == 3:
@@ -208,6 +221,56 @@ def _in_units(path, x, notes, like):
         x = (x.astype(np.float64) - low) / ((high - low) or 1.0)
         notes.append(f"images rescaled from [{low:g}, {high:g}] to [0, 1]")
     return np.ascontiguousarray(x, np.float32), scale
+
+
+def _check_shape(path, x, like):
+    if like and list(x.shape[1:]) != list(like["shape"]):
+        raise UserError(
+            f"{path}: samples of shape {x.shape[1:]}, expected {tuple(like['shape'])}, as the "
+            "model was fitted on"
+        )
+
+
+def _standardized(path, x, how, like, record):
+    """Return (x with columns of mean 0 and variance 1, [means, deviations] before), if asked.
+
+    Else say so if the columns' units seem to differ: a few of them have nearly all the variance.
+    """
+    fitted = like.get("standard") if like else None
+    if not how.standardize:
+        if not like and x.ndim == 2:
+            _note_uneven(x, record)
+        return x, None
+    if x.ndim != 2:
+        raise UserError(f"{path}: --standardize has no meaning for images")
+    if like and fitted is None:
+        raise UserError(f"{path}: --standardize, but the model was fitted on columns as they are")
+    _check_shape(path, x, like)
+    from sklearn.preprocessing import StandardScaler  # slow to import
+
+    x = x.astype(np.float64)
+    if fitted is None:
+        scaler = StandardScaler().fit(x)
+        fitted = [scaler.mean_.tolist(), scaler.scale_.tolist()]
+    record.notes.append("columns scaled to mean 0 and variance 1")
+    mean, deviation = map(np.array, fitted)  # (d,)
+    return (x - mean) / deviation, fitted
+
+
+def _note_uneven(x, record):
+    """Note it if at most a tenth of the columns, or one, has more than 95 % of the variance."""
+    variance = x.var(axis=0, dtype=np.float64)  # (d,)
+    top = np.argsort(-variance, kind="stable")[: max(1, x.shape[1] // 10)]
+    shares = np.cumsum(variance[top]) / max(variance.sum(), np.finfo(np.float64).tiny)
+    if x.shape[1] < 2 or shares[-1] <= UNEVEN:
+        return
+    top = top[: int(np.argmax(shares > UNEVEN)) + 1]
+    names = [record.columns[i] if record.columns else str(i) for i in top]
+    has = "has" if len(top) == 1 else "have"
+    record.notes.append(
+        f"of {x.shape[1]} columns {few(names)} {has} {shares[len(top) - 1]:.1%} of the variance "
+        "and will decide the clusters: if units differ, --standardize gives all the same variance"
+    )
 
 
 def _refuse_other_units(path, x, low, high, scale):

@@ -59,6 +59,8 @@ class Reading:
     missing : {"error", "mean", "drop"}
         What becomes of missing values: refused, replaced by the column's mean, or their rows left
         out.
+    standardize : bool
+        Columns get mean 0 and variance 1, as scikit-learn's StandardScaler does.
     """
 
     label_column: str | None = None
@@ -68,6 +70,7 @@ class Reading:
     channels_first: bool = False
     image_size: tuple | None = None
     missing: str = "error"
+    standardize: bool = False
 
 
 @dataclass

@@ -237,3 +237,55 @@ def test_names_in_a_file_without_names_are_refused(tmp_path, name, flag):
     writers[name](tmp_path / name, values)
     with user_error(f"--{flag.replace('_', '-')} 'y'", "no names"):
         read_own(tmp_path / name, Reading(**{flag: "y"}))
+
+
+# ---- columns in different units ---------------------------------------------------------------
+
+UNITS = "age,income,label\n20,1000000001,a\n30,1000000002,b\n40,1000000003,a\n"
+
+
+def test_standardize_and_new_samples(tmp_path):
+    x, y, _, prepared, notes = read(tmp_path, "a.csv", UNITS, standardize=True)
+    expected = np.array([[-1, -1], [0, 0], [1, 1]]) * np.sqrt(1.5)
+    np.testing.assert_allclose(x, expected, rtol=1e-6)  # 1e9 + 1 is no float32
+    assert y.tolist() == [0, 1, 0] and "mean 0 and variance 1" in notes
+    assert "whole numbers" not in notes and "of the variance" not in notes
+    new, *_ = read(tmp_path, "b.csv", "income,age\n1000000002,50\n", prepared)
+    np.testing.assert_allclose(new, [[2 * np.sqrt(1.5), 0]], atol=1e-6)
+    with user_error("b.npy", "samples of shape (3,), expected (2,)"):
+        read(tmp_path, "b.npy", lambda path: np.save(path, np.ones((2, 3))), prepared)
+
+
+def test_standardize_takes_constant_columns_and_missing_values(tmp_path):
+    text = "a,b,c\n1,7,1\n3,7,\n5,7,3\n"
+    x, *_ = read(tmp_path, "a.csv", text, standardize=True, missing="mean")
+    assert x[:, 1].tolist() == [0, 0, 0] and x[1, 2] == 0
+
+
+def test_standardize_where_it_has_no_meaning(tmp_path):
+    prepared = read(tmp_path, "a.csv", UNITS)[3]
+    with user_error("--standardize", "fitted on columns as they are"):
+        read(tmp_path, "a.csv", UNITS, prepared, standardize=True)
+    images = lambda path: np.save(path, np.ones((3, 4, 4)))  # noqa: E731
+    with user_error("--standardize has no meaning for images"):
+        read(tmp_path, "a.npy", images, standardize=True)
+    with user_error("--standardize has no meaning for a folder of images"):
+        read_own(tmp_path, Reading(standardize=True))
+
+
+@pytest.mark.parametrize(
+    "scales, told",
+    [
+        ([1, 1000], "of 2 columns '1' has 100.0% of the variance"),
+        ([1, 4], ""),
+        ([1, 1, 1, 5], ""),
+        ([1] * 18 + [300, 400], "of 20 columns '19', '18' have 100.0% of the variance"),
+        ([1] * 17 + [300, 400, 500], ""),
+        ([1], ""),
+        ([0, 0], ""),
+    ],
+)
+def test_columns_that_decide_are_named(tmp_path, scales, told):
+    x = np.random.default_rng(0).normal(size=(200, len(scales))) * scales
+    *_, notes = read(tmp_path, "a.npy", lambda path: np.save(path, x))
+    assert told in notes and bool(told) == ("--standardize" in notes)
