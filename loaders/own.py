@@ -232,29 +232,51 @@ def _check_shape(path, x, like):
 
 
 def _standardized(path, x, how, like, record):
-    """Return (x with columns of mean 0 and variance 1, [means, deviations] before), if asked.
+    """Return (x, None), or (x less a number a column and divided by another, [these, those]).
 
-    Else say so if the columns' units seem to differ: a few of them have nearly all the variance.
+    By --standardize they are means and deviations. Unasked, columns of numbers that differ too
+    little for float32 are centred. For a model they are those of its data.
     """
-    fitted = like.get("standard") if like else None
-    if not how.standardize:
-        if not like and x.ndim == 2:
-            _note_uneven(x, record)
-        return x, None
     if x.ndim != 2:
-        raise UserError(f"{path}: --standardize has no meaning for images")
-    if like and fitted is None:
-        raise UserError(f"{path}: --standardize, but the model was fitted on columns as they are")
+        if how.standardize:
+            raise UserError(f"{path}: --standardize has no meaning for images")
+        return x, None
     _check_shape(path, x, like)
-    from sklearn.preprocessing import StandardScaler  # slow to import
+    if like:
+        if how.standardize and not like.get("reading", {}).get("standardize"):
+            raise UserError(
+                f"{path}: --standardize, but the model was fitted on columns as they are"
+            )
+        used = like.get("standard")
+    elif how.standardize:
+        from sklearn.preprocessing import StandardScaler  # slow to import
 
-    x = x.astype(np.float64)
-    if fitted is None:
-        scaler = StandardScaler().fit(x)
-        fitted = [scaler.mean_.tolist(), scaler.scale_.tolist()]
-    record.notes.append("columns scaled to mean 0 and variance 1")
-    mean, deviation = map(np.array, fitted)  # (d,)
-    return (x - mean) / deviation, fitted
+        scaler = StandardScaler().fit(x.astype(np.float64))
+        used = [scaler.mean_.tolist(), scaler.scale_.tolist()]
+        record.notes.append("columns scaled to mean 0 and variance 1")
+    else:
+        _note_uneven(x, record)
+        used = _offsets(x, record)
+    if used is None:
+        return x, None
+    shift, scale = map(np.array, used)  # (d,)
+    return (x.astype(np.float64) - shift) / scale, used
+
+
+def _offsets(x, record):
+    """Return [means of the columns that float32 would round too coarsely, 0 of others; ones]."""
+    coarse = np.finfo(np.float32).eps * np.abs(x).max(axis=0)  # (d,)
+    spread = x.std(axis=0, dtype=np.float64)
+    wrong = (spread > 0) & (coarse > 1e-3 * spread)
+    if not wrong.any():
+        return None
+    names = _names(record, np.flatnonzero(wrong))
+    record.notes.append(f"columns {names} centred, as their numbers differ little for their size")
+    return [np.where(wrong, x.mean(axis=0, dtype=np.float64), 0).tolist(), [1.0] * x.shape[1]]
+
+
+def _names(record, columns):
+    return few([record.columns[i] if record.columns else str(i) for i in columns])
 
 
 def _note_uneven(x, record):
@@ -265,11 +287,10 @@ def _note_uneven(x, record):
     if x.shape[1] < 2 or shares[-1] <= UNEVEN:
         return
     top = top[: int(np.argmax(shares > UNEVEN)) + 1]
-    names = [record.columns[i] if record.columns else str(i) for i in top]
     has = "has" if len(top) == 1 else "have"
     record.notes.append(
-        f"of {x.shape[1]} columns {few(names)} {has} {shares[len(top) - 1]:.1%} of the variance "
-        "and will decide the clusters: if units differ, --standardize gives all the same variance"
+        f"of {x.shape[1]} columns {_names(record, top)} {has} {shares[len(top) - 1]:.1%} of the "
+        "variance and will decide the clusters: if units differ, --standardize gives all the same"
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import sparse
 
+FAR = 1000.0  # squared distance of points from 0, over their variance
 BLOCK = 2**26  # numbers in a block of distances: 256 MB
 
 
@@ -27,8 +28,12 @@ def row_blocks(x: np.ndarray, width: int) -> Iterator[np.ndarray]:
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return ||a_i - b_j||^2, (n, m), not below 0, of a (n, d) and b (m, d).
 
-    By ||a||^2 - 2 a.b + ||b||^2: fast, but of rounding in the size of ||a||^2.
+    By ||a||^2 - 2 a.b + ||b||^2: fast, but of rounding in the size of ||a||^2. So all are moved by
+    the mean of b where that is FAR from 0 for their spread, as of degrees of longitude in a city.
     """
+    middle = b.mean(axis=0)  # (d,)
+    if middle @ middle > FAR * np.square(b - middle).sum(axis=1).mean():
+        a, b = a - middle, b - middle
     d = np.einsum("ij,ij->i", a, a)[:, None] - 2 * a @ b.T
     d += np.einsum("ij,ij->i", b, b)
     return np.maximum(d, 0, out=d)

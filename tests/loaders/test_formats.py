@@ -289,3 +289,15 @@ def test_columns_that_decide_are_named(tmp_path, scales, told):
     x = np.random.default_rng(0).normal(size=(200, len(scales))) * scales
     *_, notes = read(tmp_path, "a.npy", lambda path: np.save(path, x))
     assert told in notes and bool(told) == ("--standardize" in notes)
+
+
+def test_numbers_too_near_each_other_for_float32_are_centred(tmp_path):
+    x = np.random.default_rng(0).normal([48.9, 0.0, 7.0], [1.0, 2.0, 0.0], (50, 3)) + [1e6, 0, 0]
+    save = lambda path: np.save(path, x)  # noqa: E731
+    found, _, _, prepared, notes = read(tmp_path, "a.npy", save)
+    np.testing.assert_allclose(found[:, 0], x[:, 0] - x[:, 0].mean(), atol=1e-6)
+    assert np.array_equal(found[:, 1:], np.float32(x[:, 1:])) and "columns '0' centred" in notes
+    new, *_ = read(tmp_path, "b.npy", lambda path: np.save(path, x[:3]), prepared)
+    assert np.array_equal(new, found[:3])
+    with user_error("--standardize", "fitted on columns as they are"):
+        read(tmp_path, "a.npy", save, prepared, standardize=True)
