@@ -25,6 +25,7 @@ TABLES = (
     | dict.fromkeys((".svmlight", ".libsvm", ".svm"), read_svmlight)
 )
 UNEVEN = 0.95  # share of the variance that makes the units of columns doubtful
+TINY = 0.1  # deviation of all columns together, below which they are divided by it
 ARRAYS = {
     ".npz": read_numpy,
     ".npy": read_numpy,
@@ -235,7 +236,8 @@ def _standardized(path, x, how, like, record):
     """Return (x, None), or (x less a number a column and divided by another, [these, those]).
 
     By --standardize they are means and deviations. Unasked, columns of numbers that differ too
-    little for float32 are centred. For a model they are those of its data.
+    little for float32 are centred, and columns of a tiny spread all divided by it. For a model
+    they are those of its data.
     """
     if x.ndim != 2:
         if how.standardize:
@@ -256,23 +258,32 @@ def _standardized(path, x, how, like, record):
         record.notes.append("columns scaled to mean 0 and variance 1")
     else:
         _note_uneven(x, record)
-        used = _offsets(x, record)
+        used = _unasked(x, record)
     if used is None:
         return x, None
     shift, scale = map(np.array, used)  # (d,)
     return (x.astype(np.float64) - shift) / scale, used
 
 
-def _offsets(x, record):
-    """Return [means of the columns that float32 would round too coarsely, 0 of others; ones]."""
+def _unasked(x, record):
+    """Return [shifts, scales] of the columns that float32 or a method's constants need, or None."""
+    d = x.shape[1]
     coarse = np.finfo(np.float32).eps * np.abs(x).max(axis=0)  # (d,)
     spread = x.std(axis=0, dtype=np.float64)
     wrong = (spread > 0) & (coarse > 1e-3 * spread)
-    if not wrong.any():
+    shift, scale = np.zeros(d), 1.0
+    if wrong.any():
+        shift = np.where(wrong, x.mean(axis=0, dtype=np.float64), 0)
+        names = _names(record, np.flatnonzero(wrong))
+        record.notes.append(
+            f"columns {names} centred, as their numbers differ little for their size"
+        )
+    if 0 < np.linalg.norm(spread) < TINY:
+        scale = float(np.linalg.norm(spread))
+        record.notes.append(f"all columns divided by {scale:.3g}, as they differ so little")
+    elif not wrong.any():
         return None
-    names = _names(record, np.flatnonzero(wrong))
-    record.notes.append(f"columns {names} centred, as their numbers differ little for their size")
-    return [np.where(wrong, x.mean(axis=0, dtype=np.float64), 0).tolist(), [1.0] * x.shape[1]]
+    return [shift.tolist(), [scale] * d]
 
 
 def _names(record, columns):

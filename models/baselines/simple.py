@@ -26,7 +26,13 @@ class KMeansBaseline(Baseline):
         return np.sqrt(squared_distances(x, self._learnt["centers"]))
 
     def belong(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
-        return student_kernel(z**2)
+        centers = self._learnt["centers"].astype(np.float64)
+        variance = float(np.square(centers - centers.mean(axis=0)).sum(axis=1).mean())
+        unit = variance if 0 < variance < TINY else 1.0
+        return student_kernel(z.astype(np.float64) ** 2 / unit if unit != 1.0 else z**2)
+
+
+TINY = 1e-3  # variance of the centres below which squared distances are nothing beside Student's 1
 
 
 def _require_positive(x):

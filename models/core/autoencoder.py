@@ -26,7 +26,6 @@ from models.settings.base import pretrain_key
 NETWORK, PRETRAIN, INITIALIZE, CLUSTER, SELECT = range(5)  # uses of the run's seed
 CHUNK = 2048  # samples encoded at a time
 RETRIES = 3  # of a phase whose loss diverges, each with a tenth of the learning rate
-SCALING = ("input shift", "input scale")  # what a model file holds under `scale_inputs`
 
 
 class AutoencoderEstimator(PhasedEstimator):
@@ -88,24 +87,6 @@ class AutoencoderEstimator(PhasedEstimator):
                 raise UserError(f"data of shape {x.shape}: expected images (n, h, w, c) or (n, d)")
             image_shape(x.shape[1:])
         return x
-
-    def _scaled(self, x, fresh=False):
-        """Return samples as `scale_inputs` says, by the mean and deviation of the fitted ones.
-
-        `fresh`: these are the samples to fit.
-        """
-        if fresh:
-            self._scaling = {}
-            if self.config.scale_inputs:
-                shift = x.mean(axis=0, dtype=np.float64)
-                deviation = float(np.sqrt(np.mean((x - shift) ** 2)))
-                self._scaling = dict(
-                    zip(SCALING, (shift, np.float64(deviation or 1.0)), strict=True)
-                )
-        if not self._scaling:
-            return x
-        shift, deviation = (self._scaling[name] for name in SCALING)
-        return ((x - shift) / deviation).astype(np.float32)
 
     def _augmentation(self, wanted):
         """Return the augmentation, or None where it is not wanted."""
@@ -224,8 +205,7 @@ class AutoencoderEstimator(PhasedEstimator):
 
     def save_keras(self, folder: str | os.PathLike) -> None:
         """Write encoder.keras and autoencoder.keras, for plain Keras, into a folder."""
-        scaling = tuple(self._scaling[name] for name in SCALING) if self._scaling else None
-        save_autoencoder(folder, self.encoder, self.decoder, scaling)
+        save_autoencoder(folder, self.encoder, self.decoder, tuple(self._scaling.values()))
 
     def save_autoencoder(self, path: str | os.PathLike, about: dict | None = None) -> None:
         """Write the auto-encoder's weights."""

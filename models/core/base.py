@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from common.matching import matched_share
 from models.core import initialization
-from models.core.autoencoder import CLUSTER, RETRIES, SCALING, AutoencoderEstimator
+from models.core.autoencoder import CLUSTER, RETRIES, AutoencoderEstimator
 from models.core.functional import Tensor, squared_distances
 from models.core.monitor import Monitor
 from models.core.optimizers import make as make_optimizer
@@ -342,7 +342,7 @@ class DeepClusterer(AutoencoderEstimator):
     def restore(self, path: str | os.PathLike, arrays: dict[str, np.ndarray], about: dict) -> Self:
         """Take up what `model_arrays` gave."""
         self._build(tuple(about["shape"]))
-        self._scaling = {name: arrays[name] for name in SCALING if name in arrays}
+        self._restore_scaling(arrays)
         self._assign(path, arrays, self._networks())
         for name, variable in self._state().items():
             variable.assign(arrays[name])

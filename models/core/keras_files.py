@@ -26,7 +26,7 @@ def save_autoencoder(
     folder: str | os.PathLike,
     encoder: keras.Model,
     decoder: keras.Model,
-    scaling: tuple[np.ndarray, float] | None = None,
+    scaling: tuple[np.ndarray, float] | tuple[()] = (),
 ) -> None:
     """Write encoder.keras, samples -> codes, and autoencoder.keras, samples -> reconstructions.
 
@@ -38,24 +38,33 @@ def save_autoencoder(
     encoder, decoder : keras.Model
     scaling : (array (d,), float), optional
         Mean of the columns and the number by which all are divided before the encoder; the
-        reconstructions are in the unit of the samples again.
+        reconstructions are in the unit of the samples again. Empty: samples stay as they are.
     """
     encoder, decoder = plain(encoder), plain(decoder)
     x = keras.Input(encoder.input_shape[1:])
-    scaled = x
-    if scaling is not None:
-        shift, deviation = np.asarray(scaling[0], np.float64), float(scaling[1])
-        scaled = keras.layers.Rescaling(1 / deviation, (-shift / deviation).tolist())(x)
-    codes = encoder(scaled)
+    codes = encoder(_scaled(x, scaling))
     codes = codes[0] if isinstance(codes, list | tuple) else codes
     back = decoder(codes)
-    if scaling is not None:
+    if scaling:
+        shift, deviation = np.asarray(scaling[0], np.float64), float(scaling[1])
         back = keras.layers.Rescaling(deviation, shift.tolist())(back)
     _write(keras.Model(x, codes, name="encoder"), folder)
     keras.Model(x, back, name="autoencoder").save(os.path.join(folder, "autoencoder.keras"))
 
 
-def save_classifier(folder: str | os.PathLike, shape: tuple, members: list[keras.Model]) -> None:
+def _scaled(x, scaling):
+    if not scaling:
+        return x
+    shift, deviation = np.asarray(scaling[0], np.float64), float(scaling[1])
+    return keras.layers.Rescaling(1 / deviation, (-shift / deviation).tolist())(x)
+
+
+def save_classifier(
+    folder: str | os.PathLike,
+    shape: tuple,
+    members: list[keras.Model],
+    scaling: tuple[np.ndarray, float] | tuple[()] = (),
+) -> None:
     """Write classifier.keras, samples -> probabilities of the clusters, and its weights alone.
 
     Parameters
@@ -65,9 +74,12 @@ def save_classifier(folder: str | os.PathLike, shape: tuple, members: list[keras
         Of a sample.
     members : list of keras.Model
         Samples -> logits, each with the clusters in one order; their probabilities are averaged.
+    scaling : (array, float), optional
+        As in `save_autoencoder`.
     """
     x = keras.Input(shape)
-    some = [keras.layers.Softmax()(plain(member)(x)) for member in members]
+    scaled = _scaled(x, scaling)
+    some = [keras.layers.Softmax()(plain(member)(scaled)) for member in members]
     p = keras.layers.Average()(some) if len(some) > 1 else some[0]
     _write(keras.Model(x, p, name="classifier"), folder)
 

@@ -26,6 +26,7 @@ SLOWER = {
     "pretrain": "a smaller --pretrain-lr, or --pretrain-optimizer adam",
     "cluster": "a smaller --lr, or --optimizer adam",
 }
+SCALING = ("input shift", "input scale")  # what a model file holds under `scale_inputs`
 _phases = itertools.count(1)
 
 
@@ -202,6 +203,30 @@ class PhasedEstimator(Estimator):
             before = self.step_seconds_.get(name, 0.0)
             self.step_seconds_[name] = before + trainer.step_seconds
         return left
+
+    def _scaled(self, x, fresh=False):
+        """Return samples as `scale_inputs` says, by the mean and deviation of the fitted ones.
+
+        Columns of mean 0, and of the deviation `scaled_to` in all.
+
+        `fresh`: these are the samples to fit.
+        """
+        if fresh:
+            self._scaling = {}
+            if self._scales():
+                shift = x.mean(axis=0, dtype=np.float64)
+                deviation = float(np.sqrt(np.mean((x - shift) ** 2))) / self.config.scaled_to
+                self._scaling = dict(
+                    zip(SCALING, (shift, np.float64(deviation or 1.0)), strict=True)
+                )
+        if not self._scaling:
+            return x
+        shift, deviation = (self._scaling[name] for name in SCALING)
+        return ((x - shift) / deviation).astype(np.float32)
+
+    def _restore_scaling(self, arrays):
+        """Take up what a model file holds under `scale_inputs`; nothing: samples stay."""
+        self._scaling = {name: arrays[name] for name in SCALING if name in arrays}
 
     def _scales(self):
         """Whether the method scales its inputs itself."""

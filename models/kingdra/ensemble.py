@@ -151,7 +151,7 @@ class Ensemble(PhasedEstimator):
         """
         x = self.begin(x)
         self._build(x.shape[1:])
-        data = tf.constant(x.reshape(len(x), -1))
+        data = tf.constant(self._scaled(x, fresh=True).reshape(len(x), -1))
         self.train(data)
         self._freeze(data)
         self.labels_ = self.predict(x)
@@ -207,7 +207,7 @@ class Ensemble(PhasedEstimator):
 
     def transform(self, x: object) -> np.ndarray:
         """Return the ensemble's prediction, float32 (n, k), rows summing to 1."""
-        x = self._samples(x)
+        x = self._scaled(self._samples(x))
         x = x.reshape(len(x), -1)
         pairs = zip(self.networks, self.statistics_, strict=True)
         some = [network.predict(x, statistics) for network, statistics in pairs]
@@ -242,7 +242,8 @@ class Ensemble(PhasedEstimator):
             order = np.argsort(mapping)
             kernels[-1], biases[-1] = kernels[-1][:, order], biases[-1][order]
             members.append(dense_classifier(self._shape, kernels, biases))
-        save_classifier(folder, self._shape, self.voters(members))
+        scaling = tuple(self._scaling.values())
+        save_classifier(folder, self._shape, self.voters(members), scaling)
 
     def voters(self, members: list[keras.Model]) -> list[keras.Model]:
         """Return which of the members vote: all."""
@@ -257,11 +258,12 @@ class Ensemble(PhasedEstimator):
         ):
             arrays |= {f"member{m}/{i:02d}": np.asarray(v) for i, v in enumerate(network.variables)}
             arrays |= {f"statistics{m}/{i}": np.array(pair) for i, pair in enumerate(statistics)}
-        return arrays
+        return arrays | self._scaling
 
     def restore(self, path: str | os.PathLike, arrays: dict[str, np.ndarray], about: dict) -> Self:
         """Take up what `model_arrays` gave."""
         self._build(tuple(about["shape"]))
+        self._restore_scaling(arrays)
         for m, network in enumerate(self.networks):
             for i, v in enumerate(network.variables):
                 v.assign(arrays[f"member{m}/{i:02d}"])

@@ -10,6 +10,7 @@ from common.errors import UserError, unknown
 from models.settings.fields import OPTIMIZERS, SGD, Adam, Option, either, setting, settings_of, when
 
 INITS = ("k-means", "gmm", "spectral", "agglomerative", "umap")  # see models/core/initialization.py
+SCALES = "centre the columns and divide all by one number, for a deviation of"
 RESTARTED = ("k-means", "gmm", "umap")  # those that start from restarts of k-means
 
 
@@ -19,6 +20,8 @@ class Settings:
     needs_images = False  # whether samples must have, or be given, the shape of images
     deep = False  # whether the method is a network, with checkpoints in its run folder
     finds_k = False  # whether it finds the number of clusters itself
+    scalable = False  # whether it scales vectors that are no published set: `scale_inputs`
+    scaled_to = 1.0  # their deviation then
     pretrains = False  # whether it starts from an auto-encoder that runs can share
     parallel = False  # whether its threads train members side by side, a thread each
     logged = ()  # what it logs besides runs.LOG_COLUMNS
@@ -194,7 +197,7 @@ class PretrainConfig(Settings):
     starts_from_clusters = True  # whether a clustering of the codes decides the result: `init`
     deep = True
     pretrains = True
-    scalable = True  # whether its inputs may have any range
+    scalable = True
     pretrains_clusters = False  # whether the pretrained weights depend on the number of clusters
     cost = "autoencoder"
     clustering_protocol = 1  # to be raised where `protocol` would be: the start has its own part
@@ -243,12 +246,7 @@ class PretrainConfig(Settings):
         SGD(1.0, 0.9), "optimizer of pretraining", stage="pretrain"
     )
     pretrain_epochs: int = setting(500, "epochs of pretraining", ge=0, stage="pretrain")
-    scale_inputs: bool = setting(
-        False,
-        "centre the columns and divide all by one number, their deviation",
-        stage="both",
-        omit="hash",
-    )
+    scale_inputs: bool = setting(False, f"{SCALES} 1", stage="both", omit="hash")
     n_init: int | str = setting(
         20,
         "restarts of k-means; auto: until the lowest inertia has come up several times",

@@ -6,7 +6,7 @@ Sources: [C] released code. Departures: docs/methods/kingdra.md
 from dataclasses import dataclass, replace
 
 from common.errors import UserError, unknown
-from models.settings.base import Settings
+from models.settings.base import SCALES, Settings
 from models.settings.fields import IN_ORDER, SGD, Adam, setting, when
 from models.settings.method import Method
 
@@ -19,11 +19,14 @@ class InformationConfig(Settings):
     """What the methods on a 1200-1200-k network have in common [C; IMSAT's before them]."""
 
     deep = True
+    scalable = True
+    scaled_to = 0.26  # as MNIST's pixels, for which noise and costs were chosen
 
     widths: tuple = setting((1200, 1200), "units of the hidden layers", ge=1)
     batch_size: int = setting(64, "samples a step", ge=2)
     optimizer: SGD | Adam = setting(Adam(0.002), "optimizer of training")
     mi_mu: float = setting(4.0, "mu, weight of the entropy of the mean prediction", ge=0)
+    scale_inputs: bool = setting(False, f"{SCALES} 0.26", omit="hash")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass, field
 
-from models.settings.base import PretrainConfig, Settings
+from models.settings.base import Settings
 from models.settings.fields import SGD, Adam
 
 
@@ -72,7 +72,7 @@ class Method:
         changes = dict(self.by_dataset.get(OTHER_FORMS.get(dataset, dataset), {}))
         if dataset in ORDERED and hasattr(self.settings, "shuffle"):
             changes["shuffle"] = True
-        if vectors and isinstance(self.settings, PretrainConfig) and self.settings.scalable:
+        if vectors and self.settings.scalable:
             for name in ("pretrain_optimizer", "optimizer"):
                 if isinstance(getattr(self.settings, name, None), SGD):
                     changes[name] = Adam(1e-3)

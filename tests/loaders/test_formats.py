@@ -301,3 +301,15 @@ def test_numbers_too_near_each_other_for_float32_are_centred(tmp_path):
     assert np.array_equal(new, found[:3])
     with user_error("--standardize", "fitted on columns as they are"):
         read(tmp_path, "a.npy", save, prepared, standardize=True)
+
+
+def test_columns_of_a_tiny_spread_are_divided_by_it(tmp_path):
+    x = np.random.default_rng(0).normal(size=(50, 3))
+    deviation = np.linalg.norm(x.std(axis=0))
+    for unit, told in ((1e-12, True), (0.05, True), (0.1, False), (1e9, False)):
+        found, _, _, prepared, notes = read(
+            tmp_path, "a.npy", lambda path, u=unit: np.save(path, x * u)
+        )
+        expected = x / deviation if told else x * unit
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        assert ("all columns divided by" in notes) == told == (prepared["standard"] is not None)

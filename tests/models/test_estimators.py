@@ -337,6 +337,22 @@ def test_plain_keras_reads_the_classifiers(method, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(before, network.weights, strict=True))
 
 
+@pytest.mark.parametrize("method", ["KINGDRA-LADDER-IM", "IMSAT-VAT", "DeepRIM"])
+def test_scaled_inputs_have_no_unit(method, tmp_path):
+    flat = X.reshape(70, -1)
+    own = SETTINGS[method] | CLASSIFIERS[method] | {"scale_inputs": True}
+    with uncompiled():
+        model, other = (build(method, 3, **own).fit(flat * unit) for unit in (1, 4096))
+    p = model.memberships(flat)
+    assert np.array_equal(p, other.memberships(flat * 4096))
+    other.save(tmp_path / "model.h5")
+    other.save_keras(tmp_path)
+    for found in (load(tmp_path / "model.h5"), pickle.loads(pickle.dumps(other))):
+        assert np.array_equal(found.memberships(flat * 4096), p)
+    network = keras.models.load_model(tmp_path / "classifier.keras")
+    np.testing.assert_allclose(network(flat * 4096), p, atol=1e-5)
+
+
 def test_a_phase_that_diverges_starts_over():
     lines = []
 

@@ -47,7 +47,10 @@ def test_settings_of_vectors():
     assert "scale_inputs" not in published.to_dict()  # hashes are as before
     assert build("FcIDEC", 3, vectors=True).config == own
     assert own.changed({"pretrain_optimizer": "sgd"}).pretrain_optimizer == SGD()
-    for method in ("k-means", "VaDE", "LADDER-IM"):
+    for method in ("LADDER-IM", "IMSAT-VAT", "DeepRIM"):
+        changed = dataclasses.replace(preset(method), scale_inputs=True)
+        assert preset(method, vectors=True) == changed
+    for method in ("k-means", "VaDE", "SpectralSAT"):
         assert preset(method, vectors=True) == preset(method)
 
 

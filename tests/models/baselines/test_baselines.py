@@ -12,6 +12,7 @@ from scipy import sparse
 from scipy.cluster.hierarchy import linkage
 from sklearn.base import clone
 from sklearn.cluster import AgglomerativeClustering, SpectralClustering
+from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 from threadpoolctl import threadpool_limits
 
@@ -601,3 +602,11 @@ def test_baselines_are_of_one_family():
     for method in CLASSICAL:
         kind = type(make(method))
         assert issubclass(kind, Baseline) and issubclass(kind, FittedOnly) == (method not in NEW)
+
+
+@pytest.mark.parametrize("unit", [1e-18, 1e-9, 1.0, 1e9])
+def test_kmeans_has_no_unit(unit):
+    x, _ = make_blobs(60, 3, centers=4, random_state=0)
+    model = build("k-means", 4).fit(x * unit)
+    assert model.labels_.tolist() == build("k-means", 4).fit(x).labels_.tolist()
+    assert model.memberships(x * unit).max(axis=1).min() > 0.3
