@@ -8,19 +8,11 @@ from common.errors import UserError
 from common.shapes import image_shape
 from experiments.options import METHOD, VECTOR_METHOD
 from experiments.spec import RunSpec
+from loaders.readers import Reading
 from models import METHODS
 from models.settings.base import Settings
 
-READING = (
-    "label_column",
-    "ignore_columns",
-    "array",
-    "image_shape",
-    "channels_first",
-    "image_size",
-    "missing",
-    "standardize",
-)
+READING = tuple(Reading.__dataclass_fields__)
 
 
 def default_method(data: datasets.Dataset) -> str:

@@ -195,21 +195,19 @@ def read_hdf5(path: str | os.PathLike, how: Reading = Reading(), matlab: bool = 
     def visit(name, item):
         if name.startswith("#") or sparse(item.parent):
             return
-        if sparse(item) and matlab:
-            held[name] = ((int(item.attrs["MATLAB_sparse"]), len(item["jc"]) - 1), np.float64)
-        elif sparse(item):
-            held[name] = (tuple(map(int, item.attrs["shape"])), item["data"].dtype)
+        if sparse(item):
+            attrs = item.attrs
+            shape = (attrs["MATLAB_sparse"], len(item["jc"]) - 1) if matlab else attrs["shape"]
+            held[name] = (tuple(map(int, shape)), np.float64)
         elif isinstance(item, h5py.Dataset):
             held[name] = (item.shape[::-1] if matlab else item.shape, item.dtype)
 
     def read(name):
         item = file[name]
-        if sparse(item) and not matlab:
-            parts = tuple(item[key][()] for key in ("data", "indices", "indptr"))
-            return ANNDATA_SPARSE[item.attrs["encoding-type"]](parts, shape=held[name][0])
         if sparse(item):
-            parts = tuple(item[key][()] for key in ("data", "ir", "jc"))
-            return scipy.sparse.csc_matrix(parts, shape=held[name][0])
+            keys = ("data", "ir", "jc") if matlab else ("data", "indices", "indptr")
+            make = ANNDATA_SPARSE["csc_matrix" if matlab else item.attrs["encoding-type"]]
+            return make(tuple(item[key][()] for key in keys), shape=held[name][0])
         return _read_dataset(item).T if matlab else _read_dataset(item)
 
     with reading(path, "an HDF5 file"), h5py.File(path, "r") as file:

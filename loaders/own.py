@@ -24,6 +24,8 @@ TABLES = (
     | {".arff": read_arff}
     | dict.fromkeys((".svmlight", ".libsvm", ".svm"), read_svmlight)
 )
+# What a model reads new data by as it read its own.
+KEPT = [name for name in Reading.__dataclass_fields__ if name not in ("label_column", "array")]
 UNEVEN = 0.95  # share of the variance that makes the units of columns doubtful
 TINY = 0.1  # deviation of all columns together, below which they are divided by it
 ARRAYS = {
@@ -88,14 +90,7 @@ def _merged(how, like):
         return how
     default, fitted = Reading(), like.get("reading", {})
     changes = {}
-    for key in (
-        "ignore_columns",
-        "image_shape",
-        "channels_first",
-        "image_size",
-        "missing",
-        "standardize",
-    ):
+    for key in KEPT:
         value = fitted.get(key)
         if getattr(how, key) == getattr(default, key) and value is not None:
             changes[key] = tuple(value) if isinstance(value, list) else value
@@ -257,20 +252,20 @@ def _standardized(path, x, how, like, record):
         used = [scaler.mean_.tolist(), scaler.scale_.tolist()]
         record.notes.append("columns scaled to mean 0 and variance 1")
     else:
-        _note_uneven(x, record)
-        used = _unasked(x, record)
+        deviation = x.std(axis=0, dtype=np.float64)  # (d,)
+        _note_uneven(deviation, record)
+        used = _unasked(x, deviation, record)
     if used is None:
         return x, None
     shift, scale = map(np.array, used)  # (d,)
     return (x.astype(np.float64) - shift) / scale, used
 
 
-def _unasked(x, record):
+def _unasked(x, deviation, record):
     """Return [shifts, scales] of the columns that float32 or a method's constants need, or None."""
     d = x.shape[1]
     coarse = np.finfo(np.float32).eps * np.abs(x).max(axis=0)  # (d,)
-    spread = x.std(axis=0, dtype=np.float64)
-    wrong = (spread > 0) & (coarse > 1e-3 * spread)
+    wrong = (deviation > 0) & (coarse > 1e-3 * deviation)
     shift, scale = np.zeros(d), 1.0
     if wrong.any():
         shift = np.where(wrong, x.mean(axis=0, dtype=np.float64), 0)
@@ -278,8 +273,9 @@ def _unasked(x, record):
         record.notes.append(
             f"columns {names} centred, as their numbers differ little for their size"
         )
-    if 0 < np.linalg.norm(spread) < TINY:
-        scale = float(np.linalg.norm(spread))
+    spread = float(np.linalg.norm(deviation))
+    if 0 < spread < TINY:
+        scale = spread
         record.notes.append(f"all columns divided by {scale:.3g}, as they differ so little")
     elif not wrong.any():
         return None
@@ -290,17 +286,17 @@ def _names(record, columns):
     return few([record.columns[i] if record.columns else str(i) for i in columns])
 
 
-def _note_uneven(x, record):
+def _note_uneven(deviation, record):
     """Note it if at most a tenth of the columns, or one, has more than 95 % of the variance."""
-    variance = x.var(axis=0, dtype=np.float64)  # (d,)
-    top = np.argsort(-variance, kind="stable")[: max(1, x.shape[1] // 10)]
+    variance, d = deviation**2, len(deviation)
+    top = np.argsort(-variance, kind="stable")[: max(1, d // 10)]
     shares = np.cumsum(variance[top]) / max(variance.sum(), np.finfo(np.float64).tiny)
-    if x.shape[1] < 2 or shares[-1] <= UNEVEN:
+    if d < 2 or shares[-1] <= UNEVEN:
         return
     top = top[: int(np.argmax(shares > UNEVEN)) + 1]
     has = "has" if len(top) == 1 else "have"
     record.notes.append(
-        f"of {x.shape[1]} columns {_names(record, top)} {has} {shares[len(top) - 1]:.1%} of the "
+        f"of {d} columns {_names(record, top)} {has} {shares[len(top) - 1]:.1%} of the "
         "variance and will decide the clusters: if units differ, --standardize gives all the same"
     )
 

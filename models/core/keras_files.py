@@ -46,8 +46,8 @@ def save_autoencoder(
     codes = codes[0] if isinstance(codes, list | tuple) else codes
     back = decoder(codes)
     if scaling:
-        shift, deviation = np.asarray(scaling[0], np.float64), float(scaling[1])
-        back = keras.layers.Rescaling(deviation, shift.tolist())(back)
+        shift, deviation = scaling
+        back = _rescaling(deviation, shift)(back)
     _write(keras.Model(x, codes, name="encoder"), folder)
     keras.Model(x, back, name="autoencoder").save(os.path.join(folder, "autoencoder.keras"))
 
@@ -55,8 +55,12 @@ def save_autoencoder(
 def _scaled(x, scaling):
     if not scaling:
         return x
-    shift, deviation = np.asarray(scaling[0], np.float64), float(scaling[1])
-    return keras.layers.Rescaling(1 / deviation, (-shift / deviation).tolist())(x)
+    shift, deviation = scaling
+    return _rescaling(1 / deviation, -shift / deviation)(x)
+
+
+def _rescaling(scale, offset):
+    return keras.layers.Rescaling(float(scale), np.asarray(offset, np.float64).tolist())
 
 
 def save_classifier(
