@@ -7,21 +7,15 @@ import dataclasses
 import json
 import shlex
 import sys
-from typing import TYPE_CHECKING
 
 from common import device, logs
 from common.checkout import commit_at_start
-from common.errors import BAD_RESULT_STATUS, DISK_STATUS, TrainingFailed, UserError, disk_line
+from common.errors import BAD_RESULT_STATUS, UserError, status_of
 from common.logs import logger
-from datasets import Dataset
 from experiments.estimate import estimate
 from experiments.inputs import check_shapes, default_method, load_data
 from experiments.options import check, check_trials, folder_of, parse, resolve
 from models import preset
-from models.settings.base import Settings
-
-if TYPE_CHECKING:
-    from experiments.n_clusters import Choice
 
 
 def test(args: argparse.Namespace, path: str, like: dict) -> None:
@@ -77,7 +71,13 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--pretrained-weights: {args.method} has no auto-encoder to start from")
     choice = None
     if isinstance(args.n_clusters, tuple) and not args.dry_run:
-        choice, data = choose_k(args, data, config)
+        from experiments import n_clusters, runs
+
+        runs.make_folder(args.cache_dir)
+        device.environment_of(config, args)
+        choice = n_clusters.settle(args, data, config)
+        args.n_clusters = choice.k
+        data = dataclasses.replace(data, n_clusters=choice.k)
     if config.finds_k and args.n_clusters is not None:
         found = "finds the number of clusters"
         logger.warning(f"--n-clusters {args.n_clusters} has no effect: {args.method} {found}")
@@ -114,18 +114,9 @@ def run(args: argparse.Namespace) -> int:
     what = f"{args.method} on {data.name} (n={data.n}, K={k}, seed {args.seed})"
     where = f"{environment['device']}, {environment['threads']} threads"
     logger.info(f"{what}, {where} -> {folder}")
-    job = runs.Run(
-        args.method,
-        data,
-        args.seed,
-        config,
-        folder,
-        args.cache_dir,
-        args.pretrained_weights,
-        args.checkpoint_seconds,
-        args.steps_per_execution,
-        environment,
-    )
+    same = ("cache_dir", "pretrained_weights", "checkpoint_seconds", "steps_per_execution")
+    more = {name: getattr(args, name) for name in same} | {"environment": environment}
+    job = runs.Run(args.method, data, args.seed, config, folder, **more)
     words = sys.argv[1:]
     if not any(word.split("=")[0] == "--method" for word in words):
         words = ["--method", args.method, *words]  # the default may be another one day
@@ -135,8 +126,6 @@ def run(args: argparse.Namespace) -> int:
     if before is not None:
         print(f"already done on {result.get('finished', 'a day unknown')}; --overwrite starts over")
     if choice is not None:
-        from experiments import n_clusters
-
         n_clusters.keep(choice, folder)
     print_scores(result, "kmeans_", f"{getattr(config, 'init', '')} on the auto-encoder")
     print_scores(result)
@@ -148,17 +137,6 @@ def run(args: argparse.Namespace) -> int:
         f"labels, weights, log and figure (clusters.png) in {folder}"
     )
     return alarm(args, result)
-
-
-def choose_k(args: argparse.Namespace, data: Dataset, config: Settings) -> tuple["Choice", Dataset]:
-    """Choose the number of clusters in a range; return the choice, and the data set with it."""
-    from experiments import n_clusters, runs
-
-    runs.make_folder(args.cache_dir)
-    device.environment_of(config, args)
-    choice = n_clusters.settle(args, data, config)
-    args.n_clusters = choice.k
-    return choice, dataclasses.replace(data, n_clusters=choice.k)
 
 
 def alarm(args: argparse.Namespace, result: dict) -> int:
@@ -175,22 +153,7 @@ def main() -> int:
     """Run the command line; a user's mistake is one line and exit status 2."""
     early.over()
     commit_at_start()
-    try:
-        return run(parse(sys.argv[1:]))
-    except UserError as error:
-        print(f"main.py: error: {error}", file=sys.stderr)
-        return error.status
-    except TrainingFailed as error:
-        print(f"main.py: training failed: {error}", file=sys.stderr)
-        return error.status
-    except OSError as error:
-        if (line := disk_line(error)) is None:
-            raise
-        print(f"main.py: error: {line}", file=sys.stderr)
-        return DISK_STATUS
-    except KeyboardInterrupt:
-        print("main.py: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
+    return status_of("main.py", lambda: run(parse(sys.argv[1:])))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import sys
 
 from common import logs, paths
 from common.checkout import commit_at_start
-from common.errors import DISK_STATUS, UserError, disk_line
+from common.errors import UserError, status_of
 from common.logs import logger
 from experiments import campaign, distributed, figures, publish
 from experiments.plan import parse, plan, show
@@ -55,35 +55,31 @@ def print_coverage(table_id: str | None) -> None:
         print("\n".join(publish.about_table(table_id)))
 
 
-def draw(args: argparse.Namespace, rest: list[str]) -> int:
-    """Draw a figure, or print the plan of its runs; return the exit status."""
-    for name in ("methods", "datasets", "trials", "seeds", "table", "file", "results"):
+def draw(args: argparse.Namespace, rest: list[str]) -> bool:
+    """Draw a figure, or with --dry-run take up the sweep file of its runs; return whether drawn."""
+    for name in ("methods", "datasets", "trials", "seeds", "table", "file", "results", "maps"):
         if getattr(args, name) is not None:
             raise UserError(f"--figure and --{name}: expected only one")
     figures.figure_of(args.figure)
+    args.file = [os.path.join(paths.ROOT, figures.path_of(args.figure))]
     if args.dry_run:
-        args.file = [os.path.join(paths.ROOT, figures.path_of(args.figure))]
-        trials, complaints = plan(args, rest)
-        for complaint in complaints:
-            print(f"run_exp.py: {complaint}", file=sys.stderr)
-        show(trials, args.jobs or 1)
-        return 2 if complaints else 0
+        return False
     if rest:
         raise UserError(f"{rest[0]!r}: --figure takes no further options")
     from reporting import paper_figures
 
     print("\n".join(paper_figures.write(paths.RESULTS, args.figure)))
-    return 0
+    return True
 
 
 def run(argv: list[str]) -> int:
     """Do what the command line asks for; return the exit status."""
     logs.to_stderr()
     if "--campaign" in argv:
-        return campaign.run(argv, parse, plan, paths.RESULTS)
+        return campaign.run(argv, paths.RESULTS)
     args, rest = parse(argv)
-    if args.figure is not None:
-        return draw(args, rest)
+    if args.figure is not None and draw(args, rest):
+        return 0
     if args.maps is not None:
         from reporting import maps
 
@@ -128,19 +124,7 @@ def main() -> int:
     """Run the command line; a user's mistake is one line and exit status 2."""
     early.over()
     commit_at_start()
-    try:
-        return run(sys.argv[1:])
-    except UserError as error:
-        print(f"run_exp.py: error: {error}", file=sys.stderr)
-        return error.status
-    except OSError as error:
-        if (line := disk_line(error)) is None:
-            raise
-        print(f"run_exp.py: error: {line}", file=sys.stderr)
-        return DISK_STATUS
-    except KeyboardInterrupt:
-        print("run_exp.py: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
+    return status_of("run_exp.py", lambda: run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

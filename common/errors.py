@@ -2,7 +2,8 @@
 
 import difflib
 import errno
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 
 
 class UserError(ValueError):
@@ -48,3 +49,21 @@ def disk_line(error: OSError) -> str | None:
         return None
     where = f"cannot write {error.filename!r}" if error.filename else "cannot write"
     return f"{where}: {error.strerror}; nothing is lost, the same command goes on where it stopped"
+
+
+def status_of(program: str, work: Callable[[], int]) -> int:
+    """Return the exit status of a program's work; of what is no bug of ours stderr has one line."""
+    try:
+        return work()
+    except UserError as error:
+        line, status = f"error: {error}", error.status
+    except TrainingFailed as error:
+        line, status = f"training failed: {error}", error.status
+    except OSError as error:
+        line, status = f"error: {disk_line(error)}", DISK_STATUS
+        if disk_line(error) is None:
+            raise
+    except KeyboardInterrupt:
+        line, status = "interrupted; the same command goes on where it stopped", 130
+    print(f"{program}: {line}", file=sys.stderr)
+    return status

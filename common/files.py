@@ -7,7 +7,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import h5py
 import numpy as np
@@ -43,14 +43,26 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
         raise
 
 
+def remove(folder: str | os.PathLike, patterns: Iterable[str]) -> None:
+    """Remove a folder's files of these names, which may have wildcards."""
+    for pattern in patterns:
+        for path in glob.glob(os.path.join(glob.escape(str(folder)), pattern)):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(path)
+
+
 def remove_leftovers(folder: str | os.PathLike, name: str = "*") -> None:
     """Remove the temporary files that killed writers of a folder's file `name` left behind.
 
     Only for the holder of the lock under which that file is written.
     """
-    for path in glob.glob(os.path.join(glob.escape(str(folder)), f".{name}*.tmp")):
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(path)
+    remove(folder, [f".{name}*.tmp"])
+
+
+def write_bytes(path: str | os.PathLike, content: bytes | memoryview) -> None:
+    """Write a file, atomically."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)
 
 
 def save_arrays(path: str | os.PathLike, arrays: dict[str, np.ndarray], about: dict) -> None:
@@ -66,8 +78,7 @@ def save_arrays(path: str | os.PathLike, arrays: dict[str, np.ndarray], about: d
         for name, array in arrays.items():
             file[name] = np.asarray(array)
         file.attrs["sha256"] = _checksum(arrays, about)
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        file.write(image.getbuffer())
+    write_bytes(path, image.getbuffer())
 
 
 def _checksum(arrays, about):
@@ -94,7 +105,6 @@ def load_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
     """
     if not os.path.isfile(path):
         raise UserError(f"no weights file at {str(path)!r}")
-    arrays = {}
     try:
         with h5py.File(path, "r") as file:
             if not np.array_equal(file.attrs.get("format"), FORMAT):
@@ -107,11 +117,9 @@ def load_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
             if not isinstance(about, dict):
                 raise KeyError("about")
 
-            def read(name, item):
-                if isinstance(item, h5py.Dataset):
-                    arrays[name] = item[()]
-
-            file.visititems(read)
+            items = {}
+            file.visititems(items.__setitem__)
+            arrays = {n: item[()] for n, item in items.items() if isinstance(item, h5py.Dataset)}
         if checksum is not None and checksum != _checksum(arrays, about):
             raise KeyError("wrong checksum")
     except (OSError, KeyError, RuntimeError, json.JSONDecodeError) as error:

@@ -5,17 +5,17 @@ run is done when results/results.csv has its row, or its run folder its result. 
 docs/campaign.md.
 """
 
-import argparse
 import os
 import statistics
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from common import paths
 from common.errors import UserError
 from experiments import ledger, options
+from experiments import plan as planning
 from experiments.description import about
 from experiments.ledger import Row
 from experiments.runs import finished, make_folder
@@ -37,8 +37,6 @@ ALONE = (
     "report",
     "maps",
 )  # options of other sweeps
-Parse = Callable[[list[str]], tuple[argparse.Namespace, list[str]]]
-Plan = Callable[[argparse.Namespace, list[str]], tuple[list[Trial], list[str]]]
 
 
 def parser() -> options.Parser:
@@ -91,27 +89,15 @@ class Block:
     ratios: list  # of the done ones: the time that each took over its estimate
 
 
-def run(argv: list[str], parse: Parse, plan: Plan, results_dir: str | os.PathLike) -> int:
+def run(argv: list[str], results_dir: str | os.PathLike) -> int:
     """Do what a command line with --campaign asks for; return the exit status.
 
-    Parameters
-    ----------
-    argv : list of str
-    parse : callable (argv) -> (args, further words)
-        Of a sweep.
-    plan : callable (args, further words) -> (list of Trial, complaints)
-        Of a sweep.
-    results_dir : path
-        The folder of results.csv.
-
-    Raises
-    ------
-    UserError
-        For a mistake in the command line or in a sweep file, before anything starts.
+    results_dir: the folder of results.csv. UserError for a mistake in the command line or in a
+    sweep file, before anything starts.
     """
     args, rest = parser().parse_known_args(argv)
     results = os.path.join(results_dir, "results.csv")
-    sweep_args, settings = parse(rest)
+    sweep_args, _ = planning.parse(rest)
     for name in ALONE:
         if getattr(sweep_args, name) not in (None, False):
             raise UserError(f"--campaign and --{name.replace('_', '-')}: expected only one")
@@ -126,7 +112,7 @@ def run(argv: list[str], parse: Parse, plan: Plan, results_dir: str | os.PathLik
     if not args.status:
         os.nice(LOWEST)
     rows = [row for row in ledger.read_rows(results) if row["status"] == "ok"]
-    blocks, complaints = read_blocks([*words, *rest], parse, plan, rows, runs_dir)
+    blocks, complaints = read_blocks([*words, *rest], rows, runs_dir)
     for complaint in complaints:
         print(f"run_exp.py: left out: {complaint}", file=sys.stderr)
     if args.status:
@@ -147,20 +133,12 @@ def run(argv: list[str], parse: Parse, plan: Plan, results_dir: str | os.PathLik
 
 
 def read_blocks(
-    words: list[str], parse: Parse, plan: Plan, rows: Iterable[Row], runs_dir: str | os.PathLike
+    words: list[str], rows: Iterable[Row], runs_dir: str | os.PathLike
 ) -> tuple[list[Block], list[str]]:
     """Return (blocks, complaints about data sets that cannot be had) of the sweep files, in order.
 
-    Parameters
-    ----------
-    words : list of str
-        Of the command line, for every file.
-    parse, plan : callable
-        As in `run`.
-    rows : list of rows
-        Those of results.csv with status ok.
-    runs_dir : path
-        Where the run folders lie.
+    words: of the command line, for every file; rows: of results.csv, with status ok; runs_dir:
+    where the run folders lie.
     """
     files = sorted(Path(FOLDER).glob("*.json"))
     if not files:
@@ -169,7 +147,7 @@ def read_blocks(
     rows = {ledger.key_of(row): row for row in rows}
     for path in files:
         try:
-            trials, some = plan(*parse([str(path), *words]))
+            trials, some = planning.plan(*planning.parse([str(path), *words]))
         except UserError as error:
             message = str(error) if path.name in str(error) else f"{path.name}: {error}"
             raise UserError(message) from error
@@ -195,23 +173,6 @@ def key_of(trial: Trial) -> tuple[str, ...]:
     return ledger.key_of(ledger.as_row(about(trial.record) | {"status": "ok"}))
 
 
-def minutes_left(blocks: list[Block]) -> list[float]:
-    """Return for each block the minutes on one core that its trials take by their estimates.
-
-    A pretraining that several trials share counts once, for the first of them.
-    """
-    minutes, trained = [], {None}
-    for block in blocks:
-        total = 0.0
-        for trial in block.left:
-            total += trial.minutes[1]
-            if trial.weights not in trained and trial.waits_for_weights():
-                total += trial.minutes[0]
-            trained.add(trial.weights)
-        minutes.append(total)
-    return minutes
-
-
 def status(blocks: list[Block], jobs: int) -> str:
     """Return the table of what is done and what is left, one line per block and one of the total.
 
@@ -220,7 +181,9 @@ def status(blocks: list[Block], jobs: int) -> str:
     """
     ratios = [ratio for block in blocks for ratio in block.ratios]
     factor = statistics.median(ratios) if ratios else 1.0
-    hours = [factor * minutes / jobs / 60 for minutes in minutes_left(blocks)]
+    trained = {None}
+    minutes = [planning.left(block.left, trained)[0] for block in blocks]
+    hours = [factor * some / jobs / 60 for some in minutes]
     lines = [
         (block.name, len(block.done), len(block.left), time)
         for block, time in zip(blocks, hours, strict=True)
@@ -261,20 +224,10 @@ def carry_out(
 def import_runs(source: str | os.PathLike, results: str | os.PathLike) -> int:
     """Add the finished runs below a folder to a results.csv and say how many; return 0.
 
-    Rows that are there with status ok stay as they are. A damaged result is left out, with a
-    warning; so is one that does not say which run it is of.
-
-    Parameters
-    ----------
-    source : path
-        A checkout of this project, or a folder with run folders.
-    results : path
-        The results.csv.
-
-    Raises
-    ------
-    UserError
-        If there is no such folder, or results.csv is damaged or cannot be written.
+    source: a checkout of this project, or a folder with run folders. Rows that are there with
+    status ok stay as they are. A damaged result is left out, with a warning; so is one that does
+    not say which run it is of. UserError if there is no such folder, or results.csv is damaged or
+    cannot be written.
     """
     folder = Path(source)
     if not folder.is_dir():

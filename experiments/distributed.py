@@ -7,7 +7,6 @@ weights that trials share: the first one of a kind brings them, the others take 
 """
 
 import contextlib
-import glob
 import json
 import math
 import os
@@ -16,13 +15,14 @@ import shutil
 import socket
 import tempfile
 import time
+from pathlib import Path
 
 from common import paths
 from common.checkout import commit_at_start
 from common.errors import FolderInUse, UserError
-from common.files import remove_leftovers, replacing, save_json
+from common.files import remove, remove_leftovers, save_json, write_bytes
 from common.locks import try_lock
-from experiments.runs import finished
+from experiments.runs import CHECKPOINTS, finished
 from experiments.sweep import Outcome, Process, Trial
 from models.settings.base import digest
 
@@ -61,8 +61,7 @@ def work(
         made = os.path.join(cache, key, "ae_weights.h5")
         os.makedirs(os.path.dirname(made), exist_ok=True)
         if given is not None:
-            with replacing(made) as temporary, open(temporary, "wb") as file:
-                file.write(given)
+            write_bytes(made, given)
             made = None
     argv = [*argv, "--save-dir", folder, "--cache-dir", cache, "--quiet"]
     process = Process(argv, timeout=timeout, root=os.getcwd())
@@ -76,16 +75,11 @@ def work(
     if finished(folder) is not None:
         for entry in os.scandir(folder):
             if entry.is_file() and entry.name != "lock":
-                files[entry.name] = _read(entry.path)
-    made = _read(made) if made is not None and os.path.exists(made) else None
+                files[entry.name] = Path(entry).read_bytes()
+    made = Path(made).read_bytes() if made is not None and os.path.exists(made) else None
     if files:
         shutil.rmtree(home, ignore_errors=True)
     return outcome, files, made
-
-
-def _read(path):
-    with open(path, "rb") as file:
-        return file.read()
 
 
 class Cluster:
@@ -185,7 +179,10 @@ class Cluster:
             weights = None
             if trial.weights is not None:
                 key = os.path.basename(os.path.dirname(trial.weights))
-                weights = (key, None if trial.waits_for_weights() else _read(trial.weights))
+                weights = (
+                    key,
+                    None if trial.waits_for_weights() else Path(trial.weights).read_bytes(),
+                )
             home = os.path.join(self.home, os.path.basename(trial.folder))
             ref = self._task.remote(home, trial.argv, self.timeout, weights)
             self._tasks[trial] = (ref, locks.pop_all())
@@ -213,18 +210,16 @@ class Cluster:
         """Put a trial's files where it would have written them here, result.json last."""
         if made is not None:
             os.makedirs(os.path.dirname(trial.weights), exist_ok=True)
-            _write(trial.weights, made)
+            write_bytes(trial.weights, made)
         result = files.pop("result.json", None)
         if result is None:
             return
         for name, content in files.items():
-            _write(os.path.join(trial.folder, name), content)
+            write_bytes(os.path.join(trial.folder, name), content)
         result = json.loads(result) | {"command": "python main.py " + shlex.join(trial.command())}
         result["commit"] = result.get("commit") or self._commit
         save_json(os.path.join(trial.folder, "result.json"), result)
-        for path in glob.glob(os.path.join(glob.escape(trial.folder), "checkpoint*.h5")):
-            with contextlib.suppress(FileNotFoundError):  # of a run that was begun here
-                os.remove(path)
+        remove(trial.folder, CHECKPOINTS)  # of a run that was begun here
 
     def stop(self) -> None:
         """Leave the cluster, which ends what this sweep runs there."""
@@ -239,8 +234,3 @@ def _check_address(address):
     host, colon, port = address.rpartition("://")[2].partition(":")
     if colon:
         socket.create_connection((host, int(port)), timeout=20).close()
-
-
-def _write(path, content):
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        file.write(content)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from common.errors import UserError
-from common.files import remove_leftovers, replacing
+from common.files import remove_leftovers, write_bytes
 from common.locks import locked
 from datasets import PROBLEMS
 from experiments import former
@@ -244,8 +244,7 @@ def write_text(path: AnyPath, text: str) -> bool:
         if path.is_file() and path.read_bytes() == data:
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            file.write(data)
+        write_bytes(path, data)
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"cannot write {path}: {reason}; what it held is unchanged") from error

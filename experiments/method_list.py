@@ -13,13 +13,8 @@ def by_paper(prog: str) -> str:
         papers.setdefault(row.paper, []).append(f"{name}*" if row.ours else name)
     lines = ["methods by paper (docs/methods; * in no paper):"]
     for paper, names in papers.items():
-        line = f"  {paper:13}"
-        for name in names:
-            if len(line) + len(name) > 96:
-                lines.append(line.rstrip())
-                line = " " * 15
-            line += f"{name}, "
-        lines.append(line.removesuffix(", "))
+        begin, same = {"initial_indent": f"  {paper:13}", "subsequent_indent": " " * 15}, False
+        lines.append(textwrap.fill(", ".join(names), 97, **begin, break_on_hyphens=same))
     return "\n".join([*lines, "", f"{prog} --method NAME -h shows the settings of a method."])
 
 

@@ -137,11 +137,9 @@ def choose(z: np.ndarray, low: int, high: int, seed: int, vectors: bool = False)
 
 def draw(path: str | os.PathLike, choice: Choice) -> None:
     """Write a picture of the scores of all K."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")
-    FigureCanvasAgg(figure)
     name = choice.table.columns[1]
     axes = figure.add_subplot()
     axes.plot(choice.table["n_clusters"], choice.table[name], "o-", color="C0")

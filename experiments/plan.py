@@ -294,7 +294,6 @@ def trial_of(spec: RunSpec, data: datasets.Dataset, hashes: dict[tuple, str]) ->
         name=f"{spec.method} {data.name} seed {spec.seed}",
         spec=spec,
         folder=options.folder_of(spec, data, config),
-        cache_dir=spec.cache_dir,
         weights=weights,
         record=identity(spec.method, data, spec.seed, config, spec.pretrained_weights),
         minutes=tuple(estimate(config, data, spec.threads)),
@@ -302,28 +301,29 @@ def trial_of(spec: RunSpec, data: datasets.Dataset, hashes: dict[tuple, str]) ->
     )
 
 
-def data_of(trial: Trial) -> datasets.Dataset:
-    """Return the data set of a trial."""
-    return inputs.load_data(trial.spec)
+def left(trials: list[Trial], trained: set) -> tuple[float, float]:
+    """Return the most (minutes on one core, megabytes) of trials; shared pretraining counts once.
+
+    trained: the pretrained weights that are counted already; those of the trials are added.
+    """
+    minutes, megabytes = 0.0, 0.0
+    for trial in trials:
+        pretrains = trial.weights not in trained and trial.waits_for_weights()
+        trained.add(trial.weights)
+        minutes += trial.minutes[1] + pretrains * trial.minutes[0]
+        megabytes += trial.megabytes[0] + pretrains * trial.megabytes[1]
+    return minutes, megabytes
 
 
 def show(trials: list[Trial], jobs: int) -> None:
     """Print the plan: what is done, what is left, and how long and how large that is at most."""
-    todo, minutes, megabytes, trained = [], 0.0, 0.0, {None}
+    todo = []
     for trial in trials:
         done = finished(trial.folder) is not None
         print(f"{'done' if done else 'to do':6} {trial.name:36} {trial.folder}")
-        if done:
-            continue
-        todo.append(trial)
-        minutes += trial.minutes[1]
-        megabytes += trial.megabytes[0]
-        if trial.weights is None or trial.weights in trained:
-            continue
-        trained.add(trial.weights)
-        if trial.waits_for_weights():
-            minutes += trial.minutes[0]
-            megabytes += trial.megabytes[1]
+        if not done:
+            todo.append(trial)
+    minutes, megabytes = left(todo, {None})
     kept = paths.RESULTS if os.path.exists(paths.RESULTS) else paths.ROOT
     free = shutil.disk_usage(kept).free / 1e6
     hours = minutes / jobs / 60

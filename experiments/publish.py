@@ -7,7 +7,6 @@ from common import paths
 from common.errors import UserError
 from experiments import ledger, ours, published, rendering, results_page
 from experiments.ledger import Row
-from experiments.plan import data_of
 from experiments.sweep import Trial
 from experiments.trials import conclude_groups
 
@@ -67,7 +66,7 @@ class Ledgers:
             summary += f"; {os.path.relpath(os.path.join(paths.RESULTS, 'tables.md'))} rewritten"
         for source in sorted(self.sources):
             some = [trial for trial in self.trials if trial.source == source]
-            for line in conclude_groups(some, data_of, choices_of(self.path or file_of(source))):
+            for line in conclude_groups(some, choices_of(self.path or file_of(source))):
                 print(line)
         print(summary)
 

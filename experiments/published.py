@@ -7,7 +7,6 @@ default then), which results.csv holds as `nmi_geometric`.
 import functools
 import json
 import math
-import os
 import statistics
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -70,9 +69,9 @@ class Cell(Protocol):
     printed: str
 
 
-def read_paper(path: str | os.PathLike = PAPER) -> pd.DataFrame:
+def read_paper() -> pd.DataFrame:
     """Return the published numbers; value and spread are floats, `printed` is their text."""
-    paper = pd.read_csv(path, dtype=str, keep_default_na=False)
+    paper = pd.read_csv(PAPER, dtype=str, keep_default_na=False)
     spread = paper.spread.map(lambda text: f" ± {text}" if text else "")
     return paper.assign(
         value=pd.to_numeric(paper.value),

@@ -67,11 +67,6 @@ def word_of(cell: ByMetric) -> str:
     return published.compare(runs, cell, kin)["verdict"] if runs else "open"
 
 
-def seeds_of(cell: ByMetric) -> int:
-    """Return how many seeds `word_of` goes by."""
-    return len(_decisive(cell)[1])
-
-
 def _decisive(cell):
     """Return a cell's (cell, our runs, kin) of ACC, of NMI where the paper has no ACC."""
     return cell.get("acc") or cell["nmi"]
@@ -87,12 +82,7 @@ def own_cells(found: Found, paper: pd.DataFrame) -> dict[str, list[ByMetric]]:
 
 def tally(found: Found, paper: pd.DataFrame) -> dict[str, dict[str, int]]:
     """Return {table: {word: how many cells}} of the papers' own methods, words of WORDS."""
-    return _tally(own_cells(found, paper))
-
-
-def _tally(own):
-    """Return {table: {word: how many cells}} of `own_cells`."""
-    words = {name: list(map(word_of, some)) for name, some in own.items()}
+    words = {name: list(map(word_of, some)) for name, some in own_cells(found, paper).items()}
     return {name: {word: some.count(word) for word in WORDS} for name, some in words.items()}
 
 
@@ -145,10 +135,9 @@ def figure_block(rows: list[Row]) -> str:
 
 def count_block(found: Found, paper: pd.DataFrame) -> str:
     """Return how many cells of the papers' own methods are met, short, above and open."""
-    own = own_cells(found, paper)
-    counted, several = _tally(own), f"{SEVERAL} seeds or more"
-    for name, some in own.items():
-        counted[name] |= {several: sum(seeds_of(cell) >= SEVERAL for cell in some)}
+    counted, several = tally(found, paper), f"{SEVERAL} seeds or more"
+    for name, some in own_cells(found, paper).items():
+        counted[name][several] = sum(len(_decisive(cell)[1]) >= SEVERAL for cell in some)
     total = {name: sum(some[name] for some in counted.values()) for name in (*WORDS, several)}
     lines = [
         [name, *map(str, (sum(some[word] for word in WORDS), *some.values()))]

@@ -3,10 +3,14 @@
 import os
 import textwrap
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models.core.arrays import some_rows
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 CERTAIN, UNCERTAIN, POINTS = 10, 5, 1500
 
@@ -64,6 +68,12 @@ def plane(
         return some, project(codes)
 
 
+def scatter(axis: "Axes", places: np.ndarray, labels: np.ndarray, k: int, size: float) -> None:
+    """Draw points (m, 2) on matplotlib's axes, coloured by their labels (m,) of k."""
+    cmap, most = ("tab10", 9) if k <= 10 else ("tab20", 19)
+    axis.scatter(*places.T, c=labels % 20, cmap=cmap, s=size, vmin=0, vmax=most)
+
+
 def _sheet(axes, x, labels, certainty):
     """Draw a row of images for each cluster: its most, then its least certain members."""
     for axis, j in zip(axes, range(len(axes)), strict=True):
@@ -108,7 +118,6 @@ def cluster_figure(
     note : str
         A second, smaller line of the title.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     k, certainty = memberships.shape[1], memberships.max(axis=1)
@@ -125,18 +134,10 @@ def cluster_figure(
         right = figure
     some, flat = plane(z)
     axis = right.subplots()
-    colour = labels[some] % 20
-    axis.scatter(
-        *flat.T,
-        c=colour,
-        cmap="tab10" if k <= 10 else "tab20",
-        s=5,
-        vmin=0,
-        vmax=9 if k <= 10 else 19,
-    )
+    scatter(axis, flat, labels[some], k, 5)
     for j in np.unique(labels[some]):
         middle = np.median(flat[labels[some] == j], axis=0)
         axis.annotate(str(j), middle, fontsize=13, weight="bold")
     axis.set(xticks=[], yticks=[])
     axis.set_title(f"t-SNE of the embedding, {len(some)} samples", fontsize=8)
-    FigureCanvasAgg(figure).print_png(str(path))
+    figure.savefig(path, format="png")

@@ -5,8 +5,6 @@ ae_weights.h5, model_final.h5 and result.json, which is written last: its presen
 Labels, where there are any, are used here and only here, to score.
 """
 
-import contextlib
-import glob
 import json
 import os
 import tempfile
@@ -16,7 +14,7 @@ from inspect import signature
 
 from common.checkout import commit_at_start
 from common.errors import FolderInUse, UserError
-from common.files import remove_leftovers, save_array, save_json
+from common.files import remove, remove_leftovers, save_array, save_json
 from common.locks import locked
 from datasets import DATASETS, PROBLEMS, Dataset
 from experiments import health
@@ -134,25 +132,19 @@ def _claim(run, overwrite):
         found = found if isinstance(found, dict) else {}
         if found != expected and not overwrite:
             keys = [k for k in expected | found if found.get(k) != expected.get(k)]
+            there, here = found, expected
             if keys == ["config"]:
                 there, here = found["config"], expected["config"]
-                keys = [
-                    f"{k} {there.get(k)} there, {here.get(k)} here"
-                    for k in here | there
-                    if there.get(k) != here.get(k)
-                ]
-            else:
-                keys = [
-                    f"{k} {found.get(k)!r} there, {expected.get(k)!r} here"
-                    for k in keys
-                    if k != "config"
-                ]
+                keys = [k for k in here | there if there.get(k) != here.get(k)]
+            keys = [
+                f"{k} {there.get(k)!r} there, {here.get(k)!r} here" for k in keys if k != "config"
+            ]
             raise UserError(
                 f"{run.folder!r} holds another run ({'; '.join(keys)}): choose another --save-dir, "
                 "or --overwrite it"
             )
     if overwrite:
-        _remove(run.folder, (*RUN_FILES, *CHECKPOINTS))
+        remove(run.folder, (*RUN_FILES, *CHECKPOINTS))
     save_json(path, expected)
 
 
@@ -178,14 +170,6 @@ RUN_FILES = (
     "stderr.txt",
 )
 CHECKPOINTS = ("checkpoint*.h5",)
-
-
-def _remove(folder, patterns):
-    """Remove a folder's files of these names."""
-    for pattern in patterns:
-        for path in glob.glob(os.path.join(glob.escape(folder), pattern)):
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(path)
 
 
 def make_folder(path: str) -> None:
@@ -312,5 +296,5 @@ def _keep(run, model, monitor, command, seconds):
     )
     result = describe(run, model, command, seconds) | found.columns()
     save_json(path("result.json"), result)
-    _remove(run.folder, CHECKPOINTS)
+    remove(run.folder, CHECKPOINTS)
     return result

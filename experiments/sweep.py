@@ -41,7 +41,6 @@ class Trial:
     name: str
     spec: RunSpec
     folder: str
-    cache_dir: str
     weights: str | None  # the pretrained weights that it shares with others, there or not yet
     record: dict  # the run's identity
     minutes: tuple = (0.0, 0.0)  # of pretraining, and of clustering at most
@@ -55,9 +54,9 @@ class Trial:
         """The arguments of main.py, folders excepted."""
         return self.spec.to_argv()
 
-    def command(self, folder: str | None = None, cache_dir: str | None = None) -> list[str]:
-        """Return the arguments of main.py, by default with the folders of this machine."""
-        folders = ["--save-dir", folder or self.folder, "--cache-dir", cache_dir or self.cache_dir]
+    def command(self) -> list[str]:
+        """Return the arguments of main.py with the folders of this machine."""
+        folders = ["--save-dir", self.folder, "--cache-dir", self.spec.cache_dir]
         return [*self.argv, *folders, "--quiet"]
 
     @property

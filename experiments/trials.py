@@ -3,7 +3,7 @@
 import argparse
 import os
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ from common.files import save_array, save_json
 from datasets import Dataset
 from experiments import choices, consensus
 from experiments.description import about, now
+from experiments.inputs import load_data
 from experiments.runs import finished
 
 if TYPE_CHECKING:
@@ -115,22 +116,10 @@ def write(folder: str, found: consensus.Conclusion, row: dict) -> None:
     save_json(os.path.join(folder, "choice.json"), row | scores)
 
 
-def conclude_groups(
-    trials: "list[Trial]", data_of: "Callable[[Trial], Dataset]", path: str | os.PathLike
-) -> list[str]:
+def conclude_groups(trials: "list[Trial]", path: str | os.PathLike) -> list[str]:
     """Conclude from the finished trials of each group that differs in the seed alone.
 
-    Parameters
-    ----------
-    trials : list of sweep.Trial
-    data_of : callable (trial) -> datasets.Dataset
-    path : path
-        The choices.csv to keep the answers in.
-
-    Returns
-    -------
-    list of str
-        A line a group of two or more, or on why there is none.
+    Keep the answers in a choices.csv; return a line a group of two or more, or why there is none.
     """
     groups = {}
     for trial in trials:
@@ -146,7 +135,7 @@ def conclude_groups(
             continue
         if key not in known or known[key]["seeds"] != seeds:
             if key[2] not in data:
-                data = {key[2]: data_of(some[0])}  # one at a time: they are large
+                data = {key[2]: load_data(some[0].spec)}  # one at a time: they are large
             try:
                 found = conclude([trial.folder for trial in some], data[key[2]])
             except UserError as error:

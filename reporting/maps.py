@@ -66,7 +66,6 @@ def draw(
     UserError
         If no run of the data set has an embedding.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     folder = Path(results_dir)
@@ -78,7 +77,7 @@ def draw(
             f"expected one of {', '.join(PANELS[1:])}"
         )
     figure = Figure(figsize=(3 * COLUMNS, 6.3), dpi=110, layout="constrained")
-    many, points = len(np.unique(y)) > 10, []
+    points = []
     for axis, name in zip(
         figure.subplots(-(-len(PANELS) // COLUMNS), COLUMNS).flat, PANELS, strict=True
     ):
@@ -86,14 +85,7 @@ def draw(
         axis.set_title(name, fontsize=10)
         if name in codes:
             some, flat = report.plane(np.asarray(codes[name]))
-            axis.scatter(
-                *flat.T,
-                c=y[some] % 20,
-                cmap="tab20" if many else "tab10",
-                s=3,
-                vmin=0,
-                vmax=19 if many else 9,
-            )
+            report.scatter(axis, flat, y[some], len(np.unique(y)), 3)
             points += [
                 {"panel": name, "x": f"{a:.4g}", "y": f"{b:.4g}", "class": int(label)}
                 for (a, b), label in zip(flat, y[some], strict=True)
@@ -101,5 +93,5 @@ def draw(
         else:
             axis.text(0.5, 0.5, reasons[name], ha="center", va="center", transform=axis.transAxes)
     figure.suptitle(f"t-SNE of {dataset}: embeddings of one run each, by class", fontsize=11)
-    FigureCanvasAgg(figure).print_png(str(path))
+    figure.savefig(path, format="png")
     return path, points

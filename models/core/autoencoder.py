@@ -13,7 +13,6 @@ from common.files import load_arrays, save_arrays
 from common.shapes import image_shape
 from models.core.functional import Tensor, mean_squared_error, soft_assignment
 from models.core.keras_files import save_autoencoder
-from models.core.monitor import Monitor
 from models.core.networks import AUTOENCODERS
 from models.core.optimizers import make as make_optimizer
 from models.core.phases import PhasedEstimator, once
@@ -66,13 +65,10 @@ class AutoencoderEstimator(PhasedEstimator):
     def fit_autoencoder(self, x: object) -> np.ndarray:
         """Pretrain the auto-encoder on samples, or take it up; return their codes (n, z)."""
         x = self._scaled(self._checked(x), fresh=True)
-        self._monitor = self.monitor or Monitor()
-        if self.run_dir is not None:
-            os.makedirs(self.run_dir, exist_ok=True)
+        self._make_ready()
         self._build(x.shape[1:])
         self._data = tf.constant(x)
         self._data_hash = hash_array(x)
-        self.seconds_, self.step_seconds_ = {}, {}
         self._pretrain(self._data)
         self.pretrained_codes_ = self._encode(self._data)
         return self.pretrained_codes_

@@ -65,13 +65,17 @@ class PhasedEstimator(Estimator):
         the result, by which a checkpoint is known.
         """
         x = self._training_samples(x)
-        self._monitor = self.monitor or Monitor()
-        if self.run_dir is not None:
-            os.makedirs(self.run_dir, exist_ok=True)
+        self._make_ready()
         about = [self.method, self.config.identity_dict(), int(self.n_clusters), int(self.seed_)]
         self._identity = digest([*about, hash_array(x)])
-        self.seconds_, self.step_seconds_ = {}, {}
         return x
+
+    def _make_ready(self):
+        """Make the monitor and the run's folder, and set the seconds to none."""
+        self._monitor = self.monitor or Monitor()
+        self.seconds_, self.step_seconds_ = {}, {}
+        if self.run_dir is not None:
+            os.makedirs(self.run_dir, exist_ok=True)
 
     def run_phase(
         self,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from common.errors import UserError
 from models.settings.base import INITS, RESTARTED
 from models.settings.dec_da import BOTH, CONV, DIGITS, FC, Config
-from models.settings.fields import Adam, never, setting, when
+from models.settings.fields import Adam, never, setting, start, when
 from models.settings.method import Method
 
 
@@ -19,15 +19,14 @@ class ASPCConfig(Config):
     warmup_epochs = 0  # before the T epochs
     clustering_protocol = 2  # 1: the loss summed over the latent dimensions, did not average
 
-    n_init: int | str = setting(
+    n_init: int | str = start(
         20,
         "restarts of k-means; auto: until the lowest inertia has come up several times",
         ge=1,
         word="auto",
-        stage="start",
         effect=[when("init", *RESTARTED, why="init={init} has no restarts")],
     )
-    init: str = setting("k-means", "start of clustering", choices=INITS, stage="start")
+    init: str = start("k-means", "start of clustering", choices=INITS)
     alpha: float = setting(
         0.0, "of no effect", ge=0, effect=[never("its loss has no reconstruction term")]
     )
@@ -70,18 +69,12 @@ class ASPCFromRCCConfig(ASPCConfig):
     init: str = setting(
         "k-means", "of no effect", choices=INITS, effect=[never("it starts by RCC")]
     )
-    n_neighbors: int = setting(10, "neighbours in RCC's graph", ge=1, stage="start")
-    metric: str = setting(
-        "cosine", "distance of neighbours", choices=("cosine", "euclidean"), stage="start"
-    )
-    rcc_maxiter: int = setting(100, "steps of RCC at most", ge=1, stage="start")
+    n_neighbors: int = start(10, "neighbours in RCC's graph", ge=1)
+    metric: str = start("cosine", "distance of neighbours", choices=("cosine", "euclidean"))
+    rcc_maxiter: int = start(100, "steps of RCC at most", ge=1)
     # Neither paper nor released code says what noise is.
-    min_share: float = setting(
-        0.01,
-        "share of the samples below which a cluster of RCC is noise",
-        ge=0,
-        le=1,
-        stage="start",
+    min_share: float = start(
+        0.01, "share of the samples below which a cluster of RCC is noise", ge=0, le=1
     )
     warmup_epochs: int = setting(5, "epochs at first in which noise has weight 0", ge=0)  # [C]
 

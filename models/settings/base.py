@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from typing import Self
 
 from common.errors import UserError, unknown
-from models.settings.fields import OPTIMIZERS, SGD, Adam, Option, either, setting, settings_of, when
+from models.settings.fields import (
+    OPTIMIZERS,
+    SGD,
+    Adam,
+    Option,
+    augment,
+    both,
+    either,
+    pretrain,
+    settings_of,
+    start,
+    when,
+)
 
 INITS = ("k-means", "gmm", "spectral", "agglomerative", "umap")  # see models/core/initialization.py
 SCALES = "centre the columns and divide all by one number, for a deviation of"
@@ -203,65 +215,47 @@ class PretrainConfig(Settings):
     clustering_protocol = 1  # to be raised where `protocol` would be: the start has its own part
 
     # "fc": D-500-500-2000-10, "conv": 32-64-128-10; its method's name says which
-    network: str = setting(
-        "fc", "the auto-encoder", choices=("fc", "conv"), stage="both", flag=False
-    )
-    latent_dim: int = setting(10, "length of a code", ge=1, stage="both")
-    batch_size: int = setting(256, "samples a step", ge=1, stage="both")
-    aug_pretrain: bool = setting(False, "augment in pretraining", stage="pretrain")
-    pretrain_shuffles: int = setting(
+    network: str = both("fc", "the auto-encoder", choices=("fc", "conv"), flag=False)
+    latent_dim: int = both(10, "length of a code", ge=1)
+    batch_size: int = both(256, "samples a step", ge=1)
+    aug_pretrain: bool = pretrain(False, "augment in pretraining")
+    pretrain_shuffles: int = pretrain(
         8,
         "shuffles that take turns in augmented pretraining",
         ge=1,
-        stage="pretrain",
         effect=[when("aug_pretrain", why="pretraining is not augmented")],
         omit="hash",
     )
-    shift: float = setting(
+    shift: float = augment(
         0.1,
         "largest shift, fraction of the side",
         ge=0,
         lt=1,
-        stage="augment",
         effect=[AUGMENTED, when("shift_pixels", None)],
     )
-    shift_pixels: float | None = setting(
-        None,
-        "largest shift, pixels, in place of --shift",
-        ge=0,
-        stage="augment",
-        effect=[AUGMENTED],
+    shift_pixels: float | None = augment(
+        None, "largest shift, pixels, in place of --shift", ge=0, effect=[AUGMENTED]
     )
-    rotation: float = setting(
-        10.0, "largest rotation, degrees", ge=0, le=180, stage="augment", effect=[AUGMENTED]
-    )
-    center: str = setting(
+    rotation: float = augment(10.0, "largest rotation, degrees", ge=0, le=180, effect=[AUGMENTED])
+    center: str = augment(
         "original",
         "centre of rotation, see augment.py",
         choices=("original", "true"),
-        stage="augment",
         effect=[AUGMENTED, when("rotation", why="there is no rotation")],
     )
-    pretrain_optimizer: SGD | Adam = setting(
-        SGD(1.0, 0.9), "optimizer of pretraining", stage="pretrain"
-    )
-    pretrain_epochs: int = setting(500, "epochs of pretraining", ge=0, stage="pretrain")
-    scale_inputs: bool = setting(False, f"{SCALES} 1", stage="both", omit="hash")
-    n_init: int | str = setting(
+    pretrain_optimizer: SGD | Adam = pretrain(SGD(1.0, 0.9), "optimizer of pretraining")
+    pretrain_epochs: int = pretrain(500, "epochs of pretraining", ge=0)
+    scale_inputs: bool = both(False, f"{SCALES} 1", omit="hash")
+    n_init: int | str = start(
         20,
         "restarts of k-means; auto: until the lowest inertia has come up several times",
         ge=1,
         word="auto",
-        stage="start",
     )
-    init: str = setting("k-means", "start of clustering", choices=INITS, stage="start", omit="hash")
+    init: str = start("k-means", "start of clustering", choices=INITS, omit="hash")
     # With "bfloat16" weights, embedding, output, losses and the optimizer stay float32.
-    precision: str = setting(
-        "float32",
-        "of the layers' arithmetic",
-        choices=("float32", "bfloat16"),
-        stage="both",
-        omit="hash",
+    precision: str = both(
+        "float32", "of the layers' arithmetic", choices=("float32", "bfloat16"), omit="hash"
     )
 
     def check(self) -> None:

@@ -8,7 +8,7 @@ Departures: docs/methods/dec-da.md
 from dataclasses import dataclass, replace
 
 from models.settings.base import PretrainConfig
-from models.settings.fields import IN_ORDER, SGD, Adam, never, setting
+from models.settings.fields import IN_ORDER, SGD, Adam, never, pretrain, setting
 from models.settings.method import Method
 
 
@@ -59,13 +59,8 @@ class DCNConfig(Config):
 class AEConfig(PretrainConfig):
     """k-means on the codes of an auto-encoder, which may be a denoising one."""
 
-    noise: float = setting(
-        0.0,
-        "share of the inputs set to 0, a draw a batch",
-        ge=0,
-        lt=1,
-        stage="pretrain",
-        omit="key",
+    noise: float = pretrain(
+        0.0, "share of the inputs set to 0, a draw a batch", ge=0, lt=1, omit="key"
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from common.errors import UserError
 from models.settings.base import PretrainConfig
 from models.settings.dec_da import DIGITS, FC
-from models.settings.fields import SGD, Adam, either, setting, when
+from models.settings.fields import SGD, Adam, both, either, pretrain, setting, when
 from models.settings.method import Method
 
 LABEL_STEPS = 500  # of DSCDAN's head alone, on the labels that it starts from: ours
@@ -35,62 +35,49 @@ class DualConfig(PretrainConfig):
     cost = "dual"
     logged = ("relative", "prior", "entropy", "mi_global", "mi_local", "spectral")
 
-    network: str = setting("dual", "the auto-encoder", choices=("dual",), stage="both", flag=False)
-    latent_dim: int = setting(120, "length of a code", ge=1, stage="both")
-    batch_size: int = setting(100, "samples a step of pretraining", ge=1, stage="pretrain")
-    pretrain_optimizer: SGD | Adam = setting(
-        Adam(1e-3), "optimizer of pretraining", stage="pretrain"
-    )
-    pretrain_epochs: int = setting(100, "epochs of pretraining", ge=0, stage="pretrain")
-    filters: tuple = setting(
-        (16, 16, 32, 32), "channels of the dual encoder's convolutions", ge=1, stage="both"
-    )
-    kernel: int = setting(3, "side of their kernels, pixels", ge=1, stage="both")
-    original: float = setting(2.5, "weight of the reconstruction", gt=0, stage="pretrain")
-    relative: float = setting(
-        5.0, "delta, weight of the relative reconstruction", ge=0, stage="pretrain"
-    )
-    mutual: float = setting(0.01, "beta, weight of the mutual information", ge=0, stage="pretrain")
-    prior: float = setting(1.0, "gamma, weight of the prior", ge=0, stage="pretrain")
-    psi: str = setting(
+    network: str = both("dual", "the auto-encoder", choices=("dual",), flag=False)
+    latent_dim: int = both(120, "length of a code", ge=1)
+    batch_size: int = pretrain(100, "samples a step of pretraining", ge=1)
+    pretrain_optimizer: SGD | Adam = pretrain(Adam(1e-3), "optimizer of pretraining")
+    pretrain_epochs: int = pretrain(100, "epochs of pretraining", ge=0)
+    filters: tuple = both((16, 16, 32, 32), "channels of the dual encoder's convolutions", ge=1)
+    kernel: int = both(3, "side of their kernels, pixels", ge=1)
+    original: float = pretrain(2.5, "weight of the reconstruction", gt=0)
+    relative: float = pretrain(5.0, "delta, weight of the relative reconstruction", ge=0)
+    mutual: float = pretrain(0.01, "beta, weight of the mutual information", ge=0)
+    prior: float = pretrain(1.0, "gamma, weight of the prior", ge=0)
+    psi: str = both(
         "reparameterised",
         "noise of the codes",
-        stage="both",
         effect=[NOISY],
         choices=("multiplicative", "reparameterised"),
         key=lambda c: c.relative or c.mutual,
     )
-    psi_variance: float = setting(
+    psi_variance: float = both(
         0.25,
         "variance of the multiplicative noise; its mean is 1",
         ge=0,
-        stage="both",
         effect=[NOISY, when("psi", "multiplicative")],
         key=lambda c: (c.relative or c.mutual) and c.psi == "multiplicative",
     )
-    code: str = setting(
+    code: str = both(
         "mean",
         "z under multiplicative noise: mean, or draw of p(z|x)",
         choices=("mean", "draw"),
-        stage="both",
         omit="key",
     )
-    pairs: str = setting(
+    pairs: str = pretrain(
         "input",
         "what the discriminators see with a code: the input (global and local), or the same code "
         "again (as released)",
         choices=("input", "code"),
-        stage="pretrain",
         effect=[when("mutual")],
     )
-    train_discriminators: bool = setting(
-        True, "train the discriminators", stage="pretrain", effect=[when("mutual")]
-    )
-    prior_of: str = setting(
+    train_discriminators: bool = pretrain(True, "train the discriminators", effect=[when("mutual")])
+    prior_of: str = pretrain(
         "standard",
         "prior of the codes: standard, N(0, I), or classes, a Gaussian per class (as released)",
         choices=("standard", "classes"),
-        stage="pretrain",
         effect=[when("prior")],
     )
     final: str = setting(

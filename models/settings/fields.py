@@ -287,6 +287,12 @@ def setting(default: T, text: str, *, compare: bool = True, **declared: typing.A
     return field(default=default, compare=compare, metadata={"setting": Setting(text, **declared)})
 
 
+# Settings of the other stages: `setting` with its `stage`.
+pretrain, both, start, augment = (
+    functools.partial(setting, stage=stage) for stage in ("pretrain", "both", "start", "augment")
+)
+
+
 @functools.cache
 def settings_of(kind: "type[Settings]") -> dict[str, Setting]:
     """Return {name: Setting} of a class of records, in the order of its fields."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from models.settings.base import PretrainConfig
 from models.settings.dec_da import Config, DECConfig
-from models.settings.fields import SGD, Adam, setting, when
+from models.settings.fields import SGD, Adam, both, pretrain, setting, when
 from models.settings.method import Method
 
 STEPS, EPOCHS = when("layer_steps", None), when("pretrain_steps", None)
@@ -21,39 +21,30 @@ class LayerwiseConfig(PretrainConfig):
     The loss of either is half the squared error of the scaled samples.
     """
 
-    pretrain_optimizer: SGD | Adam = setting(
-        SGD(0.1, 0.9), "optimizer of pretraining", stage="pretrain"
-    )
-    pretrain_epochs: int = setting(
-        250, "epochs of all layers together", ge=0, stage="pretrain", effect=[EPOCHS]
-    )
-    pretrain_steps: int | None = setting(100000, "the same in steps", ge=0, stage="pretrain")
-    layer_epochs: int = setting(250, "epochs of each layer", ge=0, stage="pretrain", effect=[STEPS])
-    layer_steps: int | None = setting(50000, "the same in steps", ge=0, stage="pretrain")
-    dropout: float = setting(
+    pretrain_optimizer: SGD | Adam = pretrain(SGD(0.1, 0.9), "optimizer of pretraining")
+    pretrain_epochs: int = pretrain(250, "epochs of all layers together", ge=0, effect=[EPOCHS])
+    pretrain_steps: int | None = pretrain(100000, "the same in steps", ge=0)
+    layer_epochs: int = pretrain(250, "epochs of each layer", ge=0, effect=[STEPS])
+    layer_steps: int | None = pretrain(50000, "the same in steps", ge=0)
+    dropout: float = pretrain(
         0.2,
         "share of a layer's inputs and outputs set to 0 while it is trained by itself",
         ge=0,
         lt=1,
-        stage="pretrain",
     )
-    drop_steps: int = setting(
+    drop_steps: int = pretrain(
         20000,
         "steps after which the learning rate of pretraining is divided by 10, again and again",
         ge=1,
-        stage="pretrain",
     )
-    burn_in: int = setting(
-        1000, "first steps of pretraining without momentum", ge=0, stage="pretrain"
-    )
-    init_std: float | None = setting(
+    burn_in: int = pretrain(1000, "first steps of pretraining without momentum", ge=0)
+    init_std: float | None = pretrain(
         0.01,
         "standard deviation of the initial weights (none: 1/sqrt(inputs), and the "
         "decoder starts from the encoder's weights, transposed)",
         gt=0,
-        stage="pretrain",
     )
-    scale: float = setting(5.1, "factor by which the samples are multiplied", gt=0, stage="both")
+    scale: float = both(5.1, "factor by which the samples are multiplied", gt=0)
 
     def pretraining_steps(self, steps_per_pass: int) -> tuple[int, int]:
         """Return (steps of each layer, steps of all layers together)."""

@@ -6,7 +6,7 @@ Source: [C] released code, rymc/n2d: n2d.py and run.sh. Departures: docs/methods
 from dataclasses import dataclass
 
 from models.settings.base import INITS, PretrainConfig
-from models.settings.fields import SGD, Adam, never, setting
+from models.settings.fields import SGD, Adam, both, never, pretrain, setting
 from models.settings.method import Method
 
 
@@ -18,11 +18,11 @@ class N2DConfig(PretrainConfig):
     pretrains_clusters = True  # a code has as many dimensions as there are clusters
 
     # d-500-500-2000-K, ReLU, linear code and output, batches of 256 [C]
-    latent_dim: int = setting(0, "length of a code (0: as many as clusters)", ge=0, stage="both")
-    pretrain_optimizer: SGD | Adam = setting(
-        Adam(1e-3), "optimizer of pretraining", stage="pretrain"
+    latent_dim: int = both(0, "length of a code (0: as many as clusters)", ge=0)
+    pretrain_optimizer: SGD | Adam = pretrain(
+        Adam(1e-3), "optimizer of pretraining"
     )  # 'adam', mean squared error [C]
-    pretrain_epochs: int = setting(1000, "epochs of pretraining", ge=0, stage="pretrain")  # [C]
+    pretrain_epochs: int = pretrain(1000, "epochs of pretraining", ge=0)  # [C]
     n_neighbors: int = setting(20, "neighbours in UMAP's graph", ge=2)  # [C run.sh]
     min_dist: float = setting(0.0, "smallest distance in the map", ge=0, lt=1)  # [C]
     # 10, and 6 on a set of 6 clusters [C run.sh]

@@ -66,13 +66,3 @@ def refuse_without_effect(method: str, config: Settings, names: Iterable[str]) -
         if name in found:
             flag = "--" + name.replace("_", "-")
             raise UserError(f"{flag} has no effect for {method}: {found[name]}")
-
-
-def settings_table(method: str) -> str:
-    """Return a Markdown table of a method's options: flag, default, stage, meaning."""
-    lines = ["| setting | default | stage | meaning |", "| --- | --- | --- | --- |"]
-    for option in method_of(method).settings.options().values():
-        if not option.hidden:
-            cells = (f"`{option.flag}`", option.shown, option.stage, option.help)
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)

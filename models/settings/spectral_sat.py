@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from common.errors import UserError
 from models.settings.base import Settings
-from models.settings.fields import SGD, Adam, setting, when
+from models.settings.fields import SGD, Adam, augment, setting, start, when
 from models.settings.method import Method
 
 IMAGES = when("aug_cluster", why="it acts on augmented images, and nothing is augmented")
@@ -31,49 +31,38 @@ class SpectralSATConfig(Settings):
     aug_cluster: bool = setting(
         False, "shift and rotate, neighbours by the tangent distance", flag=False
     )
-    shift: float = setting(
-        0.1, "largest shift, fraction of the side", ge=0, lt=1, stage="augment", effect=[IMAGES]
+    shift: float = augment(0.1, "largest shift, fraction of the side", ge=0, lt=1, effect=[IMAGES])
+    shift_pixels: float | None = augment(
+        None, "largest shift, pixels, in place of --shift", ge=0, effect=[IMAGES]
     )
-    shift_pixels: float | None = setting(
-        None, "largest shift, pixels, in place of --shift", ge=0, stage="augment", effect=[IMAGES]
-    )
-    rotation: float = setting(
-        10.0, "largest rotation, degrees", ge=0, le=180, stage="augment", effect=[IMAGES]
-    )
-    radius: float = setting(
+    rotation: float = augment(10.0, "largest rotation, degrees", ge=0, le=180, effect=[IMAGES])
+    radius: float = augment(
         0.25,
         "length of the noise on vectors, in distances to the farthest neighbour",
         ge=0,
-        stage="augment",
         effect=[when("network", "fc", why="images are shifted and rotated")],
     )
-    blur: float = setting(
+    blur: float = start(
         0.04,
         "deviation of the Gaussian that blurs images for the tangent "
         "distance, fraction of the side",
         ge=0,
         lt=1,
-        stage="start",
         effect=[IMAGES],
     )
-    tangents: bool = setting(
-        True, "the tangent distance (off: the Euclidean one)", stage="start", effect=[IMAGES]
-    )
-    candidates: int = setting(
+    tangents: bool = start(True, "the tangent distance (off: the Euclidean one)", effect=[IMAGES])
+    candidates: int = start(
         100,
         "nearest samples among which the tangent distance finds neighbours",
         ge=1,
-        stage="start",
         effect=[IMAGES],
     )
-    neighbors: tuple = setting(
-        (4, 5, 7, 10, 15, 20), "neighbours per sample; a graph for each number", ge=1, stage="start"
+    neighbors: tuple = start(
+        (4, 5, 7, 10, 15, 20), "neighbours per sample; a graph for each number", ge=1
     )
-    judge: int = setting(
-        10, "neighbours of the graph on which partitions are judged", ge=1, stage="start"
-    )
-    more: int = setting(2, "extra eigenvectors: K to K + this many are tried", ge=0, stage="start")
-    n_init: int = setting(20, "restarts of k-means on the eigenvectors", ge=1, stage="start")
+    judge: int = start(10, "neighbours of the graph on which partitions are judged", ge=1)
+    more: int = start(2, "extra eigenvectors: K to K + this many are tried", ge=0)
+    n_init: int = start(20, "restarts of k-means on the eigenvectors", ge=1)
     batch_size: int = setting(256, "samples a step", ge=2)
     optimizer: SGD | Adam = setting(
         Adam(1e-3), "optimizer; its rate is constant for half of the steps, then falls to 0"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from models.settings.base import INITS, PretrainConfig
 from models.settings.dec_da import DIGITS
-from models.settings.fields import SGD, Adam, never, setting
+from models.settings.fields import SGD, Adam, both, never, pretrain, setting, start
 from models.settings.method import Method
 
 
@@ -24,23 +24,19 @@ class VaDEConfig(PretrainConfig):
     logged = ("gaussian_kl", "cluster_kl")
 
     # d-500-500-2000-10 and its mirror; the released weights of pretraining came without code [C]
-    batch_size: int = setting(256, "samples a step of pretraining", ge=1, stage="pretrain")
-    pretrain_optimizer: SGD | Adam = setting(
-        Adam(1e-3), "optimizer of pretraining", stage="pretrain"
-    )  # ours
-    likelihood: str = setting(
+    batch_size: int = pretrain(256, "samples a step of pretraining", ge=1)
+    pretrain_optimizer: SGD | Adam = pretrain(Adam(1e-3), "optimizer of pretraining")  # ours
+    likelihood: str = both(
         "bernoulli",
         "p(x|z): bernoulli for values in [0, 1] (binary "
         "cross-entropy), or gaussian (squared error)",
         choices=("bernoulli", "gaussian"),
-        stage="both",
     )
-    n_init: int = setting(1, "restarts of the mixture of Gaussians", ge=1, stage="start")
-    init: str = setting(
+    n_init: int = start(1, "restarts of the mixture of Gaussians", ge=1)
+    init: str = start(
         "k-means",
         "of no effect",
         choices=INITS,
-        stage="start",
         omit="hash",
         effect=[never("it starts from a mixture of Gaussians")],
     )

@@ -101,7 +101,7 @@ def called(home):
 
 def blocks_of(rows=(), runs_dir="runs"):
     words = ["--jobs", "1", "--threads", "1"]
-    return campaign.read_blocks(words, plan.parse, plan.plan, rows, runs_dir)
+    return campaign.read_blocks(words, rows, runs_dir)
 
 
 def trials_of():

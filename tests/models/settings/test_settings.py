@@ -10,7 +10,6 @@ import pytest
 from conftest import user_error
 
 import datasets
-from common.errors import UserError
 from experiments import options, plan
 from experiments.spec import RunSpec
 from models import METHODS, build, class_of, preset
@@ -20,7 +19,6 @@ from models.settings.base import PretrainConfig, digest, pretrain_key
 from models.settings.dec_da import Config
 from models.settings.fields import SGD, Adam, setting, settings_of, when
 from models.settings.method import ORDERED, Method
-from models.settings.presets import settings_table
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -409,15 +407,6 @@ def test_what_no_option_says_is_refused():
 
 
 # ---- the tables of docs ------------------------------------------------------------------------
-
-
-def test_a_table_of_settings():
-    lines = settings_table("k-means").splitlines()
-    assert lines[0] == "| setting | default | stage | meaning |" and len(lines) == 3
-    assert lines[2].startswith("| `--n-init` | 20 | cluster | restarts")
-    assert "--alpha" not in settings_table("ASPC-DA") and "--alpha" in settings_table("FcIDEC")
-    with pytest.raises(UserError, match="unknown method"):
-        settings_table("nothing")
 
 
 ROWS = [
