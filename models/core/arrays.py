@@ -8,8 +8,11 @@ from collections.abc import Iterator
 
 import numpy as np
 from scipy import sparse
+from scipy.spatial.distance import pdist
 
 FAR = 1000.0  # squared distance of points from 0, over their variance
+CLOSE = 200  # of the points, by which it is told how near to each other they lie
+SAFE = 100.0  # times the rounding of a squared distance that those to near points must differ
 BLOCK = 2**26  # numbers in a block of distances: 256 MB
 
 
@@ -29,14 +32,30 @@ def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return ||a_i - b_j||^2, (n, m), not below 0, of a (n, d) and b (m, d).
 
     By ||a||^2 - 2 a.b + ||b||^2: fast, but of rounding in the size of ||a||^2. So all are moved by
-    the mean of b where that is FAR from 0 for their spread, as of degrees of longitude in a city.
+    the mean of b where that is FAR from 0 for their spread, as of degrees of longitude in a city,
+    and are float64 where float32 would not tell neighbours apart, as beside an outlier.
     """
     middle = b.mean(axis=0)  # (d,)
     if middle @ middle > FAR * np.square(b - middle).sum(axis=1).mean():
         a, b = a - middle, b - middle
+    if np.float32 in (a.dtype, b.dtype) and too_coarse(a, b):
+        return squared_distances(a.astype(np.float64), b.astype(np.float64))
     d = np.einsum("ij,ij->i", a, a)[:, None] - 2 * a @ b.T
     d += np.einsum("ij,ij->i", b, b)
     return np.maximum(d, 0, out=d)
+
+
+def too_coarse(a: np.ndarray, b: np.ndarray) -> bool:
+    """Return whether float32 rounds squared distances of a (n, d) from b (m, d) too coarsely.
+
+    That is, whether the rounding, in the size of ||a||^2, is not small beside the smallest
+    distances of points b from each other, which are told by CLOSE of them.
+    """
+    some = b[some_rows(len(b), CLOSE)].astype(np.float64)
+    gaps = pdist(some, "sqeuclidean")
+    gaps = gaps[gaps > 0]
+    size = max(np.einsum("ij,ij->i", part, part).max() for part in (a, b))
+    return len(gaps) > 0 and SAFE * np.finfo(np.float32).eps * size > np.quantile(gaps, 0.01)
 
 
 def student_kernel(squares: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from sklearn.mixture import GaussianMixture
 
 from common import device
 from common.errors import UserError, unknown
-from models.core.arrays import cluster_means, some_rows
+from models.core.arrays import cluster_means, some_rows, too_coarse
 from models.settings.base import INITS
 
 SAMPLE = 10000  # what spectral and agglomerative clustering take at most: their memory is O(n^2)
@@ -124,6 +124,8 @@ def kmeans(
     sklearn.cluster.KMeans, int
         Fitted, and the restarts made.
     """
+    if x.dtype == np.float32 and _has_outlier(x):
+        x = x.astype(np.float64)
     if n_init != "auto":
         return KMeans(k, n_init=n_init, random_state=seed).fit(x), n_init
     random = np.random.RandomState(seed)  # drawn from in turn, as scikit-learn's restarts do
@@ -138,6 +140,14 @@ def kmeans(
     times = "once" if lowest == 1 else f"{lowest} times"
     note(f"k-means: {len(inertias)} restarts, the lowest inertia came up {times}")
     return best, len(inertias)
+
+
+def _has_outlier(x):
+    """Whether some of x (n, d), which scikit-learn centres, are so far that float32 tells no two of
+    the others apart.
+    """
+    centred = x - x.mean(axis=0)
+    return too_coarse(centred, centred)
 
 
 def _gmm(z, start, restarts):
