@@ -14,6 +14,12 @@ def unusable(x: np.ndarray) -> np.ndarray:
     return ~((x >= -LARGEST) & (x <= LARGEST))
 
 
+def rounded(x: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Return which columns of x (n, d) float32 rounds by over 1/1000 of their deviation (d,)."""
+    coarse = np.finfo(np.float32).eps * np.abs(x).max(axis=0)
+    return (deviation > 0) & (coarse > 1e-3 * deviation)
+
+
 def side_and_channels(d: int) -> tuple[int, int]:
     """Return (side, channels) of a square grey or RGB image of `d` values; UserError if none."""
     for channels in (1, 3):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from common.shapes import rounded
 from loaders.arrays import read_hdf5, read_matlab, read_matrix_market, read_numpy, read_svmlight
 from loaders.folders import read_folder
 from loaders.readers import Reading, as_labels, check_values, few
@@ -264,8 +265,7 @@ def _standardized(path, x, how, like, record):
 def _unasked(x, deviation, record):
     """Return [shifts, scales] of the columns that float32 or a method's constants need, or None."""
     d = x.shape[1]
-    coarse = np.finfo(np.float32).eps * np.abs(x).max(axis=0)  # (d,)
-    wrong = (deviation > 0) & (coarse > 1e-3 * deviation)
+    wrong = rounded(x, deviation)
     shift, scale = np.zeros(d), 1.0
     if wrong.any():
         shift = np.where(wrong, x.mean(axis=0, dtype=np.float64), 0)

@@ -62,8 +62,6 @@ class SpectralSAT(PhasedEstimator):
         {"initialize", "cluster"} and {"cluster"}.
     """
 
-    fitted = "network"
-
     def fit(self, x: object, y: object = None) -> "SpectralSAT":
         """Cluster the samples.
 
@@ -90,11 +88,9 @@ class SpectralSAT(PhasedEstimator):
         self.seconds_["initialize"] = time.monotonic() - begin + earlier
         self.initial_labels_ = start["labels"].astype(np.int64)
         self._train(tf.constant(x), start)
-        self.labels_ = self.predict(x)
-        self._monitor.row(
-            "final", self.n_iter_, {"seconds": self.seconds_["cluster"]}, self.labels_
-        )
-        return self
+        labels = self._predictions(x).argmax(axis=1)
+        self._monitor.row("final", self.n_iter_, {"seconds": self.seconds_["cluster"]}, labels)
+        return self._end_fit(labels)
 
     def _build(self, shape):
         """Make the network for samples of a shape."""
@@ -193,7 +189,7 @@ class SpectralSAT(PhasedEstimator):
 
     def _left_the_graph(self, start):
         """Return whether training has lost too much of the neighbours' information; note it."""
-        labels = self.predict(self._data.numpy())
+        labels = self._predictions(self._data.numpy()).argmax(axis=1)
         graph = graphs.unweighted_graph(start["neighbors"], self.config.judge)
         now, before = graphs.neighbor_information(graph, labels), float(start["information"])
         lost = 1.0 - now / before if before > 0 else 0.0
@@ -281,7 +277,9 @@ class SpectralSAT(PhasedEstimator):
 
     def transform(self, x: object) -> np.ndarray:
         """Return predictions, float32 (n, k), rows summing to 1."""
-        x = self._samples(x)
+        return self._predictions(self._samples(x))
+
+    def _predictions(self, x):
         x = x.reshape(len(x), *self.network.input_shape[1:])
         parts = [x[i : i + CHUNK] for i in range(0, len(x), CHUNK)]
         return np.concatenate([tf.nn.softmax(self._logits(part)).numpy() for part in parts])

@@ -6,6 +6,7 @@ Departures: docs/methods/vade.md
 """
 
 import math
+import os
 import time
 
 import keras
@@ -19,6 +20,7 @@ from common.errors import UserError
 from models.core.autoencoder import INITIALIZE
 from models.core.base import DeepClusterer
 from models.core.functional import Tensor, mean_squared_error, squared_error
+from models.core.keras_files import save_autoencoder
 from models.core.optimizers import make as make_optimizer
 from models.core.seeds import derive_seed
 
@@ -165,6 +167,14 @@ class VaDE(DeepClusterer):
     def prior(self) -> tuple[Tensor, keras.Variable, keras.Variable]:
         """Return log pi (k,), means (k, z) and log variances (k, z) of the mixture."""
         return ops.log_softmax(self.prior_logits), self.centers, self.prior_log_variances
+
+    def save_keras(self, folder: str | os.PathLike) -> None:
+        """Write encoder.keras and autoencoder.keras, whose output are the means of p(x|z)."""
+        decoder = self.decoder
+        if self.config.likelihood == "bernoulli":  # its outputs are logits
+            means = keras.layers.Activation("sigmoid")(decoder.outputs[0])
+            decoder = keras.Model(decoder.inputs, means)
+        save_autoencoder(folder, self.encoder, decoder, tuple(self._scaling.values()))
 
     # -- pretraining -------------------------------------------------------------------------
 

@@ -44,8 +44,6 @@ class Baseline(Estimator):
     n_features_in_ : int
     """
 
-    fitted = "_learnt"
-
     def __init__(
         self,
         n_clusters: int,
@@ -75,6 +73,10 @@ class Baseline(Estimator):
         """Return memberships (n, k), rows summing to 1, of samples (n, d) represented by z."""
         raise NotImplementedError
 
+    def label(self, x: np.ndarray) -> np.ndarray:
+        """Return the labels (n,) of samples x (n, d): the largest memberships."""
+        return self.belong(x, self.embed(x)).argmax(axis=1)
+
     def needed(self, n: int, d: int) -> float:
         """Return about how many bytes a fit takes, the data included."""
         return 24 * n * d
@@ -100,12 +102,12 @@ class Baseline(Estimator):
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # `converged_` says so
             self._learnt, steps, ended = self.learn(x, int(self.seed_) % 2**32)
+            labels = self.label(x)
         self.n_iter_, self.converged_ = int(steps), bool(ended)
-        self.labels_ = self.predict(x)
         self.seconds_ = {"cluster": time.monotonic() - begin}
         monitor.progress("cluster", 1)
-        monitor.row("final", self.n_iter_, {"seconds": self.seconds_["cluster"]}, self.labels_)
-        return self
+        monitor.row("final", self.n_iter_, {"seconds": self.seconds_["cluster"]}, labels)
+        return self._end_fit(labels)
 
     def _samples(self, x):
         """Return samples of the fitted shape, flat."""
@@ -120,7 +122,9 @@ class Baseline(Estimator):
 
     def predict(self, x: object) -> np.ndarray:
         """Return the labels of samples, int64 (n,)."""
-        return self.memberships(x).argmax(axis=1)
+        x = self._samples(x)
+        with threadpool_limits(1):
+            return self.label(x)
 
     def memberships(self, x: object) -> np.ndarray:
         """Return how far samples belong to each cluster, (n, k); rows sum to 1."""
@@ -173,14 +177,20 @@ class FittedOnly(Baseline):
         """Return the number of columns of `transform`."""
         return self._learnt["embedding"].shape[1]
 
-    def predict(self, x: object) -> np.ndarray:
-        self._samples(x)
+    def label(self, x: np.ndarray) -> np.ndarray:
         return self._learnt["labels"].copy()
 
     def belong(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
         labels = self._learnt["labels"]
         centers = cluster_means(z, labels, labels.max() + 1).astype(np.float32)
         return student_kernel(squared_distances(z, centers))
+
+
+class MeansOnly(FittedOnly):
+    """A method without a rule whose embedding is the distances to the means of its clusters."""
+
+    def belong(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+        return student_kernel(np.square(z))
 
 
 def mean_distances(x: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -5,11 +5,11 @@ from scipy import sparse
 
 from common.errors import UserError
 from common.memory import require_memory
-from models.baselines.base import FittedOnly, mean_distances
+from models.baselines.base import MeansOnly, mean_distances
 from models.core.graphs import connected_parts, directed_graph, nearest_neighbors
 
 
-class GraphDegreeLinkage(FittedOnly):
+class GraphDegreeLinkage(MeansOnly):
     """Graph degree linkage; `transform` gives the distances to the means of clusters, (n, k)."""
 
     def partition(self, x: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, int, bool]:

@@ -50,7 +50,7 @@ class StableMixture(Gaussians):
             if value >= least
         }
         fits = fits or {"k-means": self._fit("k-means", z, seed)}
-        self.form_ = min(fits, key=lambda form: _mixture(form, fits[form][0]).bic(z))
+        self.form_ = min(fits, key=lambda form: _bic(form, fits[form][0], z))
         learnt, steps, ended = fits[self.form_]
         return learnt | space | {"form": np.int64(FORMS.index(self.form_))}, steps, ended
 
@@ -146,6 +146,12 @@ def _mixture(form, learnt):
     for name in LEARNT:
         setattr(model, name, learnt[name])
     return model
+
+
+def _bic(form, learnt, z):
+    """Return the Bayesian information criterion of a fit on samples z (n, d)."""
+    given = 2 * len(learnt["means_"]) - 2 if form == "k-means" else 0  # one variance, equal weights
+    return _mixture(form, learnt).bic(z) - given * np.log(len(z))
 
 
 def _placed(x, space):

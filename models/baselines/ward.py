@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from models.baselines.base import FittedOnly, mean_distances
+from models.baselines.base import MeansOnly, mean_distances
 from models.core.arrays import BLOCK, row_blocks, squared_distances
 from models.core.graphs import connected_parts
 
 
-class Ward(FittedOnly):
+class Ward(MeansOnly):
     """Agglomerative clustering by Ward's linkage; `transform`: distances to the means, (n, k)."""
 
     def needed(self, n: int, d: int) -> float:

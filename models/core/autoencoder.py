@@ -205,7 +205,8 @@ class AutoencoderEstimator(PhasedEstimator):
 
     def save_autoencoder(self, path: str | os.PathLike, about: dict | None = None) -> None:
         """Write the auto-encoder's weights."""
-        self._require_fit()
+        if not hasattr(self, "encoder"):
+            self._require_fit()
         about = {
             "kind": "autoencoder",
             "network": self.config.network,

@@ -98,7 +98,6 @@ class DeepClusterer(AutoencoderEstimator):
     encoder, decoder : keras.Model
     """
 
-    fitted = "centers"
     shuffle = False  # the order of batches in the clustering phase
     whole_batches = False  # whether that phase leaves out the short batch at a pass's end
     earliest_end = 0  # the first step at which settled labels may end it
@@ -220,9 +219,9 @@ class DeepClusterer(AutoencoderEstimator):
         """
         self.fit_autoencoder(x)
         self.cluster(self._data)
-        self.labels_ = self.assign(self._encode(self._data)).astype(np.int64)
+        labels = self.assign(self._encode(self._data))
         del self._data
-        return self
+        return self._end_fit(labels)
 
     def _build(self, shape):
         """Make networks and centres for samples of a shape."""

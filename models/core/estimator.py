@@ -32,8 +32,6 @@ class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
     `restore(path, arrays, about)`, which takes that up; `save`, pickle and copy go by these.
     """
 
-    fitted = "labels_"  # the attribute whose presence means fitted
-
     # A fit gives no public names but those that end with _ (scikit-learn's rule): what else a
     # method makes, as `self.encoder`, is kept as `_part_encoder` and read by its own name.
 
@@ -91,21 +89,29 @@ class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
     def _training_samples(self, x):
         """Return samples to fit as float32 (n, ...); K, the seed and the columns are settled."""
         state = self.random_state
-        self.__dict__.pop("_drawn", None)
+        for name in ("_drawn", "_fitted", "labels_", "feature_names_in_", "kept_", "prepared_"):
+            self.__dict__.pop(name, None)  # of an earlier fit, or of the file of another model
         if state is None or isinstance(state, np.random.RandomState):
             draw = np.random.default_rng().integers if state is None else state.randint
             self._drawn = int(draw(2**31 - 1))
-        names, x = x, as_samples(x)
+        self._columns, x = _get_feature_names(x), as_samples(x)
         check_estimator(self.n_clusters, self.seed_, len(x))
-        _check_feature_names(self, names, reset=True)
         return x
 
+    def _end_fit(self, labels):
+        """Take up the labels (n,) of the fitted samples; from here on the model can be used."""
+        self.labels_ = labels.astype(np.int64)
+        if self._columns is not None:
+            self.feature_names_in_ = self._columns
+        self._fitted = True
+        return self
+
     def _require_fit(self):
-        if not hasattr(self, self.fitted):
+        if not self.__sklearn_is_fitted__():
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
 
     def __sklearn_is_fitted__(self):
-        return hasattr(self, self.fitted)
+        return "_fitted" in self.__dict__
 
     def _samples(self, x):
         """Return samples of the fitted shape; flat ones are reshaped."""
@@ -177,7 +183,7 @@ class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
         self.restore(path, {n: a for n, a in arrays.items() if not n.startswith(KEPT)}, about)
         if "labels" in kept:
             self.labels_ = kept.pop("labels").astype(np.int64)
-        self.kept_ = kept
+        self.kept_, self._fitted = kept, True
         if "prepared" in about:
             self.prepared_ = about["prepared"]
         for name, value in about.get("fit", {}).items():
@@ -199,7 +205,7 @@ class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
         self.__dict__.update({name: None for name in self._own_params()} | state)
         if packed is not None:
             self.restore("a copied model", *packed)
-            self.__dict__.update(state)
+            self.__dict__.update(state | {"_fitted": True})
 
 
 def _plain(value):

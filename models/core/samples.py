@@ -1,13 +1,14 @@
 """Data and K as every estimator checks them. No TensorFlow here."""
 
 import hashlib
+import warnings
 
 import numpy as np
 from scipy import sparse
 
 from common.errors import UserError
 from common.memory import require_memory
-from common.shapes import LARGEST, unusable
+from common.shapes import LARGEST, rounded, unusable
 
 
 def as_samples(x: object) -> np.ndarray:
@@ -39,6 +40,8 @@ def as_samples(x: object) -> np.ndarray:
         )
     if x.dtype.kind not in "fiub":
         raise UserError(f"data of shape {x.shape}, {x.dtype}: expected numbers (n, ...), n > 0")
+    if x.ndim == 2 and x.dtype.kind in "fiu" and x.dtype.itemsize > 4:
+        _warn_of_rounding(x)
     with np.errstate(over="ignore"):
         x = np.ascontiguousarray(x, dtype=np.float32)
     bad = np.count_nonzero(unusable(x))
@@ -48,6 +51,19 @@ def as_samples(x: object) -> np.ndarray:
             "within (Input X contains NaN or infinity)"
         )
     return x
+
+
+def _warn_of_rounding(x):
+    """Warn of columns of x (n, d) of which float32, in which all is computed, leaves too little."""
+    with np.errstate(all="ignore"):
+        wrong = np.flatnonzero(rounded(x, x.std(axis=0, dtype=np.float64)))
+    if len(wrong):
+        first = ", ".join(map(str, wrong[:5])) + (", ..." if len(wrong) > 5 else "")
+        warnings.warn(
+            f"columns {first}: their numbers differ little for their size, and float32 rounds "
+            "them: subtract the columns' means first",
+            stacklevel=5,
+        )
 
 
 def _numbers(x):

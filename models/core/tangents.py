@@ -9,20 +9,20 @@ from sklearn.decomposition import PCA
 from common.errors import UserError
 from models.core.graphs import nearest_neighbors
 
-SIDE = 64  # pixels; larger images are made smaller
+SIDE = 64  # pixels, of one channel; images of more values are made smaller
 SIZE = 64  # principal components in which distances are measured
 ROWS = 200  # samples at a time
 RIDGE = 0.01  # singular values below a tenth of the largest count less: flat images have few
 
 
 def tangent_vectors(images: np.ndarray) -> np.ndarray:
-    """Return the derivatives (n, 7, h * w) of images (n, h, w) by seven small transforms.
+    """Return the derivatives (n, 7, c * h * w) of images (n, c, h, w) by seven small transforms.
 
     Shifts along both sides, rotation about the centre, scale, the two hyperbolic transforms, and
     the thickness of lines.
     """
-    n, h, w = images.shape
-    down, right = np.gradient(images, axis=(1, 2))
+    n, h, w = len(images), *images.shape[2:]
+    down, right = np.gradient(images, axis=(2, 3))
     y, x = np.meshgrid(np.arange(h) - (h - 1) / 2, np.arange(w) - (w - 1) / 2, indexing="ij")
     found = (
         right,
@@ -37,27 +37,27 @@ def tangent_vectors(images: np.ndarray) -> np.ndarray:
 
 
 def _averaged(images, block):
-    """Return the means of blocks of block x block pixels of images (n, h, w)."""
+    """Return the means of blocks of block x block pixels of images (n, c, h, w)."""
     if block == 1:
         return images
-    n, h, w = images.shape
-    edges = [(0, 0), (0, -h % block), (0, -w % block)]
-    images = np.pad(images, edges, mode="edge")
-    parts = images.reshape(n, images.shape[1] // block, block, images.shape[2] // block, block)
-    return parts.mean(axis=(2, 4))
+    n, c, h, w = images.shape
+    images = np.pad(images, [(0, 0), (0, 0), (0, -h % block), (0, -w % block)], mode="edge")
+    rows, columns = -(-h // block), -(-w // block)
+    return images.reshape(n, c, rows, block, columns, block).mean(axis=(3, 5))
 
 
 def tangent_neighbors(images: np.ndarray, m: int, sigma: float, candidates: int) -> np.ndarray:
     """Return the numbers (n, m) of each image's m nearest others, nearest first.
 
     The square of the distance of a and b is the mean of the squares of those of b from the plane
-    of a's tangents at a, and of a from that of b's at b. It is measured on blurred images, grey,
-    in their first SIZE principal components, to the `candidates` nearest by the Euclidean distance.
+    of a's tangents at a, and of a from that of b's at b. It is measured on blurred images, each
+    channel by itself, in their first SIZE principal components, to the `candidates` nearest by the
+    Euclidean distance.
 
     Parameters
     ----------
     images : float32 (n, h, w, c), h and w at least 2
-        Of sides above SIDE pixels blocks of pixels are averaged first.
+        Of more than SIDE^2 / c pixels blocks are averaged first, so that one has no more values.
     m : int
         From 1 to n - 1.
     sigma : float
@@ -69,17 +69,18 @@ def tangent_neighbors(images: np.ndarray, m: int, sigma: float, candidates: int)
     UserError
         If a side has one pixel.
     """
-    n, h, w = images.shape[:3]
+    n, h, w, c = images.shape
     if min(h, w) < 2:
         raise UserError(f"images of {h}x{w} pixels have no tangents: expected at least 2x2")
-    block = math.ceil(max(h, w) / SIDE)
-    grey = gaussian_filter(_averaged(images.mean(axis=3), block), (0, sigma / block, sigma / block))
-    flat = grey.reshape(n, -1)
+    block = math.ceil(max(h, w) * math.sqrt(c) / SIDE)
+    images = _averaged(np.ascontiguousarray(images.transpose(0, 3, 1, 2)), block)
+    images = gaussian_filter(images, (0, 0, sigma / block, sigma / block))
+    flat = images.reshape(n, -1)
     pca = PCA(min(SIZE, *flat.shape), svd_solver="covariance_eigh").fit(flat)
     axes = pca.components_.T.astype(np.float32)
     x = flat @ axes
     planes = np.concatenate(
-        [_orthogonal(tangent_vectors(grey[i : i + ROWS]) @ axes) for i in range(0, n, ROWS)]
+        [_orthogonal(tangent_vectors(images[i : i + ROWS]) @ axes) for i in range(0, n, ROWS)]
     )
     _, near = nearest_neighbors(x, min(max(candidates, m), n - 1))
     found = np.empty((n, m), np.int64)

@@ -92,7 +92,6 @@ class Ensemble(PhasedEstimator):
         {"cluster"}: in all, and in training steps.
     """
 
-    fitted = "statistics_"
     gains = None  # of the initial weights: see `Ladder`
 
     def __init__(
@@ -154,11 +153,9 @@ class Ensemble(PhasedEstimator):
         data = tf.constant(self._scaled(x, fresh=True).reshape(len(x), -1))
         self.train(data)
         self._freeze(data)
-        self.labels_ = self.predict(x)
-        self._monitor.row(
-            "final", self._steps_made, {"seconds": self.seconds_["cluster"]}, self.labels_
-        )
-        return self
+        labels = self._voted(data.numpy()).argmax(axis=1)
+        self._monitor.row("final", self._steps_made, {"seconds": self.seconds_["cluster"]}, labels)
+        return self._end_fit(labels)
 
     def _leave_out_last(self, n):
         """Whether the last batch of a pass holds one sample, which cannot be normalised."""
@@ -208,10 +205,11 @@ class Ensemble(PhasedEstimator):
     def transform(self, x: object) -> np.ndarray:
         """Return the ensemble's prediction, float32 (n, k), rows summing to 1."""
         x = self._scaled(self._samples(x))
-        x = x.reshape(len(x), -1)
+        return self._voted(x.reshape(len(x), -1))
+
+    def _voted(self, x):
         pairs = zip(self.networks, self.statistics_, strict=True)
-        some = [network.predict(x, statistics) for network, statistics in pairs]
-        return self.voted(some, self.mappings_)
+        return self.voted([network.predict(x, s) for network, s in pairs], self.mappings_)
 
     memberships = transform
 

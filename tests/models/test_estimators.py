@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+import warnings
 from functools import partial
 
 import joblib
@@ -17,16 +18,18 @@ import pytest
 import scipy.sparse
 from conftest import ROOT, uncompiled, user_error
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
+from sklearn.utils.validation import check_is_fitted
 from test_bits import DUAL, JOINT, RUNS, STEPS, small_networks
 from test_resume import SETTINGS
 
 from common.errors import UserError
 from models import METHODS, build, load
-from models.core import networks
+from models.core import networks, novelty
 from models.settings.base import Adam
 
 X = np.random.default_rng(0).random((70, 8, 8, 1), dtype=np.float32)
@@ -223,7 +226,7 @@ def test_grid_search_and_pipeline():
     x = X.reshape(70, 64)
     search = GridSearchCV(
         build("GMM-stable", 2, **QUICK["GMM-stable"]),
-        {"n_init": [1, 2], "n_clusters": [2, 3]},
+        {"n_init": np.arange(1, 3), "n_clusters": [2, 3]},
         cv=2,
         scoring=lambda model, x: model.predict_proba(x).max(axis=1).mean(),
     ).fit(x)
@@ -246,6 +249,66 @@ def test_frames_nullable_numbers_and_sparse_data():
         model.fit(frame)
     x = scipy.sparse.csr_matrix(np.eye(6))
     assert len(build("k-means", 2).fit(x).predict(x)) == 6
+
+
+@pytest.mark.parametrize("method", ["k-means", "AC", "IMSAT-VAT", "SpectralSAT", "FcDEC"])
+def test_a_frame_is_fitted_without_a_warning(method, eager):
+    frame = pd.DataFrame(X.reshape(70, 64)[:, :9], columns=list("abcdefghi"))
+    small = RUNS["IMSAT-VAT"] if method == "IMSAT-VAT" else QUICK.get(method, {})
+    small = {"maxiter": 2, "fit_steps": 2, "n_init": 1} if method == "SpectralSAT" else small
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = build(method, 3, **small).fit(frame)
+    assert list(model.feature_names_in_) == list("abcdefghi")
+    assert (model.predict(frame) == model.labels_).all()
+
+
+def test_a_fit_that_fails_leaves_no_model(eager):
+    """What was fitted before, and what was made until then, do not count."""
+    x = X.reshape(70, 64)
+    model = build("IMSAT-VAT", 3, **RUNS["IMSAT-VAT"] | {"neighbor": 10}).fit(x)
+    with user_error("neighbor=10: expected less than n_samples=8"):
+        model.fit(x[:8])
+    for use in (model.predict, model.transform, model.save):
+        with pytest.raises(NotFittedError, match="call fit first"):
+            use(x)
+    vade = build("VaDE", 3, pretrain_epochs=1, epochs=1)
+    with user_error("expected values in"):
+        vade.fit(x * 100)
+    with pytest.raises(NotFittedError):
+        check_is_fitted(vade)
+
+
+def test_another_fit_forgets_the_data_of_the_first(tmp_path):
+    x = X.reshape(70, 64)
+    model = build("k-means", 2).fit(x)
+    model.kept_, model.prepared_ = novelty.references(x), {"note": "of x"}
+    model.save(tmp_path / "first.h5")
+    other = load(tmp_path / "first.h5")
+    assert other.prepared_ == {"note": "of x"} and "samples" in other.kept_
+    other.fit(x + 1000).save(tmp_path / "second.h5")
+    again = load(tmp_path / "second.h5")
+    assert not hasattr(again, "prepared_") and "samples" not in again.kept_
+
+
+def test_numbers_that_float32_rounds_are_told():
+    """Seconds since 1970: neighbours in float32 are 128 s apart."""
+    x = np.random.default_rng(0).normal(size=(40, 2)) * [30.0, 1.0] + [1.7e9, 5.0]
+    with pytest.warns(UserWarning, match="columns 0: their numbers differ little for their size"):
+        build("k-means", 2).fit(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build("k-means", 2).fit(x - [1.7e9, 0])
+
+
+@pytest.mark.parametrize("method", ["AC", "AC-GDL"])
+def test_memberships_are_by_distances_to_the_means(method):
+    x = X.reshape(70, 64)
+    model = build(method, 4).fit(x)
+    means = np.stack([x[model.labels_ == j].mean(axis=0) for j in range(4)])
+    q = 1 / (1 + np.square(x[:, None] - means).sum(axis=2))
+    expected = q / q.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict_proba(x), expected, rtol=1e-4)
 
 
 def test_seeds_that_are_drawn():

@@ -6,6 +6,7 @@ import pytest
 from models import build
 from models.core import classifier, graphs
 from models.core.monitor import Monitor
+from models.core.tangents import tangent_neighbors
 
 SMALL = {
     "neighbors": (5, 8),
@@ -90,3 +91,31 @@ def test_information_of_neighbours_by_hand():
         if joint[i, j]
     )
     assert half == pytest.approx(expected)
+
+
+@pytest.fixture(scope="module")
+def coloured():
+    """Squares of three colours, equally bright but for noise; and their colours."""
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], 40)
+    colours = np.array([[0.7, 0.4, 0.4], [0.4, 0.7, 0.4], [0.4, 0.4, 0.7]])[y]
+    light = rng.normal(0, 0.05, (120, 8, 8, 1)) + rng.normal(0, 0.02, (120, 8, 8, 3))
+    return np.float32(colours[:, None, None] + light), y
+
+
+@pytest.mark.parametrize("side", [1, 12])  # 96 x 96 x 3: blocks of pixels are averaged
+def test_the_partition_sees_colours(coloured, side):
+    x, y = coloured
+    large = x.repeat(side, axis=1).repeat(side, axis=2)
+    near = tangent_neighbors(large, 5, 0.04 * 8 * side, 30)
+    assert (y[near] == y[:, None]).all()
+
+
+def test_flat_images_and_images_without_channels(x):
+    """A pipeline gives flat samples: 8 x 8 pixels in rows of 64."""
+    few = {"fit_steps": 2, "maxiter": 2}
+    first, _ = fit(x, **few)
+    for other in (x.reshape(len(x), 64), x[..., 0]):
+        model, _ = fit(other, **few)
+        assert share(model.labels_, first.labels_) == 1.0
+        assert share(model.predict(other), model.labels_) == 1.0

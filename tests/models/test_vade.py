@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -242,6 +243,13 @@ def test_a_loaded_model_is_the_fitted_one(samples, trained, tmp_path):
     assert np.array_equal(again.memberships(new), model.memberships(new))
     for one, other in zip(again.posterior(new), model.posterior(new), strict=True):
         assert np.array_equal(one, other)
+
+
+def test_the_auto_encoder_of_plain_keras_gives_the_means_of_pixels(samples, trained, tmp_path):
+    trained.save_keras(tmp_path)
+    found = keras.models.load_model(tmp_path / "autoencoder.keras")(samples)
+    logits = trained.decoder(trained.encode(samples))
+    np.testing.assert_allclose(found, tf.sigmoid(logits), rtol=1e-4, atol=1e-6)
 
 
 def test_the_same_seed_gives_the_same_bits(samples, eager):
