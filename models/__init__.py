@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from common import device
 from common.errors import UserError, unknown
 from models.settings.base import Settings
+from models.settings.fields import settings_of
 from models.settings.presets import METHODS, method_of, preset, refuse_without_effect
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ def build(
         for name in list(changes)
         if name not in fields or (name.endswith("optimizer") and isinstance(changes[name], str))
     }
+    declared = settings_of(type(config))
+    changes = {name: declared[name].converted(value) for name, value in changes.items()}
     config = dataclasses.replace(config, **changes).changed(parts)
     refuse_without_effect(method, config, changes.keys() & {"alpha"})  # a term of the loss
     return cls(n_clusters, config, method=method, random_state=random_state, **others)

@@ -67,8 +67,9 @@ class DCN(DeepClusterer):
 
     Feature step: min over the encoder of the mean ||f(x~) - M s||^2, one pass over the shuffled
     data. Clustering step, on clean features: s is the nearest centre, then each centre the mean of
-    all codes it has taken up since k-means, k-means' own included. (By the last codes alone, with
-    nothing to hold them apart, all codes fall into one point.)
+    all codes it has taken up since k-means, k-means' own included (twice: the first refresh has the
+    same codes). By the last codes alone, with nothing to hold them apart, all codes fall into one
+    point.
     """
 
     shuffle = True

@@ -6,7 +6,7 @@ Departures: docs/methods/aspc-da.md
 from dataclasses import dataclass, replace
 
 from common.errors import UserError
-from models.settings.base import INITS, RESTARTED
+from models.settings.base import INITS
 from models.settings.dec_da import BOTH, CONV, DIGITS, FC, Config
 from models.settings.fields import Adam, never, setting, start, when
 from models.settings.method import Method
@@ -19,13 +19,6 @@ class ASPCConfig(Config):
     warmup_epochs = 0  # before the T epochs
     clustering_protocol = 2  # 1: the loss summed over the latent dimensions, did not average
 
-    n_init: int | str = start(
-        20,
-        "restarts of k-means; auto: until the lowest inertia has come up several times",
-        ge=1,
-        word="auto",
-        effect=[when("init", *RESTARTED, why="init={init} has no restarts")],
-    )
     init: str = start("k-means", "start of clustering", choices=INITS)
     alpha: float = setting(
         0.0, "of no effect", ge=0, effect=[never("its loss has no reconstruction term")]

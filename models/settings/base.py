@@ -15,6 +15,7 @@ from models.settings.fields import (
     augment,
     both,
     either,
+    plain,
     pretrain,
     settings_of,
     start,
@@ -133,6 +134,7 @@ class Settings:
         if isinstance(optimizer, Adam) and changes.pop("momentum", None) is not None:
             value = values[prefix + "momentum"]
             raise UserError(f"{prefix}momentum={value}: adam has none; expected sgd")
+        changes = {part: plain(v) for part, v in changes.items()}
         changes = {part: float(v) if type(v) is int else v for part, v in changes.items()}
         return dataclasses.replace(optimizer, **changes)
 
@@ -251,6 +253,7 @@ class PretrainConfig(Settings):
         "restarts of k-means; auto: until the lowest inertia has come up several times",
         ge=1,
         word="auto",
+        effect=[when("init", *RESTARTED, why="init={init} has no restarts")],
     )
     init: str = start("k-means", "start of clustering", choices=INITS, omit="hash")
     # With "bfloat16" weights, embedding, output, losses and the optimizer stay float32.

@@ -88,6 +88,7 @@ class StableConfig(Settings):
     """k-means or a mixture of Gaussians by stability, ours; measured in docs/own-data.md."""
 
     cost = "stable"
+    protocol = 2  # 1: the criterion of k-means counted K variances and K - 1 weights
     pairs: int = setting(10, "pairs of subsamples to measure each model's stability on", ge=1)
     n_init: int = setting(20, "restarts of k-means", ge=1)
     mixture_n_init: int = setting(3, "restarts of a mixture", ge=1)

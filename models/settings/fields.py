@@ -99,6 +99,11 @@ def never(why: str) -> Condition:
 # ---- a setting --------------------------------------------------------------------------------
 
 
+def plain(value: object) -> object:
+    """Return a number of NumPy's as Python's; other values as they are."""
+    return value.item() if getattr(value, "shape", None) == () else value
+
+
 @dataclass(frozen=True)
 class Setting:
     """What a record says about one of its fields; the arguments of `setting`."""
@@ -144,7 +149,8 @@ class Setting:
         return next((c.reason(config) for c in broken), None)
 
     def converted(self, value: object) -> object:
-        """Return a value of JSON as the command line would have it: 1 as 1.0 where that fits."""
+        """Return a value as the command line would have it: 1 as 1.0 where that fits."""
+        value = plain(value)
         if isinstance(value, list | tuple) and self.several:
             some = tuple(map(dataclasses.replace(self, several=False).converted, value))
             return value if some == value else some
@@ -154,7 +160,8 @@ class Setting:
 
     def check(self, config: "Settings") -> None:
         """Refuse a value of a wrong type or out of range; a list becomes a tuple."""
-        value = getattr(config, self.name)
+        value = plain(getattr(config, self.name))
+        object.__setattr__(config, self.name, value)
         if value is None and self.optional:
             return
         if self.kind is SGD:
@@ -187,6 +194,8 @@ class Setting:
 
     def _check_several(self, config, values):
         count = self.count(config) if callable(self.count) else self.count
+        if isinstance(values, list | tuple):
+            values = tuple(map(plain, values))
         good = isinstance(values, list | tuple) and len(values) >= 1
         good = good and count in (None, len(values))
         if not (good and all(self._fits(v, self.le) for v in values)):

@@ -145,9 +145,20 @@ class KingdraConfig(InformationConfig):
         More than 9 of 10 agree: of m members more than the whole part of .9 m, all of them up to
         m = 10.
         """
-        shares = [count * self.members // 10 for count in self.of_ten]
+        if self.members == 1 and not self.pseudo_labels:  # of no effect; in rows it is 1
+            shares = [1, 1]
+        else:
+            shares = [count * self.members // 10 for count in self.of_ten]
         pairs = zip((self.high, self.low), shares, strict=True)
         return tuple(share if count is None else count for count, share in pairs)
+
+    def check(self) -> None:
+        high, low = self.thresholds
+        if self.pseudo_labels and not low <= high < self.members:
+            raise UserError(
+                f"high={high}, low={low}: expected low <= high < members={self.members}, since "
+                "more members than high must agree"
+            )
 
     def __eq__(self, other):
         """Whether both mean the same, thresholds set or not."""
@@ -196,7 +207,7 @@ class IMSATConfig(InformationConfig):
 # name, 15 rounds of 3 passes without pseudo-labels [C].
 KINGDRA = KingdraConfig(rounds=50)
 LADDER = KingdraConfig(rounds=15, epochs_first=3, epochs=3, pseudo_labels=False)
-ONE = replace(LADDER, members=1, high=1, low=1)
+ONE = replace(LADDER, members=1)
 
 # By data set, MNIST's for every other one [C configs]: of the networks,
 NETWORKS = {

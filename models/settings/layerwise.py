@@ -37,7 +37,12 @@ class LayerwiseConfig(PretrainConfig):
         "steps after which the learning rate of pretraining is divided by 10, again and again",
         ge=1,
     )
-    burn_in: int = pretrain(1000, "first steps of pretraining without momentum", ge=0)
+    burn_in: int = pretrain(
+        1000,
+        "first steps of pretraining without momentum",
+        ge=0,
+        effect=[when("pretrain_momentum", why="pretraining has no momentum")],
+    )
     init_std: float | None = pretrain(
         0.01,
         "standard deviation of the initial weights (none: 1/sqrt(inputs), and the "
@@ -45,6 +50,11 @@ class LayerwiseConfig(PretrainConfig):
         gt=0,
     )
     scale: float = both(5.1, "factor by which the samples are multiplied", gt=0)
+
+    @property
+    def pretrain_momentum(self) -> float:
+        """The momentum of pretraining, 0 of Adam."""
+        return getattr(self.pretrain_optimizer, "momentum", 0.0)
 
     def pretraining_steps(self, steps_per_pass: int) -> tuple[int, int]:
         """Return (steps of each layer, steps of all layers together)."""

@@ -10,6 +10,7 @@ from models.settings.base import Settings
 from models.settings.fields import SGD, Adam, augment, setting, start, when
 from models.settings.method import Method
 
+TANGENTS = when("tangents", why="neighbours are by the Euclidean distance")
 IMAGES = when("aug_cluster", why="it acts on augmented images, and nothing is augmented")
 
 
@@ -31,7 +32,13 @@ class SpectralSATConfig(Settings):
     aug_cluster: bool = setting(
         False, "shift and rotate, neighbours by the tangent distance", flag=False
     )
-    shift: float = augment(0.1, "largest shift, fraction of the side", ge=0, lt=1, effect=[IMAGES])
+    shift: float = augment(
+        0.1,
+        "largest shift, fraction of the side",
+        ge=0,
+        lt=1,
+        effect=[IMAGES, when("shift_pixels", None)],
+    )
     shift_pixels: float | None = augment(
         None, "largest shift, pixels, in place of --shift", ge=0, effect=[IMAGES]
     )
@@ -48,14 +55,14 @@ class SpectralSATConfig(Settings):
         "distance, fraction of the side",
         ge=0,
         lt=1,
-        effect=[IMAGES],
+        effect=[IMAGES, TANGENTS],
     )
     tangents: bool = start(True, "the tangent distance (off: the Euclidean one)", effect=[IMAGES])
     candidates: int = start(
         100,
         "nearest samples among which the tangent distance finds neighbours",
         ge=1,
-        effect=[IMAGES],
+        effect=[IMAGES, TANGENTS],
     )
     neighbors: tuple = start(
         (4, 5, 7, 10, 15, 20), "neighbours per sample; a graph for each number", ge=1

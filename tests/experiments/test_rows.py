@@ -308,6 +308,10 @@ def test_another_K_of_a_named_set_is_no_setting_of_the_papers():
         ("LADDER-IM", "--vote first", "there is one member"),
         ("KINGDRA-LADDER-DOT", "--mi-mu 3", "clustering_loss=dot"),
         ("IMSAT-RPT", "--xi 1", "perturbation=rpt"),
+        ("FcDEC", "--init spectral --n-init 3", "init=spectral has no restarts"),
+        ("SpectralSAT-DA", "--no-tangents --blur 0.2", "the Euclidean distance"),
+        ("SpectralSAT-DA", "--shift 0.2 --shift-pixels 2", "shift_pixels=2 takes its place"),
+        ("DEC", "--pretrain-optimizer adam --burn-in 5", "pretraining has no momentum"),
     ],
 )
 def test_a_setting_without_effect_is_refused(file, method, words, why):

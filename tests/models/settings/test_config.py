@@ -2,6 +2,7 @@ import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 
 from common.errors import UserError
@@ -464,3 +465,33 @@ def test_digest_ignores_the_order_of_keys_and_nothing_else():
     assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
     assert len({digest({"a": v}) for v in (1, 2, "1", None, [1], 1.5)}) == 6
     assert len(digest({}, 7)) == 7
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [("k-means", {"n_init": 3}), ("FcDEC-DA", {"rotation": 10, "tol": 0.5, "aug_pretrain": True})],
+)
+def test_numbers_of_numpy_and_integers_are_the_same_settings(method, changes):
+    """A grid is np.arange(...); 10 and 10.0 share a pretraining."""
+    plain = build(method, 3, **{n: float(v) if n == "rotation" else v for n, v in changes.items()})
+    numpy = build(method, 3, **{n: np.array(v)[()] for n, v in changes.items()})
+    assert plain.config.to_dict() == numpy.config.to_dict()
+    assert json.dumps(plain.config.to_dict()) == json.dumps(numpy.config.to_dict())
+    later = build(method, 3).set_params(
+        **{n: np.array(v)[()] for n, v in changes.items() if n != "aug_pretrain"}
+    )
+    assert later.config == plain.config
+
+
+@pytest.mark.parametrize(
+    "changes", [{"high": 10}, {"members": 3, "high": 3}, {"low": 9, "high": 3}]
+)
+def test_thresholds_that_no_ensemble_can_pass(changes):
+    with pytest.raises(UserError, match="expected low <= high < members"):
+        build("KINGDRA-LADDER-IM", 3, **changes)
+    build("KINGDRA-LADDER-IM", 3, **changes, pseudo_labels=False)
+
+
+def test_an_ensemble_of_ladders_has_the_published_thresholds():
+    some = build("LADDER-IM", 3, members=10, pseudo_labels=True).config
+    assert some.thresholds == build("KINGDRA-LADDER-IM", 3).config.thresholds == (9, 1)
