@@ -40,6 +40,8 @@ def use(args: argparse.Namespace) -> int:
     """Score a saved model, or label new samples by it."""
     from experiments import predict
 
+    if args.dry_run:
+        raise UserError("--dry-run tells the plan of a run: expected it without -t and --predict")
     if args.predict is not None:
         predict.name_samples(args)
     model = predict.open_model(args)
@@ -64,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     if args.test or args.predict is not None:
         return use(args)
     data = load_data(args)
+    if data.note:
+        print(f"{data.name}: {data.note}", file=sys.stderr)
     args.method = args.method or default_method(data)
     config = resolve(args, data)
     check_shapes(args.method, config, data)
@@ -108,8 +112,6 @@ def run(args: argparse.Namespace) -> int:
     environment = device.environment_of(config, args)
     if (line := device.slow_precision(config, environment)) is not None:
         logger.warning(line)
-    if data.note:
-        print(f"{data.name}: {data.note}", file=sys.stderr)
     k = "found" if config.finds_k else data.n_clusters
     what = f"{args.method} on {data.name} (n={data.n}, K={k}, seed {args.seed})"
     where = f"{environment['device']}, {environment['threads']} threads"

@@ -78,6 +78,8 @@ def run(argv: list[str]) -> int:
     if "--campaign" in argv:
         return campaign.run(argv, paths.RESULTS)
     args, rest = parse(argv)
+    if args.results == "":
+        raise UserError("--results '': expected the name of a CSV file")
     if args.figure is not None and draw(args, rest):
         return 0
     if args.maps is not None:
@@ -91,6 +93,10 @@ def run(argv: list[str]) -> int:
         flag = "--tables" if args.tables else "--report"
         if args.results is not None:
             raise UserError(f"--results {args.results}: expected it with a sweep, not with {flag}")
+        for name in ("methods", "datasets", "trials", "seeds", "table", "file", "dry_run"):
+            if getattr(args, name):
+                name = name.replace("_", "-")
+                raise UserError(f"--{name}: expected it with a sweep, not with {flag}")
         if rest:
             raise UserError(f"{rest[0]!r}: {flag} takes no further options")
         os.makedirs(os.path.join(paths.RESULTS, "runs"), exist_ok=True)

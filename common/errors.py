@@ -1,7 +1,10 @@
 """The one exception that stands for a user's mistake, and the wording of the commonest one."""
 
+import contextlib
 import difflib
 import errno
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 
@@ -39,7 +42,10 @@ class TrainingFailed(RuntimeError):
 BAD_RESULT_STATUS = 4  # with --strict: a cluster is empty, or the result has collapsed
 
 # Conditions of the disk that no program can mend: no bug, no mistake of the user.
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+DISK = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS),
+    *(errno.EACCES, errno.EPERM),
+)
 DISK_STATUS = 74
 
 
@@ -53,8 +59,14 @@ def disk_line(error: OSError) -> str | None:
 
 def status_of(program: str, work: Callable[[], int]) -> int:
     """Return the exit status of a program's work; of what is no bug of ours stderr has one line."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):  # of a test's
+            stream.reconfigure(errors="backslashreplace")  # where a terminal is not UTF-8
     try:
         return work()
+    except BrokenPipeError:  # as of `| head`: who read stdout is gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 128 + signal.SIGPIPE
     except UserError as error:
         line, status = f"error: {error}", error.status
     except TrainingFailed as error:

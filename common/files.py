@@ -25,6 +25,8 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
     full disk for example, names `path`.
     """
     folder, name = os.path.split(os.path.abspath(path))
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UserError(f"{str(path)!r} is no regular file: expected the name of one")
     try:
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.", suffix=".tmp")
         os.close(handle)

@@ -23,6 +23,7 @@ from experiments.sweep import LOWEST, Cores, Sweep, Trial
 
 FOLDER = os.path.join(paths.ROOT, "configs", "campaign")
 ALONE = (
+    "results",
     "methods",
     "datasets",
     "seeds",
@@ -96,6 +97,8 @@ def run(argv: list[str], results_dir: str | os.PathLike) -> int:
     sweep file, before anything starts.
     """
     args, rest = parser().parse_known_args(argv)
+    if "" in (args.source, args.runs_dir):
+        raise UserError("--import or --runs-dir '': expected the name of a folder")
     results = os.path.join(results_dir, "results.csv")
     sweep_args, _ = planning.parse(rest)
     for name in ALONE:

@@ -3,6 +3,7 @@
 import csv
 import os
 
+from common.errors import UserError
 from common.files import replacing
 from common.locks import locked
 
@@ -35,8 +36,17 @@ def read(path: str | os.PathLike) -> list[dict]:
     """Return the rows of a choices.csv as dicts of text; none if there is no such file."""
     if not os.path.exists(path):
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is no table as it was written: {error}") from error
+    wrong = [i for i, row in enumerate(rows, 2) if None in row or None in row.values()]
+    if wrong or not set(COLUMNS) <= set(reader.fieldnames or ()):
+        where = f"line {wrong[0]}" if wrong else "line 1"
+        raise UserError(f"{path}, {where}: expected {', '.join(COLUMNS)}; move it away")
+    return rows
 
 
 def keep(path: str | os.PathLike, rows: list[dict]) -> None:

@@ -75,10 +75,11 @@ AnyPath = str | os.PathLike
 REQUIRED = ("method", "dataset", "seed", "status")
 RANGES = {
     **{name: (0, 1) for name in COLUMNS if name.endswith(("acc", "nmi", "nmi_geometric"))},
+    **dict.fromkeys(("test_acc", "test_nmi"), (0, 1)),
     **{name: (-1, 1) for name in COLUMNS if name.endswith("ari")},
     **{name: (0, math.inf) for name in COLUMNS if name.startswith("seconds")},
     **dict.fromkeys(("n", "k", "iterations", "pretrain_epochs", "peak_memory_mb"), (0, math.inf)),
-    **dict.fromkeys(("protocol", "pretrain_protocol"), (1, math.inf)),
+    **dict.fromkeys(("protocol", "pretrain_protocol", "threads", "clusters"), (1, math.inf)),
 }
 
 
@@ -111,7 +112,7 @@ def as_row(record: Mapping[str, object]) -> Row:
     if not row["seed"].removeprefix("-").isdecimal():
         raise ValueError(f"seed {row['seed']!r}: expected an integer")
     for name, (low, high) in RANGES.items():
-        if not _within(row[name], low, high):
+        if not _within(row.get(name, ""), low, high):
             raise ValueError(f"{name} {row[name]!r}: expected a number in [{low}, {high}]")
     finished(row)  # raises
     former.rename(row)

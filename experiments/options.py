@@ -21,8 +21,6 @@ from models.settings.presets import method_of, refuse_without_effect
 
 METHOD = "SpectralSAT-DA"  # without --method
 VECTOR_METHOD = "GMM-stable"  # the same for vectors
-
-
 AUTO = (2, 20)  # the range of --n-clusters auto
 
 
@@ -309,6 +307,9 @@ def folder_of(args: RunSpec | argparse.Namespace, data: datasets.Dataset, config
 
 def check(spec: RunSpec | argparse.Namespace) -> None:
     """Refuse values that no run can have."""
+    for name, value in vars(spec).items():
+        if value == "":
+            raise UserError(f"--{name.replace('_', '-')} '': expected a name that is not empty")
     if spec.method not in (None, *METHODS):
         raise UserError(unknown("method", spec.method, METHODS))
     if not 0 <= spec.seed < 2**31:
@@ -325,8 +326,8 @@ def check_trials(args: argparse.Namespace) -> None:
     """Refuse what does not go together on main.py's command line."""
     for name in ("trials", "jobs"):
         value = getattr(args, name)
-        if value is not None and value < 1:
-            raise UserError(f"{name}={value}: expected an integer >= 1")
+        if value is not None and not 1 <= value <= 10000:
+            raise UserError(f"{name}={value}: expected an integer from 1 to 10000")
     if isinstance(args.n_clusters, tuple):
         low, high = args.n_clusters
         if not 2 <= low < high:

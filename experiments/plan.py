@@ -34,7 +34,10 @@ FOR_MAIN = (
     "--test",
     "--weights",
     "--overwrite",
+    "--predict",
+    "--out",
 )
+MOST = 10000  # seeds of one sweep
 
 
 def parser() -> options.Parser:
@@ -211,8 +214,13 @@ def plan(args: argparse.Namespace, rest: list[str]) -> tuple[list[Trial], list[s
         if one.seeds is None and one.trials is not None and one.trials < 1:
             raise UserError(f"trials={one.trials}: expected an integer >= 1")
         seeds = one.seeds or range(_trials(one))
+        if len(seeds) > MOST:
+            raise UserError(f"trials={len(seeds)}: expected at most {MOST}")
         pairs = wanted(one)
         shared = shared_spec(rest, list(dict.fromkeys(m for m, _, _ in pairs)), overrides, threads)
+        if isinstance(shared.n_clusters, tuple):
+            low, high = shared.n_clusters
+            raise UserError(f"n_clusters={low}-{high}: a sweep needs one K; main.py chooses one")
         for name in dict.fromkeys(name for _, name, _ in pairs):
             kind = "dataset" if name in datasets.DATASETS else "data"
             here = replace(shared, **{kind: name})
@@ -229,6 +237,8 @@ def plan(args: argparse.Namespace, rest: list[str]) -> tuple[list[Trial], list[s
                     spec = replace(here, method=method, seed=seed, overrides=own)
                     trial = trial_of(spec, data, hashes)
                     trials.setdefault(trial.folder, trial)
+    if not trials and not complaints:
+        raise UserError("no trials: the table has none of these methods on these data sets")
     return list(trials.values()), list(complaints)
 
 

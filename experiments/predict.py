@@ -89,7 +89,7 @@ def open_model(args: argparse.Namespace) -> tuple[str, dict]:
     args.method, args.n_clusters = method, None  # the model has its own
     like = about.get("prepared")
     if not like:
-        like = {"shape": about.get("shape", [])}
+        like = {"shape": about.get("shape", []), "columns": about.get("columns")}
         if args.data is not None:
             logger.warning(
                 f"{path} does not say how its data were read: images in [0, 1] or from 0 to 255 "
@@ -135,7 +135,9 @@ def _check_out(out, overwrite):
     folder = os.path.dirname(os.path.abspath(out))
     if not os.path.isdir(folder):
         raise UserError(f"--out {out!r}: no such folder {folder!r}")
-    if os.path.isdir(out):
-        raise UserError(f"--out {out!r}: is a folder, expected the name of a CSV file")
+    if os.path.exists(out) and not os.path.isfile(out):
+        raise UserError(f"--out {out!r}: is no regular file, expected the name of a CSV file")
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"--out {out!r}: the folder {folder!r} cannot be written to")
     if os.path.exists(out) and not overwrite:
         raise UserError(f"--out {out!r}: exists; expected another name, or --overwrite")

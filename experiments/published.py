@@ -18,6 +18,7 @@ from common import paths
 from common.errors import UserError, unknown
 from datasets import DATASETS
 from experiments.ledger import Row, finished, is_published, merge, protocol
+from loaders.readers import reading
 from models import METHODS, preset
 
 PAPER = Path(paths.ROOT, "results", "paper.csv")
@@ -71,13 +72,13 @@ class Cell(Protocol):
 
 def read_paper() -> pd.DataFrame:
     """Return the published numbers; value and spread are floats, `printed` is their text."""
-    paper = pd.read_csv(PAPER, dtype=str, keep_default_na=False)
-    spread = paper.spread.map(lambda text: f" ± {text}" if text else "")
-    return paper.assign(
-        value=pd.to_numeric(paper.value),
-        spread=pd.to_numeric(paper.spread),  # "" becomes NaN
-        printed=paper.value + spread,
-    )
+    with reading(PAPER, "the published numbers"):
+        if not Path(PAPER).read_bytes().endswith(b"\n"):
+            raise ValueError("cut short")
+        paper = pd.read_csv(PAPER, dtype=str, keep_default_na=False)
+        printed = paper.value + paper.spread.map(lambda text: f" ± {text}" if text else "")
+        numbers = {name: pd.to_numeric(paper[name]) for name in ("value", "spread")}  # "": NaN
+        return paper.assign(**numbers, printed=printed)
 
 
 # ---- Identities: (method without "-DA", whether pretraining, whether clustering is augmented) --

@@ -23,7 +23,7 @@ def read_object(path: str | os.PathLike) -> dict:
             found = json.load(file)
     except OSError as error:
         raise UserError(f"cannot read {path!r}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path!r} is not JSON: {error}") from error
     if not isinstance(found, dict):
         raise UserError(f"{path!r}: expected a JSON object with {', '.join(KEYS)}")

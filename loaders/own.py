@@ -14,7 +14,7 @@ from common.errors import UserError
 from common.shapes import rounded
 from loaders.arrays import read_hdf5, read_matlab, read_matrix_market, read_numpy, read_svmlight
 from loaders.folders import read_folder
-from loaders.readers import Reading, as_labels, check_values, few
+from loaders.readers import Reading, as_labels, check_values, few, printable
 from loaders.tables import FRAMES, read_arff, read_columns, read_text, without_missing
 from loaders.text import COMPRESSED, WORKBOOKS
 
@@ -73,7 +73,13 @@ def read_own(
     x, standard = _standardized(path, x, how, like, record)
     x, scale = _in_units(path, x, record.notes, like)
     _check_shape(path, x, like)
-    y = as_labels(path, record.y, len(x))
+    try:
+        y = as_labels(path, record.y, len(x))
+    except UserError:
+        if not like:
+            raise
+        y = None  # of new samples, which need none
+        record.notes.append("labels are not complete and are left out")
     prepared = {
         "shape": list(x.shape[1:]),
         "columns": record.columns,
@@ -82,7 +88,8 @@ def read_own(
         "standard": standard,
         "reading": asdict(replace(how, label_column=None)),
     }
-    return x, y, name, record.rows, prepared, record.notes
+    rows = record.rows and tuple(map(printable, record.rows))
+    return x, y, name, rows, prepared, record.notes
 
 
 def _merged(how, like):
@@ -191,6 +198,8 @@ def _in_units(path, x, notes, like):
     low, high, whole = float(x.min()), float(x.max()), x.dtype.kind in "ui"
     scale = None
     if x.ndim == 3:
+        if not like and min(x.shape[1:]) <= 4:  # series rather than images?
+            notes.append(f"taken as {len(x)} grey images of {x.shape[1]} x {x.shape[2]} pixels")
         x = x[..., None]  # (n, h, w, 1)
     if x.ndim == 2:
         if whole and high > 1 and not like:

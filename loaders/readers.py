@@ -100,6 +100,11 @@ class Record:
     notes: list = field(default_factory=list)
 
 
+def printable(name: str) -> str:
+    """Return a name with bytes that are no UTF-8, as in files from elsewhere, written as \\x.."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def one_line(error: BaseException) -> str:
     """Return an error's message as one line of bounded length."""
     text = " ".join(str(error).split()).partition("; use `")[0] or type(error).__name__
@@ -174,6 +179,9 @@ def check_values(path: str | os.PathLike, x: np.ndarray, least: int = 2) -> None
         )
 
 
+LACKING = ("", "na", "n/a", "#n/a", "nan", "null", "<na>")  # labels that are none, in lower case
+
+
 def as_labels(path: str | os.PathLike, y: np.ndarray | None, n: int) -> np.ndarray | None:
     """Return labels 0, 1, ... (n,), int64, in the order of the sorted values; None stays."""
     if y is None:
@@ -186,11 +194,19 @@ def as_labels(path: str | os.PathLike, y: np.ndarray | None, n: int) -> np.ndarr
         raise UserError(f"{path}: y has dtype {y.dtype}, expected whole numbers or text")
     if y.dtype.kind == "f":
         wrong = (y != np.round(y)) | np.isinf(y)  # NaN differs from itself
+    elif y.dtype.kind in "US":
+        wrong = np.isin(np.char.lower(y.astype(str)), LACKING)
     else:
-        wrong = (y == y.dtype.type()) & (y.dtype.kind in "US")
+        wrong = np.zeros(n, bool)
     if wrong.any():
         at = int(np.argmax(wrong))
-        raise UserError(f"{path}: label {y[at]} of sample {at}, expected a whole number or text")
+        text = y.dtype.kind in "US"
+        shown, hint = (
+            (repr(str(y[at])), " (--label-column none: no labels)") if text else (y[at], "")
+        )
+        raise UserError(
+            f"{path}: label {shown} of sample {at}, expected a whole number or text{hint}"
+        )
     return np.unique(y, return_inverse=True)[1].astype(np.int64)
 
 

@@ -10,7 +10,7 @@ import scipy.io.arff
 
 from common.errors import UserError, unknown
 from loaders.readers import LABEL_NAMES, Reading, Record, few, reading, require
-from loaders.text import MISSING, NAMES_OF_ROWS, as_numbers, is_number, parse
+from loaders.text import MISSING, as_numbers, depth, is_number, may_name_rows, parse, without_lists
 
 
 def read_text(path: str | os.PathLike, how: Reading, like: dict | None = None) -> Record:
@@ -22,8 +22,8 @@ def read_text(path: str | os.PathLike, how: Reading, like: dict | None = None) -
 FRAMES = {
     ".parquet": pd.read_parquet,
     ".feather": pd.read_feather,
-    ".json": partial(pd.read_json, precise_float=True),
-    ".jsonl": partial(pd.read_json, precise_float=True, lines=True),
+    ".json": partial(pd.read_json, precise_float=True, dtype=False),
+    ".jsonl": partial(pd.read_json, precise_float=True, dtype=False, lines=True),
     ".dta": pd.read_stata,
     ".sas7bdat": partial(pd.read_sas, encoding="infer"),
 }
@@ -36,12 +36,9 @@ def read_columns(path: Path, how: Reading, like: dict | None = None) -> Record:
         require(path, "pyarrow")
     with reading(path, f"a {ending[1:]} table"):
         frame = FRAMES[ending](path)
-    if isinstance(frame.index, pd.RangeIndex):
-        frame = frame.reset_index(drop=True)
-    else:
-        frame = frame.reset_index()
     if frame.empty:
         raise UserError(f"{path}: no rows or no columns, expected a table of numbers")
+    frame, rows, notes = _without_index(path, frame, how)
     columns = []
     for _, column in frame.items():
         kind = getattr(column.dtype, "kind", "O")
@@ -52,11 +49,39 @@ def read_columns(path: Path, how: Reading, like: dict | None = None) -> Record:
                 else column.to_numpy()
             )
             columns.append(pd.Series(np.asarray(numbers, np.float64 if column.hasnans else None)))
-        elif column.map(np.ndim).any():
+        elif column.map(depth).any():
             columns.append(column)
         else:
-            columns.append(column.astype("str").where(column.notna(), ""))
-    return _record(path, [str(name) for name in frame.columns], columns, how, [], True, like)
+            text = column.astype("str").where(column.notna(), "")
+            columns.append(text if may_name_rows(str(column.name)) else as_numbers(text))
+    names = [str(name) for name in frame.columns]
+    return _record(path, names, columns, how, notes, True, like, rows)
+
+
+def _without_index(path, frame, how):
+    """Return a frame without its index, the names of rows that it gives, or None, and notes.
+
+    A level of it that is asked for as labels, or to be ignored, becomes a column.
+    """
+    if all(isinstance(name, int | np.integer) for name in frame.columns) and all(
+        isinstance(name, str) for name in frame.index
+    ):
+        raise UserError(
+            f"{path}: its rows are named {few(list(frame.index))} and its columns by numbers, "
+            "expected a row for each sample (pandas: orient='records')"
+        )
+    if isinstance(frame.index, pd.RangeIndex):
+        return frame.reset_index(drop=True), None, []
+    asked = {str(name).lower() for name in (how.label_column, *how.ignore_columns)}
+    for name in [one for one in frame.index.names if one and str(one).lower() in asked]:
+        if frame.index.nlevels == 1:
+            return frame.reset_index(), None, []
+        frame = frame.reset_index(level=name)
+    keys = frame.index if frame.index.nlevels > 1 else [(key,) for key in frame.index]
+    rows = tuple("/".join(map(str, key)) for key in keys)
+    named = few([str(name) for name in frame.index.names if name is not None])
+    notes = [f"the table's index{f' ({named})' if named else ''} is no feature"]
+    return frame.reset_index(drop=True), rows if len(set(rows)) == len(rows) else None, notes
 
 
 def read_arff(path: str | os.PathLike, how: Reading, like: dict | None = None) -> Record:
@@ -88,14 +113,25 @@ def _find(path, names, wanted, what):
     raise UserError(f"{path}: {unknown(what, wanted, names)}, or a number from 1 to {len(names)}")
 
 
-def _label_index(path, names, written, how, like):
+def _like_labels(names, written, columns, like):
+    """Return the columns whose names are those of labels, and that no model was fitted on."""
+    lowered = [name.lower() for name in written]
+    kinds = {name: column.dtype.kind for name, column in zip(lowered, columns, strict=True)}
+    names_of_labels = set(LABEL_NAMES)
+    if {kinds.get("x", ""), kinds.get("y", "")} <= set("iuf"):  # coordinates
+        names_of_labels.discard("y")
+    fitted = (like or {}).get("columns") or ()
+    return [
+        i for i, name in enumerate(lowered) if name in names_of_labels and names[i] not in fitted
+    ]
+
+
+def _label_index(path, names, written, columns, how, like):
     if how.label_column == "none":
         return None
     if how.label_column is not None:
         return _find(path, names, how.label_column, "label column")
-    found = [i for i, name in enumerate(written) if name.lower() in LABEL_NAMES]
-    if like and like.get("columns"):
-        found = [i for i in found if names[i] not in like["columns"]]
+    found = _like_labels(names, written, columns, like)
     if len(found) > 1:
         raise UserError(
             f"{path}: {len(found)} label columns ({few([names[i] for i in found])}), expected at "
@@ -111,38 +147,48 @@ def _as_written(column):
     return column.to_numpy(dtype=str)
 
 
-def _record(path, names, columns, how, notes, header, like):
+def _record(path, names, columns, how, notes, header, like, rows=None):
     """Return the record of a table's columns, each numbers or text."""
     written, names = names, _distinct(names)
     ignored = {_find(path, names, one, "column to ignore") for one in how.ignore_columns}
     twice = sorted({name for name in written if written.count(name) > 1 and name})
     if twice:
         notes.append(f"several columns are named {few(twice)}")
-    label = _label_index(path, names, written, how, like)
+    label = _label_index(path, names, written, columns, how, like)
     if label in ignored:
         label = None
-    n, rows = len(columns[0]), None
+    n = len(columns[0])
     features = [i for i in range(len(names)) if i != label and i not in ignored]
+    if how.label_column not in (None, "none"):
+        others = [i for i in _like_labels(names, written, columns, like) if i in features]
+        features = [i for i in features if i not in others]
+        if others:
+            notes.append(
+                f"columns with names of labels left out: {few([names[i] for i in others])}"
+            )
     if ignored:
         notes.append(f"columns left out as asked: {few([names[i] for i in sorted(ignored)])}")
-    names, columns, features = _without_lists(path, names, columns, features, notes)
+    names, columns, features = without_lists(path, names, columns, features, notes)
     for i in list(features):
         column, name = columns[i], names[i].lower()
-        if header and name == "" and column.dtype.kind == "f" and column.isna().all():
+        if header and name == "" and column.dtype.kind == "O" and (column == "").all():
             features.remove(i)
             notes.append(f"column {i + 1}, empty and without a name, left out")
-        elif header and (name in NAMES_OF_ROWS or name == "" or name.startswith("unnamed:")):
+        elif header and may_name_rows(name):
             shown = repr(names[i]) if names[i] else f"{i + 1}, without a name,"
             if column.is_unique or name != "name":
                 features.remove(i)
                 rows = tuple(map(str, column)) if rows is None and column.is_unique else rows
                 notes.append(f"column {shown} taken as names of the rows, not as a feature")
+            else:
+                columns[i] = _numbers(column)
         elif column.dtype.kind in "iu" and n > 2 and _counts(column):
             notes.append(
                 f"column {names[i]!r} counts the rows and is used as a feature: "
                 f"--ignore-columns {names[i]!r} leaves it out"
             )
-    if label is not None and names[label].lower() not in ("label", "y", "class"):
+    if label is not None:
+        columns[label] = _numbers(columns[label])
         notes.append(f"labels: column {names[label]!r}")
     if like and like.get("columns"):
         features = _same_columns(path, names, features, like["columns"], header, notes)
@@ -164,54 +210,13 @@ def _record(path, names, columns, how, notes, header, like):
     constant = [name for name, c in zip(kept, x.T, strict=True) if n > 1 and (c == c[0]).all()]
     if constant and not like:
         notes.append(f"columns of one value only: {few(constant)}")
-    rows = rows or tuple(str(i + 1) for i in range(n))
+    rows = rows or tuple(str(i + 1) for i in columns[features[0]].index)
     return Record(x, y, rows, kept, {}, notes)
 
 
-def _without_lists(path, names, columns, features, notes):
-    """Return names, columns and features, for a column of lists one column per entry: name[0], ...
-
-    Lists are arrays, as .parquet holds, or their text, [0.1, 0.2] or [0.1 0.2].
-    """
-    names, columns, found = list(names), list(columns), []
-    for i in features:
-        column = columns[i]
-        if column.dtype.kind in "iufb" or not any(map(_looks_like_list, column)):
-            found.append(i)
-            continue
-        lists = [_as_list(cell) for cell in column]
-        width = max(map(len, lists))
-        wrong = next((row for row, one in enumerate(lists) if len(one) != width or not width), None)
-        if wrong is not None:
-            expected = f"a list of {width} numbers" if width else "a number or a list of them"
-            if "..." in str(column.iloc[wrong]):
-                expected = "all numbers of the list in place of '...'"
-            raise UserError(
-                f"{path}: column {names[i]!r} holds {str(column.iloc[wrong])[:40]!r} in row "
-                f"{wrong + 1}, expected {expected}; --ignore-columns {names[i]!r} leaves it out"
-            )
-        notes.append(f"column {names[i]!r} of lists taken as {width} columns")
-        found += range(len(columns), len(columns) + width)
-        names += [f"{names[i]}[{j}]" for j in range(width)]
-        columns += map(pd.Series, np.array(lists, np.float64).T)
-    return names, columns, found
-
-
-def _looks_like_list(cell):
-    return cell[:1] + cell[-1:] == "[]" if isinstance(cell, str) else np.ndim(cell) == 1
-
-
-def _as_list(cell):
-    """Return the numbers of a list or of its text; none if it is no list of numbers."""
-    if not _looks_like_list(cell):
-        return []
-    try:
-        return [
-            float(one)
-            for one in (cell[1:-1].replace(",", " ").split() if isinstance(cell, str) else cell)
-        ]
-    except (TypeError, ValueError):
-        return []
+def _numbers(column):
+    """Return a column of text as numbers, if all of it is."""
+    return as_numbers(column) if column.dtype.kind == "O" else column
 
 
 def _distinct(names):
@@ -238,13 +243,18 @@ def _counts(column):
 
 def _same_columns(path, names, features, fitted, header, notes):
     """Return the columns that a model was fitted on, in that order."""
-    if not header or not any(names[i] in fitted for i in features):
+    lowered = {name.lower() for name in fitted}
+    numbered = fitted == [str(i + 1) for i in range(len(fitted))]  # of a file without a header
+    if not header or (numbered and not any(names[i].lower() in lowered for i in features)):
         if len(features) != len(fitted):
             raise UserError(
                 f"{path}: {len(features)} columns of features, expected "
                 f"{len(fitted)}: {few(fitted)}"
             )
         return features
+    exact = {name.lower(): name for name in fitted}
+    if not any(names[i] in fitted for i in features) and len(exact) == len(fitted):
+        names = [exact.get(name.lower(), name) for name in names]
     lacking = [name for name in fitted if name not in [names[i] for i in features]]
     if lacking:
         raise UserError(f"{path}: lacks the columns {few(lacking)} that the model was fitted on")

@@ -4,6 +4,7 @@ import bz2
 import csv
 import gzip
 import io
+import itertools
 import lzma
 import os
 import re
@@ -49,14 +50,18 @@ def _decoded(path, notes):
             return raw.decode("latin-1")
 
 
-def _from_workbook(path):
+def _from_workbook(path, notes):
     """Return the first sheet of a workbook, .xlsx or .ods, as comma-separated text."""
     if Path(path).suffix.lower() == ".ods":
         require(path, "odf", "odfpy")
     else:
         require(path, "openpyxl")
     with reading(path, "a workbook"):
-        sheet = pd.read_excel(path, header=None, dtype=str, na_filter=False)
+        with pd.ExcelFile(path) as book:
+            sheets = len(book.sheet_names)
+            sheet = pd.read_excel(book, header=None, dtype=str, na_filter=False)
+        if sheets > 1:
+            notes.append(f"only the first of {sheets} sheets is read")
         return sheet.to_csv(index=False, header=False)
 
 
@@ -112,7 +117,8 @@ def _separator(text):
 
     The first line may have one cell less, as R's write.table leaves out the column of row names.
     """
-    lines = [line for line in text[:65536].splitlines()[:21] if line.strip()][:20]
+    lines = [line.rstrip("\r\n") for line in itertools.islice(io.StringIO(text), 21)]
+    lines = [line for line in lines if line.strip()][:20]
     widths = {s: [len(row) for row in csv.reader(lines, delimiter=s) if row] for s in SEPARATORS}
     parts = [_words(line) for line in lines]
     blanks = [len(words) for words in parts]
@@ -158,14 +164,14 @@ def _has_header(cells, notes):
         notes.append("line 1 counts the columns (0, 1, 2, ...) and is taken as their names")
         return True
     # pandas' numbered columns beside its index:
-    return plain[0] == "" and plain[1:] == counted[: len(cells) - 1] and len(cells) > 2
+    return plain[:1] == [""] and plain[1:] == counted[: len(cells) - 1] and len(cells) > 2
 
 
 def parse(path: str | os.PathLike) -> tuple[list[str], list[pd.Series], list[str], bool]:
     """Return the names and columns (pandas' series), the notes, and whether there is a header."""
     notes = []
     workbook = Path(path).suffix.lower() in WORKBOOKS
-    raw = _from_workbook(path) if workbook else _decoded(path, notes)
+    raw = _from_workbook(path, notes) if workbook else _decoded(path, notes)
     text, above, told = _without_head(raw, notes)
     separator = "," if workbook else told or _separator(text)
     if separator == " ":
@@ -218,13 +224,21 @@ def parse(path: str | os.PathLike) -> tuple[list[str], list[pd.Series], list[str
         if empty.all():
             raise UserError(f"{path}: {n} rows without any value, expected a table of numbers")
         notes.append(f"rows without any value left out: {empty.sum()} of {n}")
-        cells = {i: column[~empty].reset_index(drop=True) for i, column in cells.items()}
+        cells = {i: column[~empty] for i, column in cells.items()}  # rows keep their numbers
     comma = separator != "," and _decimal_comma(cells)
     if comma:
         notes.append("commas are taken as decimal points")
         cells = {i: _points(column) for i, column in cells.items()}
-    columns = [as_numbers(column) for column in cells.values()]
+    columns = [
+        column if header and may_name_rows(name) else as_numbers(column)
+        for name, column in zip(names, cells.values(), strict=True)
+    ]
     return names, columns, notes, header
+
+
+def may_name_rows(name: str) -> bool:
+    """Return whether a column of this name may hold names of rows, which stay as written."""
+    return name.lower() in NAMES_OF_ROWS or name == "" or name.lower().startswith("unnamed:")
 
 
 def _decimal_comma(cells):
@@ -250,9 +264,69 @@ def as_numbers(column: pd.Series) -> pd.Series:
     with suppress(ValueError, OverflowError):
         values = column.where(~missing, "nan").to_numpy(dtype=str)
         if (~missing).any() and lowered[~missing].isin(("true", "false")).all():
-            return pd.Series(np.where(missing, np.nan, lowered == "true"))
+            return pd.Series(np.where(missing, np.nan, lowered == "true"), column.index)
         if not missing.any():
             with suppress(ValueError, OverflowError):
-                return pd.Series(values.astype(np.int64))
-        return pd.Series(values.astype(np.float64))
+                return pd.Series(values.astype(np.int64), column.index)
+        return pd.Series(values.astype(np.float64), column.index)
     return column
+
+
+def depth(cell: object) -> int:
+    """Return how deep lists are nested in a cell; 2 also for lists of different lengths."""
+    try:
+        return np.ndim(cell)
+    except ValueError:
+        return 2
+
+
+def without_lists(
+    path: str | os.PathLike,
+    names: list[str],
+    columns: list[pd.Series],
+    features: list[int],
+    notes: list[str],
+) -> tuple[list[str], list[pd.Series], list[int]]:
+    """Return names, columns and features, for a column of lists one column per entry: name[0], ...
+
+    Lists are arrays, as .parquet holds, or their text, [0.1, 0.2] or [0.1 0.2].
+    """
+    names, columns, found = list(names), list(columns), []
+    for i in features:
+        column = columns[i]
+        if column.dtype.kind in "iufb" or not any(map(_looks_like_list, column)):
+            found.append(i)
+            continue
+        lists = [_as_list(cell) for cell in column]
+        width = max(map(len, lists))
+        wrong = next((row for row, one in enumerate(lists) if len(one) != width or not width), None)
+        if wrong is not None:
+            expected = f"a list of {width} numbers" if width else "a number or a list of them"
+            if "..." in str(column.iloc[wrong]):
+                expected = "all numbers of the list in place of '...'"
+            raise UserError(
+                f"{path}: column {names[i]!r} holds {str(column.iloc[wrong])[:40]!r} in row "
+                f"{wrong + 1}, expected {expected}; --ignore-columns {names[i]!r} leaves it out"
+            )
+        notes.append(f"column {names[i]!r} of lists taken as {width} columns")
+        found += range(len(columns), len(columns) + width)
+        names += [f"{names[i]}[{j}]" for j in range(width)]
+        columns += map(pd.Series, np.array(lists, np.float64).T)
+    return names, columns, found
+
+
+def _looks_like_list(cell):
+    return cell[:1] + cell[-1:] == "[]" if isinstance(cell, str) else depth(cell) >= 1
+
+
+def _as_list(cell):
+    """Return the numbers of a list or of its text; none if it is no list of numbers."""
+    if not _looks_like_list(cell):
+        return []
+    try:
+        return [
+            float(one)
+            for one in (cell[1:-1].replace(",", " ").split() if isinstance(cell, str) else cell)
+        ]
+    except (TypeError, ValueError):
+        return []

@@ -524,7 +524,7 @@ def test_presets(
 
 
 def test_the_update_interval_grows_with_the_data(settled, put):
-    words = ("--data", put(np.eye(20000, 4)), "--n-clusters", 2)
+    words = ("--data", put(100 * np.eye(20000, 4)), "--n-clusters", 2)
     assert settled(*words, "--method", "FcDEC")["config"]["update_interval"] == 140
     assert settled(*words, "--method", "FcDCN")["config"]["update_interval"] is None
 

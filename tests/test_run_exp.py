@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import signal
+import subprocess
 import sys
 import textwrap
 import time
@@ -17,16 +18,17 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import user_error
 
 import datasets
 import run_exp
 from benchmarks import kill_sweep
-from common import paths
+from common import files, paths
 from common.errors import FolderInUse, UserError
 from common.files import save_json
 from common.locks import locked, try_lock
 from datasets import DATASETS, PROBLEMS, Dataset
-from experiments import inputs, ledger, options, plan, published, rendering
+from experiments import choices, inputs, ledger, options, plan, published, rendering
 from experiments import sweep as engine
 from experiments.runs import finished
 from models import METHODS
@@ -1129,3 +1131,72 @@ def test_a_real_sweep(folders, sweep, monkeypatch):
     (folder,) = (p.parent for p in folders.rglob("result.json") if '"failed"' in p.read_text())
     assert finished(folder) is None  # so a later sweep tries it again
     assert not (folder / "model_final.h5").exists()
+
+
+# ---- what cannot be meant --------------------------------------------------------------------
+
+FEW_WORDS = ["--methods", "k-means", "--datasets", "digits", "--dry-run"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--tables --methods k-means", "--methods: expected it with a sweep, not with --tables"),
+        ("--report --dry-run", "--dry-run: expected it with a sweep, not with --report"),
+        ("--campaign --results mine.csv", "--campaign and --results: expected only one"),
+        ("--n-clusters 2-5", "n_clusters=2-5: a sweep needs one K"),
+        ("--trials 100000", "trials=100000: expected at most 10000"),
+        ("--predict x.csv", "--predict is for main.py"),
+        ("--data-dir ", "--data-dir '': expected a name that is not empty"),
+        ("--results ", "--results '': expected the name"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(words, told):
+    some = [] if words.split()[0] in ("--tables", "--report", "--campaign") else FEW_WORDS
+    with user_error(told):
+        run_exp.run([*some, *words.split(" ")])
+
+
+def test_a_table_without_the_method_that_is_asked_for():
+    with user_error("the table has none of these methods"):
+        run_exp.run(["--table", "decda-2", "--methods", "VaDE", "--dry-run"])
+
+
+def test_a_damaged_list_of_choices_is_told(tmp_path):
+    good = ",".join(choices.COLUMNS) + "\n"
+    for text in ("garbage\n", good[:40], good + "k-means,digits\n", "\x81"):
+        path = tmp_path / "choices.csv"
+        path.write_bytes(text.encode("latin-1"))
+        with user_error("choices.csv"):
+            choices.read(path)
+    path.write_text("\ufeff" + good)
+    assert choices.read(path) == []
+
+
+def test_published_numbers_that_are_cut_short_are_told(tmp_path, monkeypatch):
+    path = tmp_path / "paper.csv"
+    monkeypatch.setattr(published, "PAPER", str(path))
+    text = (ROOT / "results" / "paper.csv").read_text()
+    for some in (None, text[:3000], text.replace("value", "values", 1)):
+        if some is not None:
+            path.write_text(some)
+        with user_error("the published numbers"):
+            published.read_paper()
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path):
+    with user_error("'/dev/null' is no regular file"), files.replacing("/dev/null"):
+        pass
+    os.mkfifo(tmp_path / "pipe")
+    with user_error("is no regular file"), files.replacing(tmp_path / "pipe"):
+        pass
+
+
+def test_who_reads_the_output_may_go(tmp_path):
+    code = "import run_exp; import sys; sys.exit(run_exp.main())"
+    words = [sys.executable, "-c", code, *FEW_WORDS, "--trials", "300"]
+    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+    child.stdout.readline()
+    child.stdout.close()
+    assert b"Traceback" not in child.stderr.read()
+    assert child.wait() == 141

@@ -179,6 +179,8 @@ def _gmm(z, start, restarts):
 
 def _spectral(z, k, seed):
     """Return labels (n,) by spectral clustering on a graph of nearest neighbours."""
+    if k >= len(z):
+        raise UserError(f"init='spectral' of {len(z)} samples: expected fewer clusters than {k}")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Graph is not fully connected")  # an answer all the same
         return SpectralClustering(

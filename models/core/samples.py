@@ -79,6 +79,11 @@ def _numbers(x):
                     "finite numbers (Input X contains NaN)"
                 )
             values = np.asarray(column.to_numpy())
+            if values.dtype.kind in "mM":
+                raise UserError(
+                    f"column {str(name)!r} holds {values.dtype}: expected numbers, such as days "
+                    "since a date"
+                )
             if values.dtype.kind not in "fiubc":
                 try:
                     values = values.astype(np.float64)

@@ -1,5 +1,7 @@
 """Files as other programs write them: R, Excel, Stata, Weka, libsvm, AnnData, MATLAB, JSON."""
 
+import os
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -7,6 +9,7 @@ import pytest
 import scipy.io
 import scipy.sparse
 from conftest import user_error
+from PIL import Image
 from sklearn.datasets import dump_svmlight_file
 
 from loaders.own import Reading, read_own
@@ -313,3 +316,96 @@ def test_columns_of_a_tiny_spread_are_divided_by_it(tmp_path):
         expected = x / deviation if told else x * unit
         np.testing.assert_allclose(found, expected, rtol=1e-6)
         assert ("all columns divided by" in notes) == told == (prepared["standard"] is not None)
+
+
+# ---- what is silently wrong if it is taken for something else -----------------------------------
+
+
+def test_numbers_named_x_and_y_are_coordinates(tmp_path):
+    x, y, *_ = read(tmp_path, "a.csv", "x,y\n1,2\n3,4\n")
+    assert x.tolist() == PAIRS and y is None
+    x, y, *_, notes = read(tmp_path, "a.csv", "x,y\n1,b\n3,a\n")
+    assert x.tolist() == [[1], [3]] and y.tolist() == [1, 0] and "labels: column 'y'" in notes
+    _, y, *_ = read(tmp_path, "a.csv", "x,y\n1,2\n3,4\n", label_column="y")
+    assert y.tolist() == [0, 1]
+
+
+def test_a_second_column_of_labels_is_no_feature(tmp_path):
+    text = "a,b,species,target\n1,2,p,7\n3,4,q,8\n"
+    for chosen, other in (("species", "target"), ("target", "species")):
+        x, y, *_, notes = read(tmp_path, "a.csv", text, label_column=chosen)
+        assert x.tolist() == PAIRS and y.tolist() == [0, 1]
+        assert f"columns with names of labels left out: '{other}'" in notes
+
+
+@pytest.mark.parametrize("ids", [("007", "08"), ("001E1", "2"), ("12345678901234567000", "")])
+def test_names_of_rows_stay_as_written(tmp_path, ids):
+    _, _, rows, *_ = read(tmp_path, "a.csv", f"id,a,b\n{ids[0]},1,2\n{ids[1]},3,4\n")
+    assert rows == ids
+
+
+def test_rows_keep_their_numbers(tmp_path):
+    x, _, rows, *_ = read(tmp_path, "a.csv", "a,b\n1,2\n,\n3,4\n")
+    assert x.tolist() == PAIRS and rows == ("1", "3")
+
+
+@pytest.mark.parametrize("label", ["NA", "nan", "NULL", "#N/A"])
+def test_missing_labels_are_no_class(tmp_path, label):
+    with user_error(f"label '{label}' of sample 1", "--label-column none"):
+        read(tmp_path, "a.csv", f"a,b,species\n1,2,p\n3,4,{label}\n5,6,q\n")
+
+
+def test_the_index_of_a_frame_is_no_feature(tmp_path):
+    frame = pd.DataFrame(PAIRS, columns=list("ab"), index=pd.Index([9, 5], name="customer"))
+    x, _, rows, _, notes = read(tmp_path, "a.parquet", frame.to_parquet)
+    assert x.tolist() == PAIRS and rows == ("9", "5") and "('customer') is no feature" in notes
+    _, y, *_ = read(tmp_path, "a.parquet", frame.to_parquet, label_column="customer")
+    assert y.tolist() == [1, 0]
+    many = frame.set_index(pd.MultiIndex.from_tuples([("p", 1), ("q", 2)]))
+    x, _, rows, *_ = read(tmp_path, "a.parquet", many.to_parquet)
+    assert x.tolist() == PAIRS and rows == ("p/1", "q/2")
+
+
+def test_numbers_as_text_and_json_by_columns(tmp_path):
+    frame = pd.DataFrame(PAIRS, columns=["a", "wait_time"])
+    assert read(tmp_path, "a.parquet", frame.astype(str).to_parquet)[0].tolist() == PAIRS
+    for orient in ("records", "columns"):
+        x, *_ = read(tmp_path, "a.json", lambda p, o=orient: frame.to_json(p, orient=o))
+        assert x.tolist() == PAIRS
+    with user_error("its rows are named 'a', 'wait_time'", "orient='records'"):
+        read(tmp_path, "a.json", lambda p: frame.to_json(p, orient="index"))
+
+
+def test_lists_in_lists_are_refused(tmp_path):
+    for cells in ("[[1, 2], [3, 4]]", "[[1, 2], [3]]"):
+        with user_error("column 'a' holds", "expected a number or a list of them"):
+            read(tmp_path, "a.json", f'[{{"a": {cells}}}, {{"a": {cells}}}]')
+
+
+def test_long_lines_that_blanks_separate(tmp_path):
+    x = np.random.default_rng(0).normal(size=(5, 800))
+    assert read(tmp_path, "a.txt", lambda p: np.savetxt(p, x))[0].shape == (5, 800)
+
+
+def test_only_a_comment_and_an_empty_line_above(tmp_path):
+    assert read(tmp_path, "a.txt", "#\n\n1 2\n3 4\n")[0].tolist() == PAIRS
+
+
+def test_columns_of_new_samples_in_any_case(tmp_path):
+    *_, prepared, _ = read(tmp_path, "a.csv", "alpha,beta\n1,2\n3,4\n")
+    x, *_ = read(tmp_path, "b.csv", "Beta,Alpha\n2,1\n", like=prepared)
+    assert x.tolist() == [[1, 2]]
+    with user_error("lacks the columns 'alpha', 'beta'"):
+        read(tmp_path, "b.csv", "u,v\n2,1\n", like=prepared)
+    x, y, *_, notes = read(tmp_path, "b.csv", "alpha,beta,label\n1,2,\n", like=prepared)
+    assert x.tolist() == [[1, 2]] and y is None and "left out" in notes
+
+
+def test_bytes_in_names_that_are_no_text(tmp_path):
+    folder = os.fsencode(tmp_path) + b"/\xe9"
+    os.makedirs(folder)
+    for i in range(2):
+        Image.fromarray(np.full((8, 8), 90 * i, np.uint8)).save(tmp_path / "a.png")
+        os.rename(tmp_path / "a.png", folder + b"/\xe9%d.png" % i)
+    *_, rows, _, _ = read_own(tmp_path)
+    assert rows == ("\\xe9/\\xe90.png", "\\xe9/\\xe91.png")
