@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 from common.errors import UserError
 from common.files import replacing
 from datasets import Dataset
+from experiments.options import AUTO
 from models.core.arrays import some_rows
 from models.core.seeds import SeedUse, new_stream
 from models.settings.base import Settings
@@ -32,6 +33,7 @@ SAMPLE = 3000  # samples that are scored at most
 HALVES = 5  # pairs of halves
 WIDEST = 100  # columns up to which mixtures have covariances between columns
 CODES = "AE+k-means-DA"  # whose codes judge K for deep methods without an auto-encoder
+RATINGS = 10  # values of a column at most that is one of ratings
 PARTS = 50  # principal components of inputs that have no codes
 
 
@@ -83,6 +85,21 @@ def _stability(z, k, seed):
     return float(np.mean(found))
 
 
+def _smooth(z, seed):
+    """Return vectors (n, d) of which a mixture gains nothing by a component on one value alone.
+
+    Of rows that are there several times each stays once; steps of ratings, as of 1 to 5, are
+    filled by uniform noise.
+    """
+    distinct = np.unique(z, axis=0)
+    counts = np.array([len(np.unique(column)) for column in distinct.T])
+    if np.median(counts) > RATINGS:
+        return distinct if len(distinct) <= len(z) / 2 else z
+    steps = [np.diff(np.unique(column)).min(initial=np.inf) for column in z.T]
+    steps = np.where(np.isfinite(steps), steps, 0.0)
+    return z + steps * np.random.default_rng(seed).uniform(-0.5, 0.5, z.shape)
+
+
 def choose(z: np.ndarray, low: int, high: int, seed: int, vectors: bool = False) -> Choice:
     """Score K from low to high on samples or codes z (n, d), and choose.
 
@@ -107,6 +124,7 @@ def choose(z: np.ndarray, low: int, high: int, seed: int, vectors: bool = False)
         )
     z = np.asarray(z, np.float64).reshape(len(z), -1)
     seed = new_stream(seed, SeedUse.N_CLUSTERS)
+    z = _smooth(z, seed) if vectors else z
     z = z[some_rows(len(z), SAMPLE, seed)]
     z = z - z.mean(axis=0)
     z = z / (np.sqrt(np.mean(z**2)) or 1.0)
@@ -199,6 +217,8 @@ def settle(args: argparse.Namespace, data: Dataset, config: Settings) -> Choice:
     low, high = args.n_clusters
     if config.finds_k:
         raise UserError(f"--n-clusters {low}-{high}: {args.method} finds the number of clusters")
+    if args.n_clusters is AUTO:  # as far as the samples allow
+        high = max(low + 1, min(high, data.n // 2))
     choice = choose(codes(args, data, config), low, high, args.seed, data.own_vectors)
     print(choice.table.round(4).to_string(index=False))
     print(choice.line)

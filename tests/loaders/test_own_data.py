@@ -25,10 +25,10 @@ import main
 import models.settings.presets
 from common import device
 from common.errors import UserError
-from experiments import n_clusters, run_figure
+from experiments import inputs, n_clusters, options, run_figure
 from experiments.options import METHOD
 from experiments.runs import read_result
-from models import METHODS
+from models import METHODS, preset
 from models.core import classifier, novelty
 from models.core.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder
 
@@ -338,6 +338,30 @@ def test_clusters_that_take_turns_are_all_sampled(monkeypatch):
     corners = np.array([[0, 0], [9, 0], [0, 9], [9, 9]], float)
     x = np.tile(corners, (200, 1)) + np.random.default_rng(0).normal(size=(800, 2))
     assert n_clusters.choose(x, 2, 8, 0, vectors=True).k == 4
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_k_of_ratings_and_of_repeated_rows(seed):
+    """A Gaussian on one value alone has any density: without care the largest K wins."""
+    rng = np.random.default_rng(seed)
+    means = np.array([[1, 1, 3, 3, 5, 5], [5, 5, 1, 1, 3, 3], [3, 3, 5, 5, 1, 1]]).repeat(
+        80, axis=0
+    )
+    ratings = np.clip(np.round(means + rng.normal(0, 0.8, means.shape)), 1, 5)
+    assert n_clusters.choose(ratings, 2, 6, 0, vectors=True).k == 3
+    groups = 9 * np.eye(3).repeat(25, axis=0) + rng.normal(size=(75, 3))
+    assert n_clusters.choose(groups.repeat(5, axis=0), 2, 6, 0, vectors=True).k == 3
+
+
+def test_the_range_auto_ends_at_half_of_the_samples(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    x = 9 * np.eye(3).repeat(5, axis=0) + rng.normal(size=(15, 3))
+    np.savetxt(tmp_path / "few.csv", x, delimiter=",")
+    args = options.parse(["--data", str(tmp_path / "few.csv"), "--n-clusters", "auto"])
+    args.method = "k-means"
+    data = inputs.load_data(args)
+    choice = n_clusters.settle(args, data, preset("k-means"))
+    assert list(choice.table.n_clusters) == list(range(2, 8))
 
 
 def test_a_range_of_clusters_is_a_run(fitted, tmp_path, capsys):
