@@ -198,7 +198,7 @@ def _in_units(path, x, notes, like):
     low, high, whole = float(x.min()), float(x.max()), x.dtype.kind in "ui"
     scale = None
     if x.ndim == 3:
-        if not like and min(x.shape[1:]) <= 4:  # series rather than images?
+        if not like and min(x.shape[1:]) <= 4 < max(x.shape[1:]):  # series rather than images?
             notes.append(f"taken as {len(x)} grey images of {x.shape[1]} x {x.shape[2]} pixels")
         x = x[..., None]  # (n, h, w, 1)
     if x.ndim == 2:

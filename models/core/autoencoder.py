@@ -250,5 +250,6 @@ class AutoencoderEstimator(PhasedEstimator):
     @property
     def cluster_centers_(self) -> np.ndarray:
         """The centres in the embedding, float32 (k, z)."""
-        self._require_fit()
+        if not hasattr(self, "centers"):
+            self._require_fit()
         return np.asarray(self.centers).copy()

@@ -50,6 +50,7 @@ class DeepClusterer(AutoencoderEstimator):
     finish(z)                      what is settled by the final codes
     cluster(data)                  the whole second phase, where it is no such alternation
     memberships(x), other_labels() further results
+    save_keras(folder)             files of Keras, where a network's outputs are not the samples
 
     Parameters
     ----------

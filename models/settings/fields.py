@@ -194,7 +194,7 @@ class Setting:
 
     def _check_several(self, config, values):
         count = self.count(config) if callable(self.count) else self.count
-        if isinstance(values, list | tuple):
+        if isinstance(values, list | tuple) and any(plain(v) is not v for v in values):
             values = tuple(map(plain, values))
         good = isinstance(values, list | tuple) and len(values) >= 1
         good = good and count in (None, len(values))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from common import files
 from common.errors import UserError
 from datasets import DATASETS, PROBLEMS
 from experiments import ledger, published, rendering, results_page
@@ -246,7 +247,7 @@ def test_full_disk_leaves_the_old_file(tmp_path, monkeypatch, where):
     put(runs, "b", record(seed=1))
     with monkeypatch.context() as patch:
         if where == "write":
-            patch.setattr(ledger, "open", _FullFile, raising=False)
+            patch.setattr(files, "open", _FullFile, raising=False)
         elif where == "mkstemp":
             patch.setattr("tempfile.mkstemp", _full)
         else:

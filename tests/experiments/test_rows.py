@@ -16,6 +16,7 @@ from experiments import description, former, inputs, ledger, options, published,
 from models import build
 from models.settings.aspc import ASPCConfig
 from models.settings.base import pretrain_key
+from models.settings.baselines import StableConfig
 from models.settings.dec_da import Config, DCNConfig, DECConfig
 from models.settings.dscdan import DSCDANConfig, DualConfig, SpectralNetConfig
 from models.settings.kingdra import IMSATConfig, KingdraConfig
@@ -387,7 +388,8 @@ def test_a_raised_protocol_makes_another_run():
 def test_today_every_other_protocol_is_the_first(method):
     """So keys, hashes and folders from before there were versions stay valid."""
     raised = isinstance(
-        CONFIGS[method], ASPCConfig | DCNConfig | IMSATConfig | RIMConfig | SpectralSATConfig
+        CONFIGS[method],
+        ASPCConfig | DCNConfig | IMSATConfig | RIMConfig | SpectralSATConfig | StableConfig,
     )
     augmented = {"pretrain_protocol": 2} if getattr(CONFIGS[method], "aug_pretrain", False) else {}
     version = 1 + raised + (getattr(CONFIGS[method], "init", "") == "gmm")

@@ -247,8 +247,8 @@ def test_a_loaded_model_is_the_fitted_one(samples, trained, tmp_path):
 
 def test_the_auto_encoder_of_plain_keras_gives_the_means_of_pixels(samples, trained, tmp_path):
     trained.save_keras(tmp_path)
-    found = keras.models.load_model(tmp_path / "autoencoder.keras")(samples)
-    logits = trained.decoder(trained.encode(samples))
+    found = keras.models.load_model(tmp_path / "autoencoder.keras")(samples[0])
+    logits = trained.decoder(trained.encode(samples[0]))
     np.testing.assert_allclose(found, tf.sigmoid(logits), rtol=1e-4, atol=1e-6)
 
 
