@@ -72,9 +72,9 @@ def status_of(program: str, work: Callable[[], int]) -> int:
     except TrainingFailed as error:
         line, status = f"training failed: {error}", error.status
     except OSError as error:
-        line, status = f"error: {disk_line(error)}", DISK_STATUS
-        if disk_line(error) is None:
+        if (text := disk_line(error)) is None:
             raise
+        line, status = f"error: {text}", DISK_STATUS
     except KeyboardInterrupt:
         line, status = "interrupted; the same command goes on where it stopped", 130
     print(f"{program}: {line}", file=sys.stderr)

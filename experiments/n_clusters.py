@@ -91,12 +91,11 @@ def _smooth(z, seed):
     Of rows that are there several times each stays once; steps of ratings, as of 1 to 5, are
     filled by uniform noise.
     """
-    distinct = np.unique(z, axis=0)
-    counts = np.array([len(np.unique(column)) for column in distinct.T])
-    if np.median(counts) > RATINGS:
+    values = [np.unique(column) for column in z.T]
+    if np.median(list(map(len, values))) > RATINGS:
+        distinct = np.unique(z, axis=0)
         return distinct if len(distinct) <= len(z) / 2 else z
-    steps = [np.diff(np.unique(column)).min(initial=np.inf) for column in z.T]
-    steps = np.where(np.isfinite(steps), steps, 0.0)
+    steps = [np.diff(some).min() if len(some) > 1 else 0.0 for some in values]
     return z + steps * np.random.default_rng(seed).uniform(-0.5, 0.5, z.shape)
 
 

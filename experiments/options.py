@@ -21,6 +21,7 @@ from models.settings.presets import method_of, refuse_without_effect
 
 METHOD = "SpectralSAT-DA"  # without --method
 VECTOR_METHOD = "GMM-stable"  # the same for vectors
+MOST = 10000  # seeds of one sweep
 AUTO = (2, 20)  # the range of --n-clusters auto
 
 
@@ -326,8 +327,8 @@ def check_trials(args: argparse.Namespace) -> None:
     """Refuse what does not go together on main.py's command line."""
     for name in ("trials", "jobs"):
         value = getattr(args, name)
-        if value is not None and not 1 <= value <= 10000:
-            raise UserError(f"{name}={value}: expected an integer from 1 to 10000")
+        if value is not None and not 1 <= value <= MOST:
+            raise UserError(f"{name}={value}: expected an integer from 1 to {MOST}")
     if isinstance(args.n_clusters, tuple):
         low, high = args.n_clusters
         if not 2 <= low < high:

@@ -37,7 +37,6 @@ FOR_MAIN = (
     "--predict",
     "--out",
 )
-MOST = 10000  # seeds of one sweep
 
 
 def parser() -> options.Parser:
@@ -214,8 +213,8 @@ def plan(args: argparse.Namespace, rest: list[str]) -> tuple[list[Trial], list[s
         if one.seeds is None and one.trials is not None and one.trials < 1:
             raise UserError(f"trials={one.trials}: expected an integer >= 1")
         seeds = one.seeds or range(_trials(one))
-        if len(seeds) > MOST:
-            raise UserError(f"trials={len(seeds)}: expected at most {MOST}")
+        if len(seeds) > options.MOST:
+            raise UserError(f"trials={len(seeds)}: expected at most {options.MOST}")
         pairs = wanted(one)
         shared = shared_spec(rest, list(dict.fromkeys(m for m, _, _ in pairs)), overrides, threads)
         if isinstance(shared.n_clusters, tuple):

@@ -31,11 +31,6 @@ class KMeansBaseline(Baseline):
         unit = variance if 0 < variance < TINY else 1.0
         return student_kernel(z.astype(np.float64) ** 2 / unit if unit != 1.0 else z**2)
 
-    def label(self, x: np.ndarray) -> np.ndarray:
-        z = self.embed(x)
-        q = self.belong(x, z)
-        return (q if q.dtype == np.float32 else -z).argmax(axis=1)  # finer than q near an outlier
-
 
 TINY = 1e-3  # variance of the centres below which squared distances are nothing beside Student's 1
 

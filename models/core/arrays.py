@@ -38,23 +38,23 @@ def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     middle = b.mean(axis=0)  # (d,)
     if middle @ middle > FAR * np.square(b - middle).sum(axis=1).mean():
         a, b = a - middle, b - middle
-    if np.float32 in (a.dtype, b.dtype) and too_coarse(a, b):
+    own, others = np.einsum("ij,ij->i", a, a), np.einsum("ij,ij->i", b, b)
+    if np.float32 in (a.dtype, b.dtype) and too_coarse(max(own.max(), others.max()), b):
         return squared_distances(a.astype(np.float64), b.astype(np.float64))
-    d = np.einsum("ij,ij->i", a, a)[:, None] - 2 * a @ b.T
-    d += np.einsum("ij,ij->i", b, b)
+    d = own[:, None] - 2 * a @ b.T
+    d += others
     return np.maximum(d, 0, out=d)
 
 
-def too_coarse(a: np.ndarray, b: np.ndarray) -> bool:
-    """Return whether float32 rounds squared distances of a (n, d) from b (m, d) too coarsely.
+def too_coarse(size: float, b: np.ndarray) -> bool:
+    """Return whether float32 rounds squared distances from points b (m, d) too coarsely.
 
-    That is, whether the rounding, in the size of ||a||^2, is not small beside the smallest
-    distances of points b from each other, which are told by CLOSE of them.
+    That is, whether the rounding of a number of the largest squared norm, `size`, is not small
+    beside the smallest distances of b from each other, which are told by CLOSE of them.
     """
     some = b[some_rows(len(b), CLOSE)].astype(np.float64)
     gaps = pdist(some, "sqeuclidean")
     gaps = gaps[gaps > 0]
-    size = max(np.einsum("ij,ij->i", part, part).max() for part in (a, b))
     return len(gaps) > 0 and SAFE * np.finfo(np.float32).eps * size > np.quantile(gaps, 0.01)
 
 

@@ -147,7 +147,7 @@ def _has_outlier(x):
     the others apart.
     """
     centred = x - x.mean(axis=0)
-    return too_coarse(centred, centred)
+    return too_coarse(np.einsum("ij,ij->i", centred, centred).max(), centred)
 
 
 def _gmm(z, start, restarts):

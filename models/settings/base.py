@@ -4,13 +4,14 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from common.errors import UserError, unknown
 from models.settings.fields import (
     OPTIMIZERS,
     SGD,
     Adam,
+    Condition,
     Option,
     augment,
     both,
@@ -201,7 +202,25 @@ class Settings:
         }
 
 
+def shift_and_rotation(where: Condition) -> dict[str, Any]:
+    """Return {name: setting} of augment.RandomShiftRotate, which act where a condition holds."""
+    return {
+        "shift": augment(
+            0.1,
+            "largest shift, fraction of the side",
+            ge=0,
+            lt=1,
+            effect=[where, when("shift_pixels", None)],
+        ),
+        "shift_pixels": augment(
+            None, "largest shift, pixels, in place of --shift", ge=0, effect=[where]
+        ),
+        "rotation": augment(10.0, "largest rotation, degrees", ge=0, le=180, effect=[where]),
+    }
+
+
 AUGMENTED = either(when("aug_pretrain"), when("aug_cluster"), why="no stage is augmented")
+MOVED = shift_and_rotation(AUGMENTED)
 
 
 @dataclass(frozen=True)
@@ -228,17 +247,9 @@ class PretrainConfig(Settings):
         effect=[when("aug_pretrain", why="pretraining is not augmented")],
         omit="hash",
     )
-    shift: float = augment(
-        0.1,
-        "largest shift, fraction of the side",
-        ge=0,
-        lt=1,
-        effect=[AUGMENTED, when("shift_pixels", None)],
-    )
-    shift_pixels: float | None = augment(
-        None, "largest shift, pixels, in place of --shift", ge=0, effect=[AUGMENTED]
-    )
-    rotation: float = augment(10.0, "largest rotation, degrees", ge=0, le=180, effect=[AUGMENTED])
+    shift: float = MOVED["shift"]
+    shift_pixels: float | None = MOVED["shift_pixels"]
+    rotation: float = MOVED["rotation"]
     center: str = augment(
         "original",
         "centre of rotation, see augment.py",

@@ -6,12 +6,13 @@ Each default was chosen on digits, USPS and MNIST-test: docs/methods/spectral-sa
 from dataclasses import dataclass
 
 from common.errors import UserError
-from models.settings.base import Settings
+from models.settings.base import Settings, shift_and_rotation
 from models.settings.fields import SGD, Adam, augment, setting, start, when
 from models.settings.method import Method
 
 TANGENTS = when("tangents", why="neighbours are by the Euclidean distance")
 IMAGES = when("aug_cluster", why="it acts on augmented images, and nothing is augmented")
+MOVED = shift_and_rotation(IMAGES)
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,9 @@ class SpectralSATConfig(Settings):
     aug_cluster: bool = setting(
         False, "shift and rotate, neighbours by the tangent distance", flag=False
     )
-    shift: float = augment(
-        0.1,
-        "largest shift, fraction of the side",
-        ge=0,
-        lt=1,
-        effect=[IMAGES, when("shift_pixels", None)],
-    )
-    shift_pixels: float | None = augment(
-        None, "largest shift, pixels, in place of --shift", ge=0, effect=[IMAGES]
-    )
-    rotation: float = augment(10.0, "largest rotation, degrees", ge=0, le=180, effect=[IMAGES])
+    shift: float = MOVED["shift"]
+    shift_pixels: float | None = MOVED["shift_pixels"]
+    rotation: float = MOVED["rotation"]
     radius: float = augment(
         0.25,
         "length of the noise on vectors, in distances to the farthest neighbour",
