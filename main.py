@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(plan, indent=1))
         print(f"about {pretrain:.1f} min of pretraining, at most {cluster:.1f} min of clustering")
         return 0
-    from experiments import health, runs
+    from experiments import health, run_files, runs
 
     if args.trials is not None and args.trials > 1:
         from experiments import trials
@@ -123,10 +123,10 @@ def run(args: argparse.Namespace) -> int:
     if not any(word.split("=")[0] == "--method" for word in words):
         words = ["--method", args.method, *words]  # the default may be another one day
     command = "python main.py " + shlex.join(words)
-    before = None if args.overwrite else runs.finished(folder)
+    before = None if args.overwrite else run_files.finished(folder)
     result = runs.execute(job, not args.quiet, args.overwrite, command)
     if before is not None:
-        print(f"already done on {result.get('finished', 'a day unknown')}; --overwrite starts over")
+        print(f"already done on {before.get('finished', 'a day unknown')}; --overwrite starts over")
     if choice is not None:
         n_clusters.keep(choice, folder)
     print_scores(result, "kmeans_", f"{getattr(config, 'init', '')} on the auto-encoder")

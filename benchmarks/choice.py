@@ -23,7 +23,7 @@ import datasets  # noqa: E402
 from common.errors import UserError  # noqa: E402
 from experiments import trials  # noqa: E402
 from experiments.consensus import conclude  # noqa: E402
-from experiments.runs import read_result  # noqa: E402
+from experiments.run_files import read_result  # noqa: E402
 from models import load  # noqa: E402
 
 NEAR = 0.01  # of the best run's ACC: a choice within it counts as right

@@ -28,7 +28,8 @@ import metrics  # noqa: E402
 from common.errors import TrainingFailed  # noqa: E402
 from experiments import health, quality  # noqa: E402
 from experiments.options import parse  # noqa: E402
-from experiments.runs import read_log, read_result  # noqa: E402
+from experiments.run_files import read_result  # noqa: E402
+from experiments.runs import read_log  # noqa: E402
 from models import load  # noqa: E402
 
 GOOD, BAD = 0.9, 0.6  # ACC: of at least GOOD a run is called good, below BAD bad

@@ -18,7 +18,8 @@ from experiments import ledger, options
 from experiments import plan as planning
 from experiments.description import about
 from experiments.ledger import Row
-from experiments.runs import finished, make_folder
+from experiments.run_files import finished
+from experiments.runs import make_folder
 from experiments.sweep import LOWEST, Cores, Sweep, Trial
 
 FOLDER = os.path.join(paths.ROOT, "configs", "campaign")

@@ -22,7 +22,8 @@ from common.checkout import commit_at_start
 from common.errors import FolderInUse, UserError
 from common.files import remove, remove_leftovers, save_json, write_bytes
 from common.locks import try_lock
-from experiments.runs import CHECKPOINTS, finished
+from experiments.run_files import finished
+from experiments.runs import CHECKPOINTS
 from experiments.sweep import Outcome, Process, Trial
 from models.settings.base import digest
 

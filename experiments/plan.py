@@ -13,7 +13,8 @@ from common.errors import UserError, unknown
 from common.shapes import image_shape
 from experiments import inputs, options, ours, published
 from experiments.estimate import estimate
-from experiments.runs import finished, identity
+from experiments.run_files import finished, score_anew
+from experiments.runs import identity
 from experiments.spec import RunSpec
 from experiments.sweep import Trial
 from experiments.sweepfiles import KEYS, is_authors, read_authors, read_sweep
@@ -235,6 +236,8 @@ def plan(args: argparse.Namespace, rest: list[str]) -> tuple[list[Trial], list[s
                     own = {n: v for n, v in here.overrides.items() if n in known} | extra
                     spec = replace(here, method=method, seed=seed, overrides=own)
                     trial = trial_of(spec, data, hashes)
+                    if not args.dry_run:
+                        score_anew(trial.folder, data)
                     trials.setdefault(trial.folder, trial)
     if not trials and not complaints:
         raise UserError("no trials: the table has none of these methods on these data sets")

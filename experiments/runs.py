@@ -5,6 +5,7 @@ ae_weights.h5, model_final.h5 and result.json, which is written last: its presen
 Labels, where there are any, are used here and only here, to score.
 """
 
+import hashlib
 import json
 import os
 import tempfile
@@ -20,6 +21,7 @@ from datasets import DATASETS, PROBLEMS, Dataset
 from experiments import health
 from experiments.description import describe
 from experiments.predict import label_table, write_table
+from experiments.run_files import labels_hash, score_anew
 from experiments.run_log import RunMonitor, read_log
 from models import build, class_of
 from models.core import novelty
@@ -94,29 +96,11 @@ def _short(value):
 
 
 def _file_hash(path):
-    import hashlib
-
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:12]
     except OSError as error:
         raise UserError(f"cannot read the weights file {path!r}: {error.strerror}") from error
-
-
-def read_result(folder: str | os.PathLike) -> dict:
-    """Return the result of the run in a folder, of a failed one too; {} if there is none."""
-    try:
-        with open(os.path.join(folder, "result.json"), encoding="utf-8") as file:
-            result = json.load(file)
-    except (OSError, ValueError):
-        return {}
-    return result if isinstance(result, dict) else {}
-
-
-def finished(folder: str | os.PathLike) -> dict | None:
-    """Return the result of the run in a folder, or None if it is not done or has failed."""
-    result = read_result(folder)
-    return result if result.get("status") == "ok" else None
 
 
 def _claim(run, overwrite):
@@ -216,7 +200,7 @@ def execute(run: Run, show: bool = True, overwrite: bool = False, command: str =
     with locked(os.path.join(run.folder, "lock"), in_use):
         remove_leftovers(run.folder)
         _claim(run, overwrite)
-        done = finished(run.folder)
+        done = score_anew(run.folder, run.data)
         if done is not None:
             return done
         begin = time.monotonic()
@@ -294,7 +278,7 @@ def _keep(run, model, monitor, command, seconds):
         title=f"{run.method} on {run.data.name}, seed {run.seed}",
         note=found.line(),
     )
-    result = describe(run, model, command, seconds) | found.columns()
+    result = describe(run, model, command, seconds) | labels_hash(run.data) | found.columns()
     save_json(path("result.json"), result)
     remove(run.folder, CHECKPOINTS)
     return result

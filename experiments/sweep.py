@@ -24,7 +24,7 @@ from common.files import save_json
 from common.locks import is_locked, try_lock
 from common.logs import warnings_in
 from experiments.description import about, now
-from experiments.runs import finished, read_result
+from experiments.run_files import finished, read_result
 from experiments.spec import RunSpec
 
 PAUSE = 2.0  # seconds until a trial that another sweep runs is checked again

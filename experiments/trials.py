@@ -6,8 +6,6 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 import metrics
 from common.errors import UserError
 from common.files import save_array, save_json
@@ -15,7 +13,7 @@ from datasets import Dataset
 from experiments import choices, consensus
 from experiments.description import about, now
 from experiments.inputs import load_data
-from experiments.runs import finished
+from experiments.run_files import finished, read_array, score_anew
 
 if TYPE_CHECKING:
     from experiments.sweep import Trial
@@ -39,20 +37,12 @@ def conclude(folders: Sequence[str], data: Dataset) -> tuple[consensus.Conclusio
     results = {folder: result for folder, result in results.items() if result is not None}
     labels, codes = [], []
     for folder in results:
-        labels.append(_array(folder, "labels.npy"))
+        labels.append(read_array(folder, "labels.npy"))
         if os.path.exists(os.path.join(folder, "pretrained_codes.npy")):
-            codes.append(_array(folder, "pretrained_codes.npy"))
+            codes.append(read_array(folder, "pretrained_codes.npy"))
         if any(len(array) != data.n for array in (labels[-1], *codes)):
             raise UserError(f"{folder!r} is not of the {data.n} samples of {data.name}")
     return consensus.conclude(data.x, labels, codes), list(results.values())
-
-
-def _array(folder, name):
-    path = os.path.join(folder, name)
-    try:
-        return np.load(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path!r}: {error}") from error
 
 
 def choice(found: consensus.Conclusion, results: list[dict], data: Dataset) -> dict:
@@ -121,9 +111,11 @@ def conclude_groups(trials: "list[Trial]", path: str | os.PathLike) -> list[str]
 
     Keep the answers in a choices.csv; return a line a group of two or more, or why there is none.
     """
-    groups = {}
+    groups, ended = {}, {}
     for trial in trials:
-        if finished(trial.folder) is not None:
+        result = finished(trial.folder)
+        if result is not None:
+            ended[trial] = result.get("finished", "")
             about_it = about(trial.record)
             groups.setdefault(tuple(str(about_it[name]) for name in choices.KEY), []).append(trial)
     known = {tuple(row[name] for name in choices.KEY): row for row in choices.read(path)}
@@ -133,7 +125,8 @@ def conclude_groups(trials: "list[Trial]", path: str | os.PathLike) -> list[str]
         seeds = " ".join(str(trial.record["seed"]) for trial in some)
         if len(some) < 2:
             continue
-        if key not in known or known[key]["seeds"] != seeds:
+        row = known.get(key)
+        if row is None or row["seeds"] != seeds or row["finished"] < max(map(ended.get, some)):
             if key[2] not in data:
                 data = {key[2]: load_data(some[0].spec)}  # one at a time: they are large
             try:
@@ -144,7 +137,7 @@ def conclude_groups(trials: "list[Trial]", path: str | os.PathLike) -> list[str]
             rows.append(choice(*found, data[key[2]]))
             lines.append(f"{name}: {summary(rows[-1])}")
         else:
-            lines.append(f"{name}: {summary(known[key])}")
+            lines.append(f"{name}: {summary(row)}")
     if rows:
         choices.keep(path, rows)
     return lines
@@ -171,8 +164,8 @@ def run(args: argparse.Namespace, data: Dataset) -> dict:
     for seed in range(args.seed, args.seed + args.trials):
         folder = None if args.save_dir is None else os.path.join(args.save_dir, f"seed{seed}")
         spec = RunSpec.of(args, seed=seed, threads=threads, save_dir=folder, strict=False)
-        trial = trial_of(spec, data, hashes)
-        trials.append(trial)
+        trials.append(trial_of(spec, data, hashes))
+        score_anew(trials[-1].folder, data)
     failed = Sweep(trials, Cores(jobs)).run()
     if failed:
         print(f"{len(failed)} of {len(trials)} trials failed: {'; '.join(failed)}")

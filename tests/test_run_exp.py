@@ -30,8 +30,9 @@ from common.locks import locked, try_lock
 from datasets import DATASETS, PROBLEMS, Dataset
 from experiments import choices, inputs, ledger, options, plan, published, rendering
 from experiments import sweep as engine
-from experiments.runs import finished
-from models import METHODS
+from experiments.run_files import finished
+from experiments.runs import Run, execute
+from models import METHODS, preset
 
 ROOT = Path(run_exp.__file__).resolve().parent
 
@@ -982,8 +983,8 @@ def test_what_is_rebuilt_without_a_run(sweep, home):
 def own(home):
     """The words of a sweep over a user's file that is called like a data set."""
     x = np.random.default_rng(0).random((30, 16, 16))
-    np.savez(home / "usps.npz", x=x, y=np.arange(30) % 10)
-    return f"--methods FcDEC --trials 2 --datasets {home / 'usps.npz'}"
+    np.savez(home / "usps.npz", x=x)
+    return f"--n-clusters 10 --methods FcDEC --trials 2 --datasets {home / 'usps.npz'}"
 
 
 def test_rows_of_a_users_file_stay_out_of_what_is_tracked(sweep, home, own):
@@ -1010,6 +1011,38 @@ def test_rows_of_a_users_file_stay_out_of_what_is_tracked(sweep, home, own):
     assert "| usps |" not in page.split("## Table by table")[1]
 
 
+def test_a_users_labels_that_have_changed_are_scored_by_a_sweep_too(folders, sweep):
+    """Rows and choices are of the labels that the file has now; a dry run changes nothing."""
+    path = folders / "mine.csv"
+
+    def write(classes):
+        frame = pd.DataFrame({"a": np.repeat([0.0, 3.0, 6.0], 20) + np.arange(60) % 20 / 100})
+        frame.assign(label=np.repeat(classes, 20)).to_csv(path, index=False)
+
+    write([0, 1, 2])
+    words = f"--methods k-means --seeds 0 1 --n-clusters 3 --datasets {path}"
+    for trial in trials_of(words):
+        data, config = inputs.load_data(trial.spec), preset("k-means", vectors=True)
+        execute(Run("k-means", data, trial.spec.seed, config, trial.folder), show=False)
+        result = finished(trial.folder) | {"finished": "2026-01-01T00:00:00+00:00"}
+        save_json(os.path.join(trial.folder, "result.json"), result)
+    assert sweep(words).status == 0
+    rows = folders / "results" / "own" / "results.csv"
+    best = rows.with_name("choices.csv")
+    known = pd.read_csv(best).assign(finished="2026-01-02T00:00:00+00:00")
+    known.to_csv(best, index=False)
+    assert list(pd.read_csv(rows).acc) == [1, 1] and list(pd.read_csv(best).chosen_acc) == [1]
+
+    write([0, 1, 1])
+    assert sweep(words, "--dry-run").err == ""
+    done = sweep(words)
+    assert done.status == 0 and done.out.startswith("2 trials are done, 0 to do")
+    assert done.err.count("was scored on other labels than mine has now") == 2
+    assert list(pd.read_csv(rows).acc.round(3)) == [0.667, 0.667]
+    assert list(pd.read_csv(best).chosen_acc.round(3)) == [0.667]
+    assert sweep(words).err == ""
+
+
 def test_no_sweep_writes_readme_and_tables_does(sweep, home):
     assert sweep(TWO).status == 0
     assert (home / "docs" / "results.md").read_text() == README
@@ -1024,7 +1057,7 @@ def test_a_file_for_all_rows_of_a_sweep(sweep, home, own, sets):
     before = (home / "results" / "results.csv").read_bytes()
     names = sets.replace("usps.npz", str(home / "usps.npz"))
     path = home / "new" / "mine.csv"
-    done = sweep(f"--methods FcDEC --trials 2 --datasets {names} --results {path}")
+    done = sweep(f"--n-clusters 10 --methods FcDEC --trials 2 --datasets {names} --results {path}")
     assert (done.status, done.err) == (0, "")
     count = 2 * len(sets.split())
     assert done.out.splitlines()[-1] == f"{count} rows in {os.path.relpath(path)}"

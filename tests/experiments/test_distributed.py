@@ -21,7 +21,7 @@ from common import paths
 from common.locks import is_locked, try_lock
 from experiments import distributed, ledger, plan, rendering
 from experiments import sweep as engine
-from experiments.runs import finished
+from experiments.run_files import finished
 
 ROOT = Path(run_exp.__file__).resolve().parent
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-ray.txt")

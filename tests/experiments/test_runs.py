@@ -24,8 +24,9 @@ from common.locks import locked
 from datasets import PROBLEMS
 from experiments import description, published, runs
 from experiments.run_figure import cluster_figure
+from experiments.run_files import finished
 from experiments.run_log import LOG_COLUMNS, RunMonitor, read_log
-from experiments.runs import Run, execute, finished, identity
+from experiments.runs import Run, execute, identity
 from models import METHODS
 from models.core.cost import layer_products, step_flops, weight_count
 from models.core.networks import conv_autoencoder, dense_autoencoder

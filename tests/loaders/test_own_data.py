@@ -27,7 +27,7 @@ from common import device
 from common.errors import UserError
 from experiments import inputs, n_clusters, options, run_figure
 from experiments.options import METHOD
-from experiments.runs import read_result
+from experiments.run_files import read_result
 from models import METHODS, preset
 from models.core import classifier, novelty
 from models.core.networks import AUTOENCODERS, conv_autoencoder, dense_autoencoder
