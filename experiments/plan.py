@@ -10,6 +10,7 @@ from dataclasses import replace
 import datasets
 from common import paths
 from common.errors import UserError, unknown
+from common.logs import logger
 from common.shapes import image_shape
 from experiments import inputs, options, ours, published
 from experiments.estimate import estimate
@@ -229,6 +230,8 @@ def plan(args: argparse.Namespace, rest: list[str]) -> tuple[list[Trial], list[s
             except UserError as error:
                 complaints[str(error)] = None
                 continue
+            if data.note:
+                logger.info(f"{data.name}: {data.note}")
             hashes = {}
             for seed in seeds:
                 for method, _, extra in (pair for pair in pairs if pair[1] == name):

@@ -95,8 +95,12 @@ def read_folder(folder: Path, how: Reading, like: dict | None = None) -> Record:
     paths, others = [], []
     with reading(folder, "a folder of images"):
         os.listdir(folder)  # os.walk would pass over a folder that may not be read
+        seen = set()  # links may lead round in a circle
         for place, folders, names in os.walk(folder, followlinks=True):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            known = os.path.realpath(place) in seen
+            seen.add(os.path.realpath(place))
+            names = [] if known else names
+            folders[:] = sorted(n for n in folders if not (known or n.startswith(".")))
             for name in sorted(n for n in names if not n.startswith(".")):
                 path = folder.__class__(place) / name
                 (paths if path.suffix.lower() in ENDINGS else others).append(path)
@@ -129,7 +133,11 @@ def read_folder(folder: Path, how: Reading, like: dict | None = None) -> Record:
 
 
 def _together(images, like, notes):
-    """Return one array (n, h, w, c): colour if any has colours, in [0, 1] if any has 16 bits."""
+    """Return one array (n, h, w, c): colour if any has colours, in [0, 1] if any has 16 bits.
+
+    Where none uses the upper half of 16 bits, as those of cameras of 10 to 14 bits, it stays from 0
+    to 65,535 and is scaled as arrays of such numbers are.
+    """
     gray = sum(image.shape[2] == 1 for image in images)
     channels = like["shape"][-1] if like else 1 if gray == len(images) else 3
     if channels == 3 and gray:
@@ -146,4 +154,6 @@ def _together(images, like, notes):
     x = np.empty(shape, np.float32 if deep else np.uint8)
     for i, image in enumerate(images):
         x[i] = image / np.float32(np.iinfo(image.dtype).max) if deep else image
+    if deep and (like.get("scale") if like else x.max() < 0.5):
+        x = np.round(x * np.float32(np.iinfo(np.uint16).max))
     return x

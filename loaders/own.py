@@ -140,11 +140,7 @@ def _read(path, given, how, like):
             "a file of arrays",
             ("label_column", "array", "image_shape", "channels_first", "missing", "standardize"),
         )
-        record = ARRAYS[suffix](path, how)
-        if record.x.ndim == 2 and record.x.dtype.kind == "f" and how.missing != "error":
-            record.columns = [str(i) for i in range(record.x.shape[1])]
-            record.rows = tuple(str(i) for i in range(len(record.x)))
-        return record, name
+        return ARRAYS[suffix](path, how), name
     raise UserError(
         f"{path}: unknown ending {suffix!r}, expected {', '.join(TABLES | ARRAYS)} or a folder of "
         "images or of train_X.npy"

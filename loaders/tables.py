@@ -1,6 +1,7 @@
 """Tables: one row per sample, one column per feature; a column may hold labels, another names."""
 
 import os
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -268,20 +269,28 @@ def _same_columns(path, names, features, fitted, header, notes):
 def without_missing(
     path: str | os.PathLike, record: Record, how: Reading, like: dict | None = None
 ) -> Record:
-    """Return the record with its missing values replaced or left out, as `how` says."""
+    """Return the record with its missing values replaced or left out, as `how` says.
+
+    What replaces them are the means of the columns that the model was fitted on, if any, whether
+    these had missing values or not; of a model that keeps none, those of this file.
+    """
     x = record.x
-    if record.columns is None or x.dtype.kind != "f":
+    if x.ndim != 2 or x.dtype.kind not in "iufb":
         return record
+    names = record.columns or [str(i) for i in range(x.shape[1])]
+    known = (like or {}).get("means", {})
     holes = np.isnan(x)
     if not holes.any():
+        record.means = known if like else _means(names, x)
         return record
-    names = record.columns
+    if how.missing == "error" and record.columns is None:
+        return record  # an array: it is refused with its other values that are no numbers
+    rows = record.rows or tuple(map(str, range(len(x))))
     counts = {names[i]: int(k) for i, k in enumerate(holes.sum(axis=0)) if k}
     text = ", ".join(f"{k} of {len(x)} in column {name!r}" for name, k in list(counts.items())[:3])
     more = f" and {len(counts) - 3} more columns" if len(counts) > 3 else ""
-    means = dict(like.get("means", {})) if like else {}
-    if how.missing == "error" and not (means and set(counts) <= set(means)):
-        row = record.rows[int(np.argmax(holes.any(axis=1)))]
+    if how.missing == "error":
+        row = rows[int(np.argmax(holes.any(axis=1)))]
         raise UserError(
             f"{path}: missing values: {text}{more}, the first in row {row}; expected a number in "
             "each cell: --missing mean puts the column's mean in their place, --missing drop "
@@ -289,19 +298,26 @@ def without_missing(
         )
     if how.missing == "drop":
         keep = ~holes.any(axis=1)
-        record.x, record.rows = x[keep], tuple(np.array(record.rows)[keep])
+        record.x, record.rows = x[keep], tuple(np.array(rows)[keep])
         record.y = record.y if record.y is None else record.y[keep]
         record.notes.append(f"{(~keep).sum()} of {len(x)} rows left out for missing values")
+        record.means = known if like else _means(names, record.x)
         return record
     for i, name in enumerate(names):
-        if name not in means:
-            if holes[:, i].all():
-                raise UserError(
-                    f"{path}: column {name!r} has no value at all, expected some: "
-                    f"--ignore-columns {name!r} leaves it out"
-                )
-            means[name] = float(np.nanmean(x[:, i]))
-        x[holes[:, i], i] = means[name]
-    record.means = means
-    record.notes.append(f"missing values ({text}{more}) replaced by the mean of the column")
+        if name not in known and holes[:, i].all():
+            raise UserError(
+                f"{path}: column {name!r} has no value at all, expected some: "
+                f"--ignore-columns {name!r} leaves it out"
+            )
+    record.means = _means(names, x) | known
+    for i, name in enumerate(names):
+        x[holes[:, i], i] = record.means[name]
+    whose = "the fitted column" if known else "the column"
+    record.notes.append(f"missing values ({text}{more}) replaced by the mean of {whose}")
     return record
+
+
+def _means(names, x):
+    with np.errstate(over="ignore", invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a column that holds nothing
+        return dict(zip(names, np.nanmean(x, axis=0).tolist(), strict=True))

@@ -206,6 +206,38 @@ def test_missing_values(tmp_path):
     assert data.rows == ("u", "z") and "2 of 4 rows left out" in data.note
 
 
+@pytest.mark.parametrize(
+    ("text", "reading"),
+    [
+        ("a,b\n1,2\n3,4\n8,6\n", {}),  # whole numbers
+        ("a,b\n1.5,2\n2.5,4\n8,6\n", {}),
+        ("a,b\n1,2\n3,4\n8,6\n100,\n", {"missing": "drop"}),
+        ("a,b\n1,2\n3,\n8,6\n", {"missing": "mean"}),
+    ],
+)
+def test_new_samples_get_the_means_of_the_fitted_columns(tmp_path, text, reading):
+    like = load(tmp_path, text, **reading).prepared
+    new = load(tmp_path, "b,a\n,50\n90,\n", like=like, missing="mean")
+    assert new.x.tolist() == [[50, 4], [4, 90]]
+    assert "replaced by the mean of the fitted column" in new.note
+    if not reading:
+        with user_error("1 of 2 in column 'a'", "--missing mean"):
+            load(tmp_path, "b,a\n,50\n90,\n", like=like)
+    old = like | {"means": {}}  # of a model that keeps none
+    assert load(tmp_path, "b,a\n,50\n90,60\n", like=old, missing="mean").x[0].tolist() == [50, 90]
+
+
+def test_new_arrays_get_the_means_of_the_fitted_ones(tmp_path):
+    np.save(tmp_path / "fit.npy", np.array([[1, 2], [3, 4], [8, 6]]))
+    like = datasets.load_file(tmp_path / "fit.npy", 2).prepared
+    assert like["columns"] is None
+    np.save(tmp_path / "new.npy", np.array([[50, np.nan], [np.nan, 90]]))
+    new = datasets.load_file(tmp_path / "new.npy", like=like, missing="mean")
+    assert new.x.tolist() == [[50, 4], [4, 90]]
+    with user_error("new.npy"):
+        datasets.load_file(tmp_path / "new.npy", like=like)
+
+
 def test_a_table_becomes_images_only_if_asked(tmp_path):
     text = "\n".join(",".join(map(str, row)) for row in np.arange(24).reshape(2, 12) * 10)
     assert load(tmp_path, text).x.shape == (2, 12)
@@ -300,6 +332,43 @@ def test_samples_between_two_clusters_that_take_turns_are_far():
     x = np.random.default_rng(0).normal(size=(1999, 2)) + 40 * (np.arange(1999) % 2)[:, None]
     far = novelty.is_far(np.array([[0, 0], [40, 40], [20, 20]]), novelty.references(x))[1]
     assert far.tolist() == [False, False, True]
+
+
+def deep_folder(path, pixels):
+    """A folder of images of 16 bits."""
+    path.mkdir()
+    for i, image in enumerate(pixels):
+        Image.fromarray(np.asarray(image, np.uint16)).save(path / f"{i}.png")
+    return path
+
+
+def test_images_of_a_camera_of_12_bits_fill_the_range(tmp_path):
+    pixels = np.random.default_rng(0).integers(100, 4096, (5, 4, 4))
+    pixels[0, 0, :2] = 100, 4095
+    data = datasets.load_file(deep_folder(tmp_path / "fit", pixels), 2)
+    np.testing.assert_allclose(data.x[..., 0], (pixels - 100) / 3995, atol=1e-6)
+    assert "images rescaled from [100, 4095] to [0, 1]" in data.note
+    new = datasets.load_file(deep_folder(tmp_path / "new", pixels[1:2] // 2), like=data.prepared)
+    np.testing.assert_allclose(new.x[..., 0], (pixels[1:2] // 2 - 100) / 3995, atol=1e-6)
+
+    full = pixels * 16  # the same camera's, stretched to 16 bits
+    data = datasets.load_file(deep_folder(tmp_path / "full", full), 2)
+    np.testing.assert_allclose(data.x[..., 0], full / 65535, atol=1e-6)
+    new = datasets.load_file(deep_folder(tmp_path / "dark", pixels[1:2]), like=data.prepared)
+    np.testing.assert_allclose(new.x[..., 0], pixels[1:2] / 65535, atol=1e-6)
+
+
+def test_links_that_lead_round_in_a_circle(tmp_path):
+    folder = tmp_path / "all"
+    for kind in ("cat", "dog"):
+        inner = folder / kind
+        inner.mkdir(parents=True)
+        for i in range(3):
+            Image.fromarray(np.full((4, 4), 40 * i, np.uint8)).save(inner / f"{i}.png")
+    (folder / "cat" / "again").symlink_to(folder / "cat")
+    (folder / "dog" / "up").symlink_to(folder)
+    data = datasets.load_file(folder, 2)
+    assert data.n == 6 and np.bincount(data.y).tolist() == [3, 3]
 
 
 def test_images_are_scaled_as_the_fitted_ones(tmp_path):
