@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     if args.trials is not None and args.trials > 1:
         from experiments import trials
 
-        return alarm(args, trials.run(args, data))
+        return alarm(args, trials.run(args, data, choice))
     runs.make_folder(folder)
     runs.make_folder(args.cache_dir)
     environment = device.environment_of(config, args)

@@ -333,8 +333,6 @@ def check_trials(args: argparse.Namespace) -> None:
         low, high = args.n_clusters
         if not 2 <= low < high:
             raise UserError(f"n_clusters={low}-{high}: expected LOW-HIGH, LOW >= 2, such as 2-15")
-        if args.trials is not None:
-            raise UserError(f"--trials {args.trials} needs one K, not --n-clusters {low}-{high}")
     if args.jobs is not None and args.trials is None:
         raise UserError(f"--jobs {args.jobs} without --trials N: there is one run")
     if args.trials is not None and (args.test or args.predict is not None):

@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 import metrics
 from common.errors import UserError
 from common.files import save_array, save_json
@@ -13,9 +15,11 @@ from datasets import Dataset
 from experiments import choices, consensus
 from experiments.description import about, now
 from experiments.inputs import load_data
+from experiments.predict import write_table
 from experiments.run_files import finished, read_array, score_anew
 
 if TYPE_CHECKING:
+    from experiments.n_clusters import Choice
     from experiments.sweep import Trial
 
 
@@ -92,8 +96,8 @@ def summary(row: dict) -> str:
     return f"{text}; the runs agree on {float(row['company']):.0%} of a sample's company"
 
 
-def write(folder: str, found: consensus.Conclusion, row: dict) -> None:
-    """Write the answer's files into a folder: labels.npy, consensus.npy, company.npy, choice.json.
+def write(folder: str, found: consensus.Conclusion, row: dict, data: Dataset) -> None:
+    """Write the answer's files into a folder: arrays, choice.json, and labels.csv of the arrays.
 
     labels.npy (n,) is the chosen run's; consensus.npy (n,) what most runs say; company.npy (n,)
     how far they agree on each sample's company, in (0, 1].
@@ -102,6 +106,9 @@ def write(folder: str, found: consensus.Conclusion, row: dict) -> None:
     arrays = {"labels": found.labels, "consensus": found.consensus, "company": found.company}
     for name, array in arrays.items():
         save_array(os.path.join(folder, f"{name}.npy"), array)
+    table = pd.DataFrame({"sample": data.rows or range(data.n), "label": found.labels})
+    table["consensus"], table["company"] = found.consensus, found.company.round(6)
+    write_table(os.path.join(folder, "labels.csv"), table)
     scores = {"scores": found.scores.tolist(), "similarities": found.similarity.tolist()}
     save_json(os.path.join(folder, "choice.json"), row | scores)
 
@@ -146,8 +153,10 @@ def conclude_groups(trials: "list[Trial]", path: str | os.PathLike) -> list[str]
 # ---- python main.py --trials N ----------------------------------------------------------------
 
 
-def run(args: argparse.Namespace, data: Dataset) -> dict:
+def run(args: argparse.Namespace, data: Dataset, k: "Choice | None" = None) -> dict:
     """Train the trials of a command line, print and keep their answer; return the chosen result.
+
+    k is the choice of the number of clusters, kept with the answer; None where it was given.
 
     Raises
     ------
@@ -172,7 +181,11 @@ def run(args: argparse.Namespace, data: Dataset) -> dict:
     found, results = conclude([trial.folder for trial in trials], data)
     row = choice(found, results, data)
     folder = args.save_dir or f"{trials[0].folder}-{args.trials}trials"
-    write(folder, found, row)
+    write(folder, found, row, data)
+    if k is not None:
+        from experiments import n_clusters  # with scikit-learn
+
+        n_clusters.keep(k, folder)
     print("\n".join([*table(found, results), summary(row)]))
-    print(f"labels.npy (the chosen run's), consensus.npy, company.npy, choice.json in {folder}")
+    print(f"labels.csv, labels.npy (the chosen run's), consensus.npy, company.npy in {folder}")
     return results[found.chosen]

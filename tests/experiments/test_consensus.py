@@ -1,6 +1,7 @@
 """One answer from several runs: worked by hand, and against plain loops over pairs of samples."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import user_error
 from test_health import blobs
@@ -151,8 +152,16 @@ def test_trials_of_one_command_end_with_one_answer(tmp_path, monkeypatch, capsys
     assert np.array_equal(
         found["labels"], np.load(folder / f"seed{told['chosen_seed']}/labels.npy")
     )
+    table = pd.read_csv(folder / "labels.csv")
+    assert list(table.columns) == ["sample", "label", "consensus", "company"]
+    assert np.array_equal(table.label, found["labels"]) and list(table["sample"]) == list(range(90))
+    assert not (folder / "n_clusters.csv").exists()
+
+    monkeypatch.setattr(sys, "argv", [*argv, "--n-clusters", "2-4"])  # K is 3, as there
     assert main.main() == 0
-    assert "2 trials are done, 0 to do" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "K = 3 has the best bic" in out and "2 trials are done, 0 to do" in out
+    assert list(pd.read_csv(folder / "n_clusters.csv").n_clusters) == [2, 3, 4]
 
 
 def test_the_report_has_choice_consensus_and_verdicts():
