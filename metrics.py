@@ -1,12 +1,11 @@
 """Scores of a partition against ground truth, and the alignment of one labelling to another.
 
-Labels are compared only here, after the fact: nothing in `models` imports this module.
+Labels are compared only here, after the fact: nothing in `models` imports this module. scikit-learn
+takes seconds to import and comes with the first score.
 """
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-from sklearn.metrics.cluster import contingency_matrix
 
 from common.matching import assign
 
@@ -37,6 +36,8 @@ def acc(y: ArrayLike, labels: ArrayLike) -> float:
     -------
     float in (0, 1]
     """
+    from sklearn.metrics.cluster import contingency_matrix
+
     y, labels = _pair(y, labels)
     counts = contingency_matrix(y, labels)  # (classes, clusters)
     rows, columns = assign(counts)
@@ -53,12 +54,16 @@ def nmi(y: ArrayLike, labels: ArrayLike, average: str = "arithmetic") -> float:
         "arithmetic" is eq. 20 of the ASPC-DA paper; "geometric" was scikit-learn's default when
         the papers' numbers were made.
     """
+    from sklearn.metrics import normalized_mutual_info_score
+
     y, labels = _pair(y, labels)
     return float(normalized_mutual_info_score(y, labels, average_method=average))
 
 
 def ari(y: ArrayLike, labels: ArrayLike) -> float:
     """Return the adjusted Rand index, 1 for equal partitions and 0 in expectation by chance."""
+    from sklearn.metrics import adjusted_rand_score
+
     y, labels = _pair(y, labels)
     return float(adjusted_rand_score(y, labels))
 
@@ -86,6 +91,8 @@ def align(labels: ArrayLike, reference: ArrayLike) -> np.ndarray:
     -------
     int64 array (n,)
     """
+    from sklearn.metrics.cluster import contingency_matrix
+
     reference, labels = _pair(reference, labels)
     names, ours = np.unique(reference), np.unique(labels)
     rows, columns = assign(contingency_matrix(reference, labels))

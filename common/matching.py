@@ -1,11 +1,12 @@
 """Clusters of two labellings matched one to one (the Hungarian method)."""
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 
 def assign(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return (rows, columns) of the one-to-one map with the largest sum of counts (r, c)."""
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
     return linear_sum_assignment(counts, maximize=True)
 
 

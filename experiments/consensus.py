@@ -12,8 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import normalized_mutual_info_score
-from sklearn.metrics.cluster import contingency_matrix
 
 from common.errors import UserError
 from common.matching import match_clusters
@@ -64,6 +62,8 @@ def company(labels: np.ndarray) -> np.ndarray:
     -------
     float array (n,) in (0, 1]
     """
+    from sklearn.metrics.cluster import contingency_matrix  # scikit-learn takes seconds
+
     total, pairs = np.zeros(labels.shape[1]), 0
     for i, a in enumerate(labels):
         for b in labels[:i]:
@@ -117,6 +117,8 @@ def conclude(
     UserError
         If there are fewer than two runs.
     """
+    from sklearn.metrics import normalized_mutual_info_score
+
     if len(labels) < 2:
         raise UserError(f"{len(labels)} finished runs: expected two or more to conclude from")
     labels = np.stack(labels)

@@ -135,8 +135,8 @@ def read_folder(folder: Path, how: Reading, like: dict | None = None) -> Record:
 def _together(images, like, notes):
     """Return one array (n, h, w, c): colour if any has colours, in [0, 1] if any has 16 bits.
 
-    Where none uses the upper half of 16 bits, as those of cameras of 10 to 14 bits, it stays from 0
-    to 65,535 and is scaled as arrays of such numbers are.
+    Where all have 16 bits and none uses the upper half, as those of cameras of 10 to 14 bits, it
+    stays from 0 to 65,535 and is scaled as arrays of such numbers are.
     """
     gray = sum(image.shape[2] == 1 for image in images)
     channels = like["shape"][-1] if like else 1 if gray == len(images) else 3
@@ -149,11 +149,13 @@ def _together(images, like, notes):
             i if i.shape[2] == 1 else np.round(i @ weights)[..., None].astype(i.dtype)
             for i in images
         ]
-    deep = any(image.dtype == np.uint16 for image in images)
+    kinds = {image.dtype.name for image in images}
+    deep = "uint16" in kinds
     shape = (len(images), *images[0].shape[:2], channels)
     x = np.empty(shape, np.float32 if deep else np.uint8)
     for i, image in enumerate(images):
         x[i] = image / np.float32(np.iinfo(image.dtype).max) if deep else image
-    if deep and (like.get("scale") if like else x.max() < 0.5):
+    narrow = kinds == {"uint16"} and x.max() < 0.5
+    if deep and (like.get("scale") if like else narrow):
         x = np.round(x * np.float32(np.iinfo(np.uint16).max))
     return x

@@ -1,11 +1,14 @@
 """Runs killed at many moments, method by method: the same labels and log as without a kill."""
 
 import os
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow  # noqa: F401 (so that conftest sets it up)
 from conftest import uncompiled
+from test_n2d import FakeUMAP
 
 from experiments.run_log import RunMonitor, read_log
 from models import METHODS, build, spectral_sat
@@ -178,9 +181,8 @@ def test_every_kind_of_training_method_is_here():
 
 
 @pytest.mark.parametrize("method", SETTINGS)
-def test_labels_and_log_are_those_of_a_run_without_kills(method, samples, tmp_path):
-    if method == "N2D":
-        pytest.importorskip("umap")
+def test_labels_and_log_are_those_of_a_run_without_kills(method, samples, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=FakeUMAP))  # itself takes long
     straight = fit(method, tmp_path / "straight", *samples, keep=False)
     expected = log(tmp_path / "straight")
     assert expected[-1]["phase"] == "final" and len(expected) >= 2
