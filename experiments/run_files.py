@@ -48,8 +48,8 @@ def score_anew(folder: str | os.PathLike, data: Dataset) -> dict | None:
     run stays, and its scores and the names in labels.csv are brought up to date. Of a file that
     has no labels any more, and of a run whose labels.npy is lost, the scores stay as they were.
     """
-    result, digest = finished(folder), labels_hash(data)
-    if result is None or digest.items() <= result.items():
+    result = finished(folder)
+    if result is None or (digest := labels_hash(data)).items() <= result.items():
         return result
     scores = {}
     if data.y is not None:
