@@ -24,20 +24,8 @@ from experiments.sweep import LOWEST, Cores, Sweep, Trial
 
 FOLDER = os.path.join(paths.ROOT, "configs", "campaign")
 ALONE = (
-    "results",
-    "methods",
-    "datasets",
-    "seeds",
-    "trials",
-    "table",
-    "figure",
-    "file",
-    "ray",
-    "gpus",
-    "dry_run",
-    "tables",
-    "report",
-    "maps",
+    *("results", "methods", "datasets", "seeds", "trials", "table", "figure", "file"),
+    *("ray", "gpus", "dry_run", "tables", "report", "maps"),
 )  # options of other sweeps
 
 
@@ -185,13 +173,10 @@ def status(blocks: list[Block], jobs: int) -> str:
     """
     ratios = [ratio for block in blocks for ratio in block.ratios]
     factor = statistics.median(ratios) if ratios else 1.0
-    trained = {None}
-    minutes = [planning.left(block.left, trained)[0] for block in blocks]
-    hours = [factor * some / jobs / 60 for some in minutes]
-    lines = [
-        (block.name, len(block.done), len(block.left), time)
-        for block, time in zip(blocks, hours, strict=True)
-    ]
+    lines, trained = [], {None}
+    for block in blocks:
+        hours = factor * planning.left(block.left, trained)[0] / jobs / 60
+        lines.append((block.name, len(block.done), len(block.left), hours))
     lines.append(("total", *(sum(line[i] for line in lines) for i in (1, 2, 3))))
     width = max(len(line[0]) for line in lines)
     text = [f"{'block':{width}}  done  to do  hours left"]
@@ -240,14 +225,10 @@ def import_runs(source: str | os.PathLike, results: str | os.PathLike) -> int:
     rows, warnings = ledger.folders(below if below.is_dir() else folder)
     good = []
     for place, row in rows.items():
-        missing = [
-            name for name, value in zip(ledger.KEY, ledger.key_of(row), strict=True) if not value
-        ]
-        if row["status"] != "ok":
-            continue
-        if missing:
+        missing = [name for name in ledger.KEY if not row[name]]
+        if row["status"] == "ok" and missing:
             warnings.append(f"left out {place / 'result.json'}: no {', '.join(missing)}")
-        else:
+        elif row["status"] == "ok":
             good.append(row)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)

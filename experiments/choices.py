@@ -8,26 +8,9 @@ from common.files import replacing
 from common.locks import locked
 
 COLUMNS = [
-    "method",
-    "dataset",
-    "n",
-    "k",
-    "data_hash",
-    "overrides",
-    "config_hash",
-    "runs",
-    "seeds",
-    "chosen_seed",
-    "chosen_verdict",
-    "company",
-    "similarity",
-    "chosen_acc",
-    "consensus_acc",
-    "mean_acc",
-    "best_acc",
-    "chosen_nmi",
-    "consensus_nmi",
-    "finished",
+    *("method", "dataset", "n", "k", "data_hash", "overrides", "config_hash", "runs", "seeds"),
+    *("chosen_seed", "chosen_verdict", "company", "similarity", "chosen_acc", "consensus_acc"),
+    *("mean_acc", "best_acc", "chosen_nmi", "consensus_nmi", "finished"),
 ]
 KEY = ("method", "dataset", "data_hash", "k", "config_hash")  # two rows, one question
 

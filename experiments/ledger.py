@@ -24,46 +24,19 @@ from datasets import PROBLEMS
 from experiments import former
 
 COLUMNS = [
-    "method",
-    "dataset",
-    "n",
-    "k",
-    "seed",
-    "status",
-    "reason",
-    "acc",
-    "nmi",
-    "nmi_geometric",
-    "ari",  # of the final labels
-    "refresh_acc",
-    "refresh_nmi",  # of the labels at the last refresh, as the released code reports
-    "kmeans_acc",
-    "kmeans_nmi",
-    "kmeans_ari",  # before clustering
-    "iterations",
-    "converged",
-    "pretrain_epochs",
-    "aug_pretrain",
-    "aug_cluster",
+    *("method", "dataset", "n", "k", "seed", "status", "reason"),
+    *("acc", "nmi", "nmi_geometric", "ari"),  # of the final labels
+    *("refresh_acc", "refresh_nmi"),  # of those at the last refresh, as the released code reports
+    *("kmeans_acc", "kmeans_nmi", "kmeans_ari"),  # before clustering
+    *("iterations", "converged", "pretrain_epochs", "aug_pretrain", "aug_cluster"),
     "overrides",  # "tol=0.01 lr=0.1"; empty: the paper's settings
-    "seconds_pretrain",
-    "seconds_initialize",
-    "seconds_cluster",
+    *("seconds_pretrain", "seconds_initialize", "seconds_cluster"),
     "seconds_steps",  # of pretraining and clustering, the training steps themselves
-    "seconds_total",
-    "peak_memory_mb",
-    "device",
-    "threads",
-    "precision",
-    "python",
-    "tensorflow",
-    "keras",
-    "scikit_learn",
-    "numpy",
+    *("seconds_total", "peak_memory_mb", "device", "threads", "precision"),
+    *("python", "tensorflow", "keras", "scikit_learn", "numpy"),
     "commit",  # of the code when the run began
     "config_hash",
-    "protocol",
-    "pretrain_protocol",  # versions, see models/settings; empty: 1
+    *("protocol", "pretrain_protocol"),  # versions, see models/settings; empty: 1
     "data_hash",
     "source",  # of the data: "named", one of datasets.DATASETS, or "file", a user's own
     "command",

@@ -27,17 +27,8 @@ from models.settings.base import pretrain_key
 DEFAULT_METHODS = ("FcDEC-DA", "FcIDEC-DA", "FcDCN-DA", "ConvDEC-DA", "ConvIDEC-DA")
 DEFAULT_DATASETS = ("mnist", "mnist-test", "usps", "fmnist")
 FOR_MAIN = (
-    "--seed",
-    "--save-dir",
-    "--dataset",
-    "--method",
-    "--data",
-    "-t",
-    "--test",
-    "--weights",
-    "--overwrite",
-    "--predict",
-    "--out",
+    *("--seed", "--save-dir", "--dataset", "--method", "--data"),
+    *("-t", "--test", "--weights", "--overwrite", "--predict", "--out"),
 )
 
 

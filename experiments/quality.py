@@ -23,19 +23,9 @@ PROBES = 2000  # samples that are transformed to see whether they keep their clu
 NEIGHBORS = 10
 SMALL = {"shift": 0.05, "rotation": 5.0, "noise": 0.1}  # of methods without augmentation
 NAMES = (
-    "empty_clusters",
-    "smallest_cluster",
-    "largest_cluster",
-    "cluster_entropy",
-    "stability",
-    "neighbor_agreement",
-    "input_modularity",
-    "kmeans_modularity",
-    "uncertain",
-    "start_agreement",
-    "drift",
-    "changed",
-    "at_limit",
+    *("empty_clusters", "smallest_cluster", "largest_cluster", "cluster_entropy", "stability"),
+    *("neighbor_agreement", "input_modularity", "kmeans_modularity", "uncertain"),
+    *("start_agreement", "drift", "changed", "at_limit"),
 )
 
 

@@ -14,24 +14,9 @@ from experiments import quality
 from models.core.monitor import Monitor
 
 LOG_COLUMNS = (
-    "phase",
-    "step",
-    "seconds",
-    "loss",
-    "reconstruction",
-    "kl",
-    "distance",
-    "changed",
-    "lambda",
-    "selected",
-    "distance_mean",
-    "acc",
-    "nmi",
-    "ari",
-    "empty",
-    "largest",
-    "modularity",
-    "start_agreement",  # of the labels, without ground truth
+    *("phase", "step", "seconds", "loss", "reconstruction", "kl", "distance", "changed"),
+    *("lambda", "selected", "distance_mean", "acc", "nmi", "ari"),
+    *("empty", "largest", "modularity", "start_agreement"),  # of labels, without ground truth
 )
 
 
@@ -65,7 +50,6 @@ class RunMonitor(Monitor):
         self.path, self.y, self.show, self.x, self.k = path, y, show, x, k
         self.columns = [*LOG_COLUMNS, *(name for name in columns if name not in LOG_COLUMNS)]
         self._bar = None
-        self._after = {}
 
     @functools.cached_property
     def graph(self) -> quality.Graph:

@@ -133,25 +133,11 @@ def _claim(run, overwrite):
 
 
 RUN_FILES = (
-    "config.json",
-    "log.csv",
-    "labels.npy",
-    "labels.csv",
-    "embedding.npy",
-    "pretrained_codes.npy",
-    "clusters.png",
-    "n_clusters.csv",
-    "n_clusters.png",
-    "ae_weights.h5",
-    "model_final.h5",
-    "result.json",
-    "encoder.keras",
-    "autoencoder.keras",
-    "encoder.weights.h5",
-    "classifier.keras",
-    "classifier.weights.h5",
-    "checkpoint*.h5.damaged",
-    "stderr.txt",
+    *("config.json", "log.csv", "labels.npy", "labels.csv", "embedding.npy"),
+    *("pretrained_codes.npy", "clusters.png", "n_clusters.csv", "n_clusters.png"),
+    *("ae_weights.h5", "model_final.h5", "result.json", "encoder.keras", "autoencoder.keras"),
+    *("encoder.weights.h5", "classifier.keras", "classifier.weights.h5"),
+    *("checkpoint*.h5.damaged", "stderr.txt"),
 )
 CHECKPOINTS = ("checkpoint*.h5",)
 
