@@ -29,7 +29,7 @@ from common.errors import TrainingFailed  # noqa: E402
 from experiments import health, quality  # noqa: E402
 from experiments.options import parse  # noqa: E402
 from experiments.run_files import read_result  # noqa: E402
-from experiments.runs import read_log  # noqa: E402
+from experiments.run_log import read_log  # noqa: E402
 from models import load  # noqa: E402
 
 GOOD, BAD = 0.9, 0.6  # ACC: of at least GOOD a run is called good, below BAD bad
@@ -149,16 +149,12 @@ def judged(folders):
         data, graph = known[key]
         model = load(folder / "model_final.h5")
         labels, z = (np.load(folder / f"{name}.npy") for name in ("labels", "embedding"))
-        found = health.assess(
-            model,
-            data.x,
-            z,
-            labels,
-            model.memberships(data.x),
-            graph,
-            converged=result["converged"],
-            log=read_log(folder / "log.csv"),
+        memberships = model.memberships(data.x)
+        log, settled = read_log(folder / "log.csv"), result["converged"]
+        signals = quality.signals(
+            model, data.x, z, labels, memberships, graph, converged=settled, log=log
         )
+        found = health.judge(signals, memberships.shape[1], data.n)
         kept = {n: result[n] for n in ("start_agreement", "drift") if n in result}
         rows.append(
             {
@@ -177,7 +173,8 @@ def judged(folders):
             some = rng.random(len(labels)) < share
             mixed = labels.copy()
             mixed[some] = rng.permutation(labels[some])
-            found = health.assess(model, data.x, z, mixed, model.memberships(data.x), graph)
+            signals = quality.signals(model, data.x, z, mixed, memberships, graph)
+            found = health.judge(signals, memberships.shape[1], data.n)
             rows.append(
                 rows[-1]
                 | {

@@ -52,14 +52,10 @@ def parser() -> options.Parser:
         help="run nothing: take the finished runs of another checkout, or of its folder of runs, "
         "into results/results.csv",
     )
-    add(
-        "--jobs",
-        type=int,
-        default=len(os.sched_getaffinity(0)),
-        metavar="N",
-        help="runs side by side (default: as many as cores)",
-    )
-    add("--threads", type=int, default=1, metavar="N", help="threads a run (default 1)")
+    cores = len(os.sched_getaffinity(0))
+    jobs = "runs side by side (default: as many as cores)"
+    add("--jobs", **options.COUNT, default=cores, help=jobs)
+    add("--threads", **options.COUNT, default=1, help="threads a run (default 1)")
     add(
         "--runs-dir",
         metavar="DIR",

@@ -8,7 +8,7 @@ these spaces, a mean over them. Among scores within TIE of the highest, the run 
 is chosen.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,11 +95,6 @@ def vote(labels: np.ndarray, reference: int) -> np.ndarray:
     return votes.argmax(axis=1).astype(np.int64)
 
 
-def common_scores(labels: Iterable[np.ndarray], graphs: Sequence[quality.Graph]) -> np.ndarray:
-    """Return the modularity of each run's labels on each graph, float (m, number of graphs)."""
-    return np.array([[graph.modularity(one) for graph in graphs] for one in labels])
-
-
 def conclude(
     x: np.ndarray, labels: Sequence[np.ndarray], codes: Sequence[np.ndarray] = ()
 ) -> Conclusion:
@@ -123,7 +118,8 @@ def conclude(
         raise UserError(f"{len(labels)} finished runs: expected two or more to conclude from")
     labels = np.stack(labels)
     m = len(labels)
-    scores = common_scores(labels, [quality.Graph(z) for z in (x, *codes)]).mean(axis=1)
+    graphs = [quality.Graph(z) for z in (x, *codes)]
+    scores = np.array([[graph.modularity(one) for graph in graphs] for one in labels]).mean(axis=1)
     same = np.array([[normalized_mutual_info_score(a, b) for b in labels] for a in labels])
     similarity = (same.sum(axis=1) - 1) / (m - 1)
     best = np.flatnonzero(scores >= scores.max() - TIE)

@@ -4,16 +4,7 @@ docs/health.md has how well each number ranks runs by their accuracy, and where 
 come from.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-from experiments.quality import Graph, signals
-
-if TYPE_CHECKING:
-    from models.core.estimator import Estimator
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ def judge(signals: dict, k: int, n: int) -> Health:
     Parameters
     ----------
     signals : dict
-        From `signals`.
+        From `quality.signals`.
     k, n : int
         Clusters and samples.
     """
@@ -102,22 +93,6 @@ def judge(signals: dict, k: int, n: int) -> Health:
         )
     verdict = "collapsed" if collapsed else "doubtful" if doubts else "healthy"
     return Health(verdict, (*collapsed, *doubts), s)
-
-
-def assess(
-    model: "Estimator",
-    x: np.ndarray,
-    z: np.ndarray,
-    labels: np.ndarray,
-    memberships: np.ndarray,
-    graph: Graph,
-    start: np.ndarray | None = None,
-    converged: bool | None = None,
-    log: Sequence[dict] = (),
-) -> Health:
-    """Return the Health of a fitted model's result; arguments as `signals`."""
-    found = signals(model, x, z, labels, memberships, graph, start, converged, log)
-    return judge(found, memberships.shape[1], len(labels))
 
 
 def alarming(result: dict) -> bool:

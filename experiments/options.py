@@ -4,6 +4,7 @@ A command line is parsed in two steps: --method first, then the options that thi
 """
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Collection, Iterable
@@ -23,6 +24,7 @@ METHOD = "SpectralSAT-DA"  # without --method
 VECTOR_METHOD = "GMM-stable"  # the same for vectors
 MOST = 10000  # seeds of one sweep
 AUTO = (2, 20)  # the range of --n-clusters auto
+COUNT = {"type": int, "metavar": "N"}  # an option that is a number of things
 
 
 def k_range(text: str) -> int | tuple[int, int]:
@@ -42,7 +44,8 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
     def __init__(self, **others: Any):
-        super().__init__(allow_abbrev=False, formatter_class=Formatter, **others)
+        form = functools.partial(Formatter, max_help_position=28)
+        super().__init__(allow_abbrev=False, formatter_class=form, **others)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}\n")
@@ -50,9 +53,6 @@ class Parser(argparse.ArgumentParser):
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
     """Help with a line an option: --[no-]x for switches; description and epilog as they are."""
-
-    def __init__(self, prog: str):
-        super().__init__(prog, max_help_position=28)
 
     def _format_action_invocation(self, action):
         if isinstance(action, argparse.BooleanOptionalAction):
@@ -103,13 +103,8 @@ def _add_general(p):
     add("--data-dir", metavar="DIR", help="where data files lie; see data/README.md")
     _add_reading(add)
     add("--seed", type=int, default=0, metavar="S", help="decides every random number (default 0)")
-    add(
-        "--trials",
-        type=int,
-        metavar="N",
-        help="train N seeds; choose one without labels, find their consensus",
-    )
-    add("--jobs", type=int, metavar="N", help="trials side by side (default 1)")
+    add("--trials", **COUNT, help="train N seeds; choose one without labels, find their consensus")
+    add("--jobs", **COUNT, help="trials side by side (default 1)")
     add("--save-dir", metavar="DIR", help="the run's folder (default results/runs/...)")
     add(
         "--cache-dir",
@@ -124,28 +119,15 @@ def _add_general(p):
     add("--out", metavar="FILE", help="labels of --predict (default labels.csv; - prints them)")
     add("--overwrite", action="store_true", help="start over in a folder that holds a run")
     add("--dry-run", action="store_true", help="print the settings and a time estimate, and stop")
-    add(
-        "--threads",
-        type=int,
-        default=len(os.sched_getaffinity(0)),
-        metavar="N",
-        help="CPU threads (default: all)",
-    )
+    cores = len(os.sched_getaffinity(0))
+    add("--threads", **COUNT, default=cores, help="CPU threads (default: all)")
     add("--device", choices=("cpu", "gpu"), help="default: a GPU if TensorFlow sees one")
     add("--checkpoint-seconds", type=float, default=60.0, metavar="S", help="(default 60)")
-    add(
-        "--steps-per-execution",
-        type=int,
-        default=1,
-        metavar="N",
-        help="training steps in one call of TensorFlow (default 1); same result",
-    )
+    steps = "training steps in one call of TensorFlow (default 1); same result"
+    add("--steps-per-execution", **COUNT, default=1, help=steps)
     add("--quiet", action="store_true", help="no progress")
-    add(
-        "--strict",
-        action="store_true",
-        help="exit status 4 if a cluster is empty or the result has collapsed",
-    )
+    strict = "exit status 4 if a cluster is empty or the result has collapsed"
+    add("--strict", action="store_true", help=strict)
 
 
 def _add_reading(add):
@@ -258,8 +240,8 @@ def _with_overrides(p, argv, methods):
     refuse_others([n.removeprefix("no-").replace("-", "_") for n in names], methods)
     if rest:
         p.error(f"unrecognized arguments: {' '.join(rest)}")
-    known = [name for method in methods for name in METHODS[method].settings.options()]
-    args.overrides = {name: vars(args).pop(name) for name in dict.fromkeys(known) if name in args}
+    known = [name for name in option_names(methods) if name in args]
+    args.overrides = {name: vars(args).pop(name) for name in known}
     return args
 
 

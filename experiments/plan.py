@@ -39,19 +39,14 @@ def parser() -> options.Parser:
         epilog="Options of main.py and settings of the methods hold for every trial that has them: "
         "see\npython main.py -h and python main.py --method NAME -h.",
     )
-    add = p.add_argument
+    add, count = p.add_argument, options.COUNT
     add("--methods", nargs="+", metavar="NAME", help="default: the five -DA methods")
-    add(
-        "--datasets",
-        nargs="+",
-        metavar="NAME",
-        help="names or files of your own; default: mnist mnist-test usps fmnist",
-    )
+    sets = "names or files of your own; default: mnist mnist-test usps fmnist"
+    add("--datasets", nargs="+", metavar="NAME", help=sets)
     seeds = p.add_mutually_exclusive_group()
     seeds.add_argument(
         "--trials",
-        type=int,
-        metavar="N",
+        **count,
         help="seeds 0 to N-1 (default 5; "
         "with --table as many as its paper averages, ten in DSCDAN's)",
     )
@@ -71,22 +66,15 @@ def parser() -> options.Parser:
     add("--file", nargs="+", metavar="FILE", help="sweeps in JSON files, see docs/running.md")
     add(
         "--jobs",
-        type=int,
-        metavar="N",
+        **count,
         help="trials side by side, each on its share of the cores "
         "(default 1; with --ray as many as the cluster holds)",
     )
-    add(
-        "--threads",
-        type=int,
-        metavar="N",
-        help="threads a trial (default: cores / jobs; with --ray 1)",
-    )
+    add("--threads", **count, help="threads a trial (default: cores / jobs; with --ray 1)")
     add("--timeout", type=float, metavar="MINUTES", help="stop a trial that takes longer")
-    add("--retries", type=int, default=0, metavar="N", help="times to retry a failed trial")
-    add(
-        "--ray", metavar="ADDRESS", help="run on this Ray cluster: auto, HOST:PORT, ray://HOST:PORT"
-    )
+    add("--retries", **count, default=0, help="times to retry a failed trial")
+    where = "run on this Ray cluster: auto, HOST:PORT, ray://HOST:PORT"
+    add("--ray", metavar="ADDRESS", help=where)
     add(
         "--gpus",
         type=float,
@@ -108,11 +96,8 @@ def parser() -> options.Parser:
         help="run nothing: rebuild results.csv, the papers' tables and docs/results.md from all "
         "runs on the data sets with names",
     )
-    add(
-        "--report",
-        action="store_true",
-        help="run nothing: write results/report.html, all results on one page",
-    )
+    page = "run nothing: write results/report.html, all results on one page"
+    add("--report", action="store_true", help=page)
     add(
         "--maps",
         metavar="NAME",

@@ -10,7 +10,6 @@ import math
 import statistics
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import pandas as pd
 
@@ -51,23 +50,9 @@ LEGEND = (
 
 
 Found = dict[tuple, dict[int, dict]]  # place -> seed -> run, as `scores` returns it
-
-
-class Cell(Protocol):
-    """A line of paper.csv, as `itertuples` of `read_paper` gives it."""
-
-    paper: str
-    table: str
-    row: str
-    method: str
-    variant: str
-    dataset: str
-    metric: str
-    value: float
-    spread: float
-    settings: str
-    also: str
-    printed: str
+# A published number, a row of `read_paper` by `itertuples`: paper, table, row, method, variant,
+# dataset, metric, value, spread, settings, also, printed.
+Cell = tuple
 
 
 def read_paper() -> pd.DataFrame:

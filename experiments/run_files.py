@@ -16,14 +16,19 @@ from experiments.description import now
 from experiments.predict import write_table
 
 
-def read_result(folder: str | os.PathLike) -> dict:
-    """Return the result of the run in a folder, of a failed one too; {} if there is none."""
+def read_record(path: str | os.PathLike) -> dict:
+    """Return the JSON object in a file; {} if there is none."""
     try:
-        with open(os.path.join(folder, "result.json"), encoding="utf-8") as file:
-            result = json.load(file)
+        with open(path, encoding="utf-8") as file:
+            record = json.load(file)
     except (OSError, ValueError):
         return {}
-    return result if isinstance(result, dict) else {}
+    return record if isinstance(record, dict) else {}
+
+
+def read_result(folder: str | os.PathLike) -> dict:
+    """Return the result of the run in a folder, of a failed one too; {} if there is none."""
+    return read_record(os.path.join(folder, "result.json"))
 
 
 def finished(folder: str | os.PathLike) -> dict | None:

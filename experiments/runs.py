@@ -6,7 +6,6 @@ Labels, where there are any, are used here and only here, to score.
 """
 
 import hashlib
-import json
 import os
 import tempfile
 import time
@@ -18,10 +17,10 @@ from common.errors import FolderInUse, UserError
 from common.files import remove, remove_leftovers, save_array, save_json
 from common.locks import locked
 from datasets import DATASETS, PROBLEMS, Dataset
-from experiments import health
+from experiments import health, quality
 from experiments.description import describe
 from experiments.predict import label_table, write_table
-from experiments.run_files import labels_hash, score_anew
+from experiments.run_files import labels_hash, read_record, score_anew
 from experiments.run_log import RunMonitor, read_log
 from models import build, class_of
 from models.core import novelty
@@ -108,12 +107,7 @@ def _claim(run, overwrite):
     path = os.path.join(run.folder, "config.json")
     expected = run.identity()
     if os.path.exists(path):
-        try:
-            with open(path, encoding="utf-8") as file:
-                found = json.load(file)
-        except (OSError, ValueError):
-            found = {}
-        found = found if isinstance(found, dict) else {}
+        found = read_record(path)
         if found != expected and not overwrite:
             keys = [k for k in expected | found if found.get(k) != expected.get(k)]
             there, here = found, expected
@@ -244,7 +238,7 @@ def _keep(run, model, monitor, command, seconds):
     table = label_table(run.data.x, model.labels_, memberships, model.kept_, run.data.rows)
     write_table(path("labels.csv"), table)
     start = model.other_labels().get("kmeans") if run.config.deep and model.n_iter_ else None
-    found = health.assess(
+    signals = quality.signals(
         model,
         run.data.x,
         z,
@@ -255,6 +249,7 @@ def _keep(run, model, monitor, command, seconds):
         model.converged_,
         read_log(monitor.path),
     )
+    found = health.judge(signals, memberships.shape[1], run.data.n)
     report.cluster_figure(
         path("clusters.png"),
         run.data.x,

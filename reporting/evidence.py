@@ -19,7 +19,7 @@ import metrics
 from common.errors import UserError
 from common.files import load_arrays
 from experiments import ledger
-from experiments.runs import read_log
+from experiments.run_log import read_log
 
 EACH = 2  # settings of a (method, data set) that are shown, the papers' first
 COLUMNS = ("seconds", "loss", "changed", "acc", "nmi")  # of log.csv

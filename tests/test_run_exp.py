@@ -708,9 +708,8 @@ class Light:
 
 runs.build, runs.class_of = Light, lambda method: Light
 run_log.RunMonitor.graph = None
-runs.health.assess = lambda model, x, z, labels, *others, **more: runs.health.Health(
-    "healthy", (), quality.sizes(labels, model.k)
-)
+quality.signals = lambda model, x, z, labels, *others: quality.sizes(labels, model.k)
+runs.health.judge = lambda signals, k, n: runs.health.Health("healthy", (), signals)
 report.cluster_figure = lambda path, *others, **more: open(path, "w").close()
 main.device.set_up = lambda threads, device, parallel: {"device": "", "threads": threads}
 sys.exit(main.main())

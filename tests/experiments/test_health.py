@@ -121,9 +121,10 @@ def test_signals_of_a_fitted_baseline():
     x, y = blobs()
     x = x.astype(np.float32)
     model = build("k-means", 4, random_state=0).fit(x)
-    found = health.assess(
+    signals = quality.signals(
         model, x, model.transform(x), model.labels_, model.memberships(x), quality.Graph(x)
     )
+    found = health.judge(signals, 4, len(x))
     assert found.verdict == "healthy" and found.reasons == ()
     assert found.signals["stability"] > 0.99
     assert found.signals["input_modularity"] == pytest.approx(0.75, abs=0.02)
