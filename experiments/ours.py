@@ -1,7 +1,6 @@
 """`run_exp.py --table ours`: the method of this project beside the best that the papers print."""
 
 import os
-import statistics
 
 import pandas as pd
 
@@ -46,14 +45,8 @@ def consensus(path: str | os.PathLike) -> dict[tuple[str, str], tuple[float, str
 def table(rows: list[Row], paper: pd.DataFrame, choices: str | os.PathLike) -> str:
     """Return the table as Markdown.
 
-    Parameters
-    ----------
-    rows : list of rows
-        Of results.csv; labels only scored them.
-    paper : DataFrame
-        From `published.read_paper`.
-    choices : path
-        The choices.csv beside results.csv.
+    rows: of results.csv; paper: from `published.read_paper`; choices: the choices.csv beside
+    results.csv.
     """
     found, agreed, lines = published.scores(rows), consensus(choices), []
     for method, dataset in PAIRS:
@@ -61,14 +54,9 @@ def table(rows: list[Row], paper: pd.DataFrame, choices: str | os.PathLike) -> s
         line = [dataset, *["–"] * (len(HEAD) - 2), best_printed(paper, dataset)]
         if runs:
             acc, nmi = ([run[metric] for run in runs.values()] for metric in ("acc", "nmi"))
-            time = statistics.fmean(run["seconds"] for run in runs.values()) / 60
-            line[1:6] = [
-                published.spread_text(*published.mean_std(acc), 3),
-                f"{min(acc):.3f}",
-                published.spread_text(*published.mean_std(nmi), 3),
-                ", ".join(map(str, sorted(runs))),
-                f"{time:.1f}",
-            ]
+            seeds = ", ".join(map(str, sorted(runs)))
+            line[1:3] = published.spread_text(acc, 3), f"{min(acc):.3f}"
+            line[3:6] = published.spread_text(nmi, 3), seeds, published.minutes(runs.values())
         if (method, dataset) in agreed:
             value, count = agreed[method, dataset]
             line[6] = f"{value:.3f} (of {count})"

@@ -195,8 +195,16 @@ def mean_std(values: Sequence[float]) -> tuple[float, float]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
 
 
-def spread_text(mean: float, std: float, digits: int = 4) -> str:
+def spread_text(values: Sequence[float], digits: int = 4) -> str:
+    """Return "mean ± std" of some values, the mean alone of a single one."""
+    mean, std = mean_std(values)
     return f"{mean:.{digits}f}" + ("" if math.isnan(std) else f" ± {std:.{digits}f}")
+
+
+def minutes(runs: Iterable[dict]) -> str:
+    """Return the mean time of runs of `scores` in minutes, "" if no time is known."""
+    seconds = [run["seconds"] for run in runs if "seconds" in run]
+    return f"{statistics.fmean(seconds) / 60:.1f}" if seconds else ""
 
 
 def verdict(mean: float, std: float, count: int, value: float, spread: float, trials: int) -> str:
@@ -226,15 +234,9 @@ def verdict(mean: float, std: float, count: int, value: float, spread: float, tr
 def tables(rows: Iterable[Row], paper: pd.DataFrame, table_id: str) -> pd.DataFrame:
     """Return a published table with our numbers.
 
-    Parameters
-    ----------
-    rows : list of rows
-        Those with status ok and without overrides count (but for those of the published cell,
-        and for the augmented stages, which are matched with the table's variants).
-    paper : DataFrame
-        From `read_paper`.
-    table_id : str
-        E.g. "decda-3".
+    Rows with status ok and without overrides count (but for those of the published cell, and for
+    the augmented stages, which are matched with the table's variants); paper: from `read_paper`;
+    table_id: e.g. "decda-3".
 
     Returns
     -------
@@ -275,10 +277,8 @@ def _table(found, paper, table_id):
         place = cell.dataset, cell.metric
         lines.setdefault(name, {}).update({(*place, f): entry.get(f, "") for f in FIELDS})
     places = dict.fromkeys(zip(published.dataset, published.metric, strict=True))
-    columns = pd.MultiIndex.from_tuples(
-        [(*place, field) for place in places for field in FIELDS],
-        names=["dataset", "metric", "field"],
-    )
+    columns = [(*place, field) for place in places for field in FIELDS]
+    columns = pd.MultiIndex.from_tuples(columns, names=["dataset", "metric", "field"])
     cells = [[line.get(column, "") for column in columns] for line in lines.values()]
     table = pd.DataFrame(cells, index=pd.Index(lines, name="method"), columns=columns)
     table.attrs = {
@@ -308,25 +308,21 @@ def entries(found: Found, published: pd.DataFrame) -> Iterator[tuple[str, Cell, 
 
 def only(published: pd.DataFrame) -> list[str]:
     """Return the rows of a table that no method of ours is compared with, in its order."""
-    rows = {}
-    for cell in published.itertuples():
-        rows[cell.row] = rows.get(cell.row, False) or bool(runs_for(cell))
-    return [row for row, ours in rows.items() if not ours]
+    ours = {cell.row for cell in published.itertuples() if runs_for(cell)}
+    return [row for row in published.row.unique() if row not in ours]
 
 
 def compare(runs: list[dict], cell: Cell, kin: bool = False) -> dict[str, str]:
     """Return {field: text} of our runs, one per seed, beside a published cell; kin: no verdict."""
     values = [run[cell.metric] for run in runs]
     mean, std = mean_std(values)
-    digits = 1 if cell.metric.startswith(("seconds", "clusters")) else 4
-    trials = TRIALS.get(cell.paper, 1)
-    word = (
-        ""
-        if kin or digits == 1
-        else verdict(mean, std, len(values), cell.value, cell.spread, trials)
-    )
+    score = not cell.metric.startswith(("seconds", "clusters"))
+    digits, word = 4 if score else 1, ""
+    if score and not kin:
+        trials = TRIALS.get(cell.paper, 1)
+        word = verdict(mean, std, len(values), cell.value, cell.spread, trials)
     return {
-        "ours": f"{spread_text(mean, std, digits)} ({len(values)})",
+        "ours": f"{spread_text(values, digits)} ({len(values)})",
         "difference": f"{round(mean - cell.value, 9):+.{digits}f}",
         "verdict": word,
     }

@@ -1,7 +1,6 @@
 """The papers' tables as Markdown, LaTeX and CSV files, and the block of docs/results.md."""
 
 import os
-import statistics
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import pandas as pd
 from common.errors import UserError
 from experiments import published
 from experiments.ledger import Row, read_rows, write_text
-from experiments.published import LEGEND, every_table, mean_std, read_paper, spread_text
+from experiments.published import LEGEND, every_table, read_paper, spread_text
 
 METRICS = {
     "acc": "ACC",
@@ -124,8 +123,7 @@ def readme_block(rows: list[Row], paper: pd.DataFrame) -> str:
     found = published.scores(rows)
     if not found:
         return "No runs yet: `python run_exp.py` makes them.\n"
-    printed, counts = {}, {}
-    order = {}  # of the methods and of the data sets in paper.csv
+    printed, counts, order = {}, {}, {}  # order: of the methods and of the data sets in paper.csv
     for cell in filter(published.is_ours, paper.itertuples()):
         runs = published.runs_of(cell, found)
         if published.counts(cell, runs):
@@ -143,11 +141,10 @@ def readme_block(rows: list[Row], paper: pd.DataFrame) -> str:
         runs, cells = found[place].values(), []
         for metric in ("acc", "nmi"):
             values = [run[metric] for run in runs if metric in run]
-            cells.append(spread_text(*mean_std(values)) if values else "–")
+            cells.append(spread_text(values) if values else "–")
             cells.append(printed.get((*place, metric), "–"))
-        seconds = [run["seconds"] for run in runs if "seconds" in run]
-        time = f"{statistics.fmean(seconds) / 60:.1f}" if seconds else "–"
-        lines.append([published.label(*place[:-1]), place[-1], *cells, str(len(runs)), time])
+        cells += [str(len(runs)), published.minutes(runs) or "–"]
+        lines.append([published.label(*place[:-1]), place[-1], *cells])
     head = ["method", "data set", "ACC", "paper", "NMI", "paper", "seeds", "minutes a run"]
     covered = [f"{name} {sum(c)}/{len(c)}" for name, c in counts.items() if any(c)]
     return (

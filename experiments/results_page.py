@@ -1,7 +1,6 @@
 """docs/results.md: how many cells are met, every table row by row, every cell that was run."""
 
 import os
-import statistics
 import textwrap
 from pathlib import Path
 
@@ -16,14 +15,8 @@ from experiments.published import Cell, Found
 from experiments.rendering import METRICS, markdown, readme_block, with_block
 
 # Tables of the papers' own methods, 190 cells (method x data set), and what names their rows.
-OWN = {
-    "decda-2": "",
-    "decda-5": "",
-    "aspc-5": "",
-    "aspc-6": "",
-    "kingdra-main": "LADDER",
-    "dscdan-4": "",
-}
+OWN = dict.fromkeys(("decda-2", "decda-5", "aspc-5", "aspc-6"), "")
+OWN |= {"kingdra-main": "LADDER", "dscdan-4": ""}
 WORDS = ("met", "short", "above", "open")  # what can be said of a cell
 SEVERAL = 3  # seeds that make a cell more than a try
 ByMetric = dict[str, tuple[Cell, list[dict], bool]]  # metric -> (cell, our runs, kin)
@@ -121,15 +114,10 @@ def short_block(paper: pd.DataFrame, found: Found) -> str:
 
 def figure_block(rows: list[Row]) -> str:
     """Return how much of each figure there is, and the commands that draw it and make its runs."""
-    lines = [
-        [
-            figures.FIGURES[name].title,
-            f"{done} of {all_}",
-            f"`python run_exp.py --figure {name}`",
-            f"`{figures.command(name)}`",
-        ]
-        for name, (done, all_) in figures.coverage(rows).items()
-    ]
+    lines = []
+    for name, (done, all_) in figures.coverage(rows).items():
+        commands = f"`python run_exp.py --figure {name}`", f"`{figures.command(name)}`"
+        lines.append([figures.FIGURES[name].title, f"{done} of {all_}", *commands])
     return markdown(["figure", "cells", "draw it", "its runs"], *lines)
 
 
@@ -176,9 +164,8 @@ def table_block(found: Found, paper: pd.DataFrame, table_id: str) -> str:
             printed = one.printed if one else ""
             line += [compared.get("ours", ""), printed, compared.get("verdict", "")]
             used |= {run["seed"]: run for run in runs}
-        seconds = [run["seconds"] for run in used.values() if "seconds" in run]
-        time = f"{statistics.fmean(seconds) / 60:.1f}" if seconds else ""
-        lines.append([*(text or "–" for text in line), ", ".join(map(str, sorted(used))), time])
+        seeds, time = ", ".join(map(str, sorted(used))), published.minutes(used.values())
+        lines.append([*(text or "–" for text in line), seeds, time])
     head += ["seeds", "minutes"]
     text = f"{markdown(head, *lines)}\n" if lines else ""
     text += f"{_command(published_cells, table_id)}\n"

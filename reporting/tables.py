@@ -19,10 +19,7 @@ def plural(n: int, noun: str) -> str:
 
 def mean_std(values: list[float], digits: int = 4) -> str:
     """Return "mean ± std (n)" of some numbers, "–" of none."""
-    if not values:
-        return "–"
-    text = published.spread_text(*published.mean_std(values), digits)
-    return f"{text} ({len(values)})"
+    return f"{published.spread_text(values, digits)} ({len(values)})" if values else "–"
 
 
 def coverage(tables: dict[str, pd.DataFrame]) -> Grid:
