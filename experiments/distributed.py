@@ -48,10 +48,7 @@ def work(
     weights : (key, bytes or None) or None
         Of the shared pretraining, and the weights if they are there.
 
-    Returns
-    -------
-    (Outcome, {name: bytes}, bytes or None)
-        How it ended, the run folder's files if it is done, and shared weights if it made them.
+    Returns how it ended, the run folder's files if it is done, and shared weights if it made them.
     """
     home = os.path.join(tempfile.gettempdir(), home)
     folder, cache = os.path.join(home, "run"), os.path.join(home, "pretrained")
@@ -72,13 +69,11 @@ def work(
     except BaseException:
         process.stop()
         raise
+    made = Path(made).read_bytes() if made is not None and os.path.exists(made) else None
     files = {}
     if finished(folder) is not None:
-        for entry in os.scandir(folder):
-            if entry.is_file() and entry.name != "lock":
-                files[entry.name] = Path(entry).read_bytes()
-    made = Path(made).read_bytes() if made is not None and os.path.exists(made) else None
-    if files:
+        some = [path for path in Path(folder).iterdir() if path.is_file() and path.name != "lock"]
+        files = {path.name: path.read_bytes() for path in some}
         shutil.rmtree(home, ignore_errors=True)
     return outcome, files, made
 
@@ -120,9 +115,8 @@ class Cluster:
         try:
             import ray
         except ImportError as error:
-            raise UserError(
-                "--ray needs Ray on this machine: expected `pip install -r requirements-ray.txt`"
-            ) from error
+            install = "`pip install -r requirements-ray.txt`"
+            raise UserError(f"--ray needs Ray on this machine: expected {install}") from error
         self._ray = ray
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
@@ -134,9 +128,8 @@ class Cluster:
                 runtime_env={"working_dir": paths.ROOT, "excludes": EXCLUDED},
             )
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-            raise UserError(
-                f"no Ray cluster at {address!r}: {str(error).strip().splitlines()[0]}"
-            ) from error
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"no Ray cluster at {address!r}: {reason}") from error
         if gpus is None:
             gpus = 1 if ray.cluster_resources().get("GPU") else 0
         self.needs = {"CPU": cpus} | ({"GPU": gpus} if gpus else {})
@@ -147,10 +140,8 @@ class Cluster:
         self._commit = commit_at_start()
         if not self._capacity():
             self.stop()
-            what = " and ".join(f"{amount:g} {name}" for name, amount in self.needs.items())
-            raise UserError(
-                f"no machine of the cluster has {what}: expected --threads, --gpus less"
-            )
+            has = " and ".join(f"{amount:g} {name}" for name, amount in self.needs.items())
+            raise UserError(f"no machine of the cluster has {has}: expected --threads, --gpus less")
 
     def _capacity(self):
         """Return how many trials the cluster's machines hold side by side."""
@@ -179,11 +170,9 @@ class Cluster:
                 remove_leftovers(folder)
             weights = None
             if trial.weights is not None:
-                key = os.path.basename(os.path.dirname(trial.weights))
-                weights = (
-                    key,
-                    None if trial.waits_for_weights() else Path(trial.weights).read_bytes(),
-                )
+                file = Path(trial.weights)
+                there = None if trial.waits_for_weights() else file.read_bytes()
+                weights = (file.parent.name, there)
             home = os.path.join(self.home, os.path.basename(trial.folder))
             ref = self._task.remote(home, trial.argv, self.timeout, weights)
             self._tasks[trial] = (ref, locks.pop_all())

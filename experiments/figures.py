@@ -85,16 +85,8 @@ def command(name: str) -> str:
 def cells(name: str, rows: list[Row]) -> list[dict]:
     """Return the cells of a figure: the runs that it needs, with our scores where there is a row.
 
-    Parameters
-    ----------
-    name : str
-        A key of FIGURES.
-    rows : list of rows
-
-    Returns
-    -------
-    list of dict
-        method, dataset, seed and settings, {name: value}; run, as in `published.scores`, or None.
+    name: a key of FIGURES. A cell has method, dataset, seed and settings, {name: value}; run, as
+    in `published.scores`, or None.
     """
     figure_of(name)
     nothing = argparse.Namespace(**dict.fromkeys(KEYS))
@@ -137,43 +129,28 @@ def coverage(rows: list[Row]) -> dict[str, tuple[int, int]]:
 def rounds(name: str, results_dir: str | os.PathLike) -> list[dict]:
     """Return the rounds of a figure's logs, of run folders or of those kept in results/logs.
 
-    Returns
-    -------
-    list of dict
-        dataset, seed, settings (what is not the method's own), round from 1, and LOGGED.
+    A round has dataset, seed, settings (what is not the method's own), round from 1, and LOGGED.
     """
     results = Path(results_dir)
     folders, _ = ledger.folders(results / "runs")
     rows = ledger.read_rows(results / "results.csv")
     found = []
     for cell in cells(name, []):
-        start = "-".join((cell["method"], cell["dataset"], f"s{cell['seed']}-"))
-        same = [
-            (folder / "log.csv", row["overrides"])
+        about = {key: str(cell[key]) for key in ("method", "dataset", "seed")}
+        start = "{method}-{dataset}-s{seed}-".format(**about)
+        logs = {
+            folder / "log.csv": row["overrides"]
             for folder, row in folders.items()
             if row["status"] == "ok" and folder.name.startswith(start)
-        ]
-        about = ("method", "dataset", "seed")
-        of = [
-            row["overrides"]
-            for row in rows
-            if [row[n] for n in about] == [str(cell[n]) for n in about]
-        ]
+        }
+        there = {path.parent.name for path in logs}
+        of = [row["overrides"] for row in rows if about.items() <= row.items()]
+        settings = of[0] if len(of) == 1 else "settings not known"
         kept = sorted((results / "logs").glob(f"{start}*.csv"))
-        there = {path.parent.name for path, _ in same}
-        for path in (path for path in kept if path.stem not in there):
-            same.append((path, of[0] if len(of) == 1 else "settings not known"))
-        for path, settings in same:
-            some = [row for row in read_log(str(path)) if row.get("agreement")]
+        logs |= {path: settings for path in kept if path.stem not in there}
+        for path, settings in logs.items():
+            run = {"dataset": cell["dataset"], "seed": cell["seed"], "settings": settings}
+            some = [row for row in read_log(path) if row.get("agreement")]
             for i, row in enumerate(some, start=1):
-                logged = {key: row.get(key, "") for key in LOGGED}
-                found.append(
-                    {
-                        "dataset": cell["dataset"],
-                        "seed": cell["seed"],
-                        "settings": settings,
-                        "round": i,
-                    }
-                    | logged
-                )
+                found.append(run | {"round": i} | {key: row.get(key, "") for key in LOGGED})
     return found

@@ -68,10 +68,7 @@ def _text(value):
 def as_row(record: Mapping[str, object]) -> Row:
     """Return a flat record, e.g. a result.json, as a row; unknown names stay, after COLUMNS.
 
-    Raises
-    ------
-    ValueError
-        If method, dataset, seed or status is missing, or a value is out of range.
+    ValueError if method, dataset, seed or status is missing, or a value is out of range.
     """
     row = dict.fromkeys(COLUMNS, "")
     row.update((_text(name), _text(value)) for name, value in record.items())
@@ -165,10 +162,8 @@ def merge(*groups: Iterable[Mapping[str, object]]) -> list[Row]:
 def read_rows(path: AnyPath) -> list[Row]:
     """Return the rows of a results.csv; none if there is no such file.
 
-    Raises
-    ------
-    UserError
-        If a line is truncated or garbled, with its number: a damaged file is never read in part.
+    UserError if a line is truncated or garbled, with its number: a damaged file is never read in
+    part.
     """
     path = Path(path)
     try:
@@ -244,41 +239,21 @@ def folders(runs_dir: AnyPath) -> tuple[dict[Path, Row], list[str]]:
     return rows, warnings
 
 
-def collect(runs_dir: AnyPath) -> tuple[list[Row], list[str]]:
-    """Return (rows, warnings) of every result.json in a folder and below, as `folders`."""
-    rows, warnings = folders(runs_dir)
-    return list(rows.values()), warnings
-
-
 def update(path: AnyPath, runs_dir: AnyPath, own: bool = False) -> tuple[list[Row], list[str]]:
     """Add a folder's runs on named sets to a results.csv and return (all its rows, warnings).
 
-    Parameters
-    ----------
-    path : path
-    runs_dir : path
-    own : bool
-        Those on a user's own files in their place.
-
-    Raises
-    ------
-    UserError
-        If the file is damaged or cannot be written; it is then as it was.
+    own: those on a user's own files in their place. UserError if the file is damaged or cannot be
+    written; it is then as it was.
     """
-    found, warnings = collect(runs_dir)
+    found, warnings = folders(runs_dir)
     wanted = "file" if own else "named"
-    return add(path, [row for row in found if source(row) == wanted]), warnings
+    return add(path, [row for row in found.values() if source(row) == wanted]), warnings
 
 
 def add(path: AnyPath, found: list[Row], replace: bool = True) -> list[Row]:
     """Add rows to a results.csv, under a lock, and return all its rows; raises as `update`.
 
-    Parameters
-    ----------
-    path : path
-    found : list of rows
-    replace : bool
-        Whether a row may take the place of one of the same run with status ok.
+    replace: whether a row may take the place of one of the same run with status ok.
     """
 
     def added(rows):

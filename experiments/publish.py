@@ -17,13 +17,7 @@ class Ledgers:
     """The files that take a sweep's rows.
 
     Those of users' own files never come into the tracked results.csv. None of a sweep's rows does
-    where the user names another file.
-
-    Parameters
-    ----------
-    trials : list of Trial
-    path : path, optional
-        The user's file.
+    where the user names another file, `path`.
     """
 
     def __init__(self, trials: list[Trial], path: str | os.PathLike | None = None):
@@ -39,8 +33,8 @@ class Ledgers:
             rows, warnings = [], []
             for trial in self.trials:
                 if os.path.exists(os.path.join(trial.folder, "result.json")):
-                    found, more = ledger.collect(trial.folder)
-                    rows, warnings = rows + found, warnings + more
+                    found, more = ledger.folders(trial.folder)
+                    rows, warnings = [*rows, *found.values()], warnings + more
             return {self.path: len(ledger.add(self.path, rows))}, warnings
         counts, warnings = {}, []
         for source in sorted(self.sources):
@@ -96,13 +90,9 @@ def rebuild() -> tuple[list[Row], list[Row], list[str]]:
     """
     ledger.move_own(file_of("named"), file_of("file"))
     rows, warnings = update("named")
-    own = []
-    if os.path.exists(file_of("file")) or any(
-        ledger.source(row) == "file"
-        for row in ledger.collect(os.path.join(paths.RESULTS, "runs"))[0]
-    ):
-        own, _ = update("file")
-    return rows, own, warnings
+    found, _ = ledger.folders(os.path.join(paths.RESULTS, "runs"))
+    some = os.path.exists(file_of("file")) or "file" in map(ledger.source, found.values())
+    return rows, update("file")[0] if some else [], warnings
 
 
 def about_table(table_id: str) -> list[str]:
@@ -126,9 +116,8 @@ def publish() -> None:
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     rendering.write_tables(paths.RESULTS)
-    results_page.update_page(
-        os.path.join(paths.ROOT, "docs", "results.md"), rows, published.read_paper()
-    )
+    page = os.path.join(paths.ROOT, "docs", "results.md")
+    results_page.update_page(page, rows, published.read_paper())
     if own:
         print(f"{len(own)} rows of your own files in {os.path.relpath(file_of('file'))}")
     print(f"{len(rows)} rows in results/results.csv; results/tables.md, docs/results.md rewritten")

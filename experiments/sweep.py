@@ -93,15 +93,7 @@ class Outcome:
 class Process:
     """`python main.py ARGV` as a process that dies with this one.
 
-    Parameters
-    ----------
-    argv : list of str
-    cpus : set of int, optional
-        The cores it may use.
-    timeout : float, optional
-        Minutes.
-    root : path
-        The folder of main.py.
+    cpus: the cores it may use; timeout: minutes; root: the folder of main.py.
     """
 
     def __init__(
@@ -196,13 +188,8 @@ def fail(trial: Trial, why: str, stderr: str = "") -> None:
     Not if another sweep runs the trial or has done it.
     """
     command = "python main.py " + shlex.join(trial.command())
-    failure = {
-        "status": "failed",
-        "reason": why,
-        "command": command,
-        "finished": now(),
-        "source": trial.source,
-    }
+    failure = {"status": "failed", "reason": why, "command": command}
+    failure |= {"finished": now(), "source": trial.source}
     with contextlib.suppress(OSError):
         os.makedirs(trial.folder, exist_ok=True)
         lock = try_lock(os.path.join(trial.folder, "lock"))
@@ -218,14 +205,8 @@ def fail(trial: Trial, why: str, stderr: str = "") -> None:
 class Sweep:
     """Trials that are to be done on a machine or a cluster.
 
-    Parameters
-    ----------
-    trials : list of Trial
-    executor : Cores or distributed.Cluster
-    retries : int
-        How often a failed trial is tried again.
-    settled : callable ()
-        Called whenever a trial has left a result.
+    executor: Cores or a distributed.Cluster; retries: how often a failed trial is tried again;
+    settled: called whenever a trial has left a result.
     """
 
     def __init__(
@@ -239,10 +220,8 @@ class Sweep:
         self.begun = now()
         self.pending = [trial for trial in trials if finished(trial.folder) is None]
         self.running, self.failed = [], []
-        print(
-            f"{len(trials) - len(self.pending)} trials are done, {len(self.pending)} to do",
-            flush=True,
-        )
+        todo = len(self.pending)
+        print(f"{len(trials) - todo} trials are done, {todo} to do", flush=True)
 
     def run(self) -> list[str]:
         """Run what is not done; return the names of the trials that failed."""

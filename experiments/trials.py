@@ -26,16 +26,7 @@ if TYPE_CHECKING:
 def conclude(folders: Sequence[str], data: Dataset) -> tuple[consensus.Conclusion, list[dict]]:
     """Return (Conclusion, results) of the finished runs in some folders, on their data set.
 
-    Parameters
-    ----------
-    folders : sequence of path
-    data : datasets.Dataset
-        Its labels, if any, only score the answer.
-
-    Raises
-    ------
-    UserError
-        If fewer than two runs are finished, or a folder's files are damaged.
+    UserError if fewer than two runs are finished, or a folder's files are damaged.
     """
     results = {folder: finished(folder) for folder in folders}
     results = {folder: result for folder, result in results.items() if result is not None}
@@ -76,12 +67,10 @@ def table(found: consensus.Conclusion, results: list[dict]) -> list[str]:
     scored = all("acc" in result for result in results)
     lines = ["seed  verdict    score  like the others" + ("     acc" if scored else "")]
     for i, result in enumerate(results):
-        lines.append(
-            f"{result['seed']:4}  {result.get('verdict', '-'):9}  {found.scores[i]:.3f}  "
-            f"{found.similarity[i]:15.3f}"
-            + (f"  {result['acc']:.4f}" if scored else "")
-            + ("  <- chosen" if i == found.chosen else "")
-        )
+        name = f"{result['seed']:4}  {result.get('verdict', '-'):9}"
+        acc = f"  {result['acc']:.4f}" if scored else ""
+        mark = "  <- chosen" if i == found.chosen else ""
+        lines.append(f"{name}  {found.scores[i]:.3f}  {found.similarity[i]:15.3f}{acc}{mark}")
     return lines
 
 
@@ -128,10 +117,10 @@ def conclude_groups(trials: "list[Trial]", path: str | os.PathLike) -> list[str]
     known = {tuple(row[name] for name in choices.KEY): row for row in choices.read(path)}
     lines, rows, data = [], [], {}
     for key, some in groups.items():
-        name = f"{key[0]} on {key[1]}"
-        seeds = " ".join(str(trial.record["seed"]) for trial in some)
         if len(some) < 2:
             continue
+        name = f"{key[0]} on {key[1]}"
+        seeds = " ".join(str(trial.record["seed"]) for trial in some)
         row = known.get(key)
         if row is None or row["seeds"] != seeds or row["finished"] < max(map(ended.get, some)):
             if key[2] not in data:
@@ -141,10 +130,9 @@ def conclude_groups(trials: "list[Trial]", path: str | os.PathLike) -> list[str]
             except UserError as error:
                 lines.append(f"no choice for {name}: {error}")
                 continue
-            rows.append(choice(*found, data[key[2]]))
-            lines.append(f"{name}: {summary(rows[-1])}")
-        else:
-            lines.append(f"{name}: {summary(row)}")
+            row = choice(*found, data[key[2]])
+            rows.append(row)
+        lines.append(f"{name}: {summary(row)}")
     if rows:
         choices.keep(path, rows)
     return lines
@@ -157,11 +145,7 @@ def run(args: argparse.Namespace, data: Dataset, k: "Choice | None" = None) -> d
     """Train the trials of a command line, print and keep their answer; return the chosen result.
 
     k is the choice of the number of clusters, kept with the answer; None where it was given.
-
-    Raises
-    ------
-    UserError
-        If fewer than two trials end well.
+    UserError if fewer than two trials end well.
     """
     from experiments.plan import trial_of  # it imports the engine, which few need
     from experiments.spec import RunSpec

@@ -170,8 +170,8 @@ def test_damaged_results_are_left_out_with_a_warning(tmp_path):
         put(tmp_path, name, content)
     (tmp_path / "folder" / "result.json").mkdir(parents=True)
     put(tmp_path, "good", whole)
-    rows, warnings = ledger.collect(tmp_path)
-    assert [row["seed"] for row in rows] == ["0"]
+    rows, warnings = ledger.folders(tmp_path)
+    assert [row["seed"] for row in rows.values()] == ["0"]
     assert len(warnings) == 8
     assert all(any(name in warning for warning in warnings) for name in [*damaged, "folder"])
 
