@@ -88,16 +88,9 @@ def run(args: argparse.Namespace) -> int:
     folder = folder_of(args, data, config)
     if args.dry_run:
         pretrain, cluster = estimate(config, data, args.threads)
-        plan = {
-            "method": args.method,
-            "dataset": data.name,
-            "n": data.n,
-            "shape": list(data.x.shape[1:]),
-            "n_clusters": int(data.n_clusters),
-            "seed": args.seed,
-            "save_dir": folder,
-            "config": config.to_dict(),
-        }
+        plan = {"method": args.method, "dataset": data.name, "n": data.n}
+        plan |= {"shape": list(data.x.shape[1:]), "n_clusters": int(data.n_clusters)}
+        plan |= {"seed": args.seed, "save_dir": folder, "config": config.to_dict()}
         print(json.dumps(plan, indent=1))
         print(f"about {pretrain:.1f} min of pretraining, at most {cluster:.1f} min of clustering")
         return 0
@@ -116,8 +109,7 @@ def run(args: argparse.Namespace) -> int:
     what = f"{args.method} on {data.name} (n={data.n}, K={k}, seed {args.seed})"
     where = f"{environment['device']}, {environment['threads']} threads"
     logger.info(f"{what}, {where} -> {folder}")
-    same = ("cache_dir", "pretrained_weights", "checkpoint_seconds", "steps_per_execution")
-    more = {name: getattr(args, name) for name in same} | {"environment": environment}
+    more = {name: getattr(args, name) for name in runs.SHARED} | {"environment": environment}
     job = runs.Run(args.method, data, args.seed, config, folder, **more)
     words = sys.argv[1:]
     if not any(word.split("=")[0] == "--method" for word in words):

@@ -22,45 +22,22 @@ TIE = 0.005  # differences in modularity that say nothing: see docs/health.md
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What several runs say together; m runs, n samples.
+    """What several runs say together; m runs, n samples."""
 
-    Attributes
-    ----------
-    chosen : int
-        Number of the chosen run.
-    scores : float array (m,)
-        Mean modularity in the common spaces.
-    similarity : float array (m,)
-        Mean NMI of a run's labels with those of the others.
-    labels : int64 array (n,)
-        The chosen run's.
-    consensus : int64 array (n,)
-        The label that most runs give a sample, clusters numbered as the chosen run's.
-    company : float array (n,)
-        How far the runs agree on a sample's company, see `company`.
-    """
-
-    chosen: int
-    scores: np.ndarray
-    similarity: np.ndarray
-    labels: np.ndarray
-    consensus: np.ndarray
-    company: np.ndarray
+    chosen: int  # number of the chosen run
+    scores: np.ndarray  # (m,) mean modularity in the common spaces
+    similarity: np.ndarray  # (m,) mean NMI of a run's labels with those of the others
+    labels: np.ndarray  # (n,) the chosen run's
+    consensus: np.ndarray  # (n,) the label that most runs give, numbered as the chosen run's
+    company: np.ndarray  # (n,) how far the runs agree on a sample's company, see `company`
 
 
 def company(labels: np.ndarray) -> np.ndarray:
-    """Return how far runs agree on which samples are together with each sample.
+    """Return how far runs agree on which samples are together with each sample, (n,) in (0, 1].
 
     For two runs and a sample: of the samples in its cluster in either run, the share in both
     (Jaccard); a mean over all pairs of runs. 1 where all runs have the same cluster around it.
-
-    Parameters
-    ----------
-    labels : int array (m, n), m >= 2
-
-    Returns
-    -------
-    float array (n,) in (0, 1]
+    labels: int (m, n), m >= 2.
     """
     from sklearn.metrics.cluster import contingency_matrix  # scikit-learn takes seconds
 
@@ -80,12 +57,7 @@ def vote(labels: np.ndarray, reference: int) -> np.ndarray:
     """Return for each sample the label that most runs give it, int64 (n,).
 
     Each run's clusters are matched one-to-one with those of the run numbered `reference`
-    (Hungarian), whose label also settles a tie.
-
-    Parameters
-    ----------
-    labels : int array (m, n) in [0, k)
-    reference : int
+    (Hungarian), whose label also settles a tie. labels: int (m, n) in [0, k).
     """
     k = int(labels.max()) + 1
     votes = np.zeros((labels.shape[1], k))
@@ -100,17 +72,14 @@ def conclude(
 ) -> Conclusion:
     """Return the Conclusion of several runs on the same samples. No label is used.
 
+    UserError if there are fewer than two runs.
+
     Parameters
     ----------
     x : array (n, ...)
     labels : sequence of int arrays (n,)
     codes : sequence of arrays (n, z)
         Pretrained codes of the runs, as many as there are.
-
-    Raises
-    ------
-    UserError
-        If there are fewer than two runs.
     """
     from sklearn.metrics import normalized_mutual_info_score
 
@@ -124,11 +93,5 @@ def conclude(
     similarity = (same.sum(axis=1) - 1) / (m - 1)
     best = np.flatnonzero(scores >= scores.max() - TIE)
     chosen = int(best[np.argmax(similarity[best])])
-    return Conclusion(
-        chosen,
-        scores,
-        similarity,
-        labels[chosen].astype(np.int64),
-        vote(labels, chosen),
-        company(labels),
-    )
+    own, most = labels[chosen].astype(np.int64), vote(labels, chosen)
+    return Conclusion(chosen, scores, similarity, own, most, company(labels))

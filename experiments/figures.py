@@ -20,22 +20,12 @@ HERE = os.path.join(paths.ROOT, FOLDER)
 
 @dataclass(frozen=True)
 class Figure:
-    """A published figure.
-
-    Parameters
-    ----------
-    title : str
-    kind : {"grid", "rounds", "maps"}
-        ACC over two settings, curves over Kingdra's rounds, t-SNE of embeddings.
-    axes : tuple of (setting, label), two of a grid
-    note : str
-        What the paper's figure shows, as far as it is known.
-    """
+    """A published figure."""
 
     title: str
-    kind: str
-    axes: tuple = ()
-    note: str = ""
+    kind: str  # grid: ACC over two settings; rounds: curves over Kingdra's; maps: t-SNE of codes
+    axes: tuple = ()  # (setting, label), two of a grid
+    note: str = ""  # what the paper's figure shows, as far as it is known
 
 
 FIGURES = {

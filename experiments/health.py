@@ -9,20 +9,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Health:
-    """What is known of a result without labels.
+    """What is known of a result without labels."""
 
-    Attributes
-    ----------
-    verdict : {"healthy", "doubtful", "collapsed"}
-    reasons : tuple of str
-        Why it is not healthy; empty if it is.
-    signals : dict of name -> number
-        Those of NAMES that are known.
-    """
-
-    verdict: str
-    reasons: tuple = ()
-    signals: dict = field(default_factory=dict)
+    verdict: str  # healthy, doubtful or collapsed
+    reasons: tuple = ()  # why it is not healthy
+    signals: dict = field(default_factory=dict)  # name -> number, those of NAMES that are known
 
     def columns(self) -> dict:
         """Return the columns of results.csv: verdict, reasons, and a column a signal."""
@@ -47,15 +38,7 @@ COLLAPSED = 0.5  # share of the clusters that are empty, or of the samples in on
 
 
 def judge(signals: dict, k: int, n: int) -> Health:
-    """Return the Health that signals speak for.
-
-    Parameters
-    ----------
-    signals : dict
-        From `quality.signals`.
-    k, n : int
-        Clusters and samples.
-    """
+    """Return the Health that `quality.signals` of k clusters and n samples speak for."""
     s, collapsed, doubts = signals, [], []
     empty, largest = s["empty_clusters"], s["largest_cluster"]
     if empty:

@@ -7,7 +7,7 @@ import datasets
 from common.errors import UserError
 from common.shapes import image_shape
 from experiments.options import METHOD, VECTOR_METHOD
-from experiments.spec import RunSpec
+from experiments.spec import RunSpec, flag
 from loaders.readers import Reading
 from models import METHODS
 from models.settings.base import Settings
@@ -23,10 +23,7 @@ def default_method(data: datasets.Dataset) -> str:
 def reading_of(spec: RunSpec | argparse.Namespace) -> dict[str, str | tuple | bool | None]:
     """Return how a user's file is to be read, as keywords of `datasets.load_file`.
 
-    Raises
-    ------
-    UserError
-        For shapes and sizes that no image has.
+    UserError for shapes and sizes that no image has.
     """
     found = {name: getattr(spec, name) for name in READING}
     for name in ("ignore_columns", "image_shape", "image_size"):
@@ -34,13 +31,12 @@ def reading_of(spec: RunSpec | argparse.Namespace) -> dict[str, str | tuple | bo
     for name in ("image_shape", "image_size"):
         value = found[name]
         if value is not None and (min(value) < 1 or value[2:] not in ((), (1,), (3,))):
-            flag = "--" + name.replace("_", "-")
             what = "H W C >= 1 with C = 1 or 3" if name == "image_shape" else "H W >= 1"
-            raise UserError(f"{flag} {' '.join(map(str, value))}: expected {what}")
+            raise UserError(f"{flag(name)} {' '.join(map(str, value))}: expected {what}")
     return found
 
 
-def load_data(args: RunSpec | argparse.Namespace, like: dict | None = None) -> datasets.Dataset:
+def load_data(args: RunSpec | argparse.Namespace) -> datasets.Dataset:
     """Return the data set that the command line names, and check K.
 
     Of a range of K, the lowest, until `n_clusters.settle` chooses.
@@ -51,12 +47,10 @@ def load_data(args: RunSpec | argparse.Namespace, like: dict | None = None) -> d
     if args.data is not None:
         if args.dataset is not None:
             raise UserError(f"--dataset {args.dataset} and --data {args.data}: expected only one")
-        return datasets.load_file(args.data, k, like=like, **reading_of(args))
+        return datasets.load_file(args.data, k, **reading_of(args))
     for name in READING:
         if getattr(args, name) != RunSpec.__dataclass_fields__[name].default:
-            raise UserError(
-                f"--{name.replace('_', '-')} without --data: it says how to read a file"
-            )
+            raise UserError(f"{flag(name)} without --data: it says how to read a file")
     data = datasets.load(args.dataset or "digits", args.data_dir)
     if args.n_clusters is None:
         return data

@@ -13,8 +13,7 @@ def by_paper(prog: str) -> str:
         papers.setdefault(row.paper, []).append(f"{name}*" if row.ours else name)
     lines = ["methods by paper (docs/methods; * in no paper):"]
     for paper, names in papers.items():
-        begin, same = {"initial_indent": f"  {paper:13}", "subsequent_indent": " " * 15}, False
-        lines.append(textwrap.fill(", ".join(names), 97, **begin, break_on_hyphens=same))
+        lines.append(_filled(", ".join(names), 97, f"  {paper:13}"))
     return "\n".join([*lines, "", f"{prog} --method NAME -h shows the settings of a method."])
 
 
@@ -27,13 +26,14 @@ def differences(method: str) -> str | None:
             lines.append(f"{dataset}: {_shown(row, changes)}")
     for size, changes in sorted(row.by_size.items()):
         lines.append(f"{size} samples and more: {_shown(row, changes)}")
-    lines = [
-        textwrap.fill(
-            line, 78, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
-        )
-        for line in lines
-    ]
+    lines = [_filled(line, 78, "  ", "    ") for line in lines]
     return "\n".join(["other defaults:", *lines]) if lines else None
+
+
+def _filled(text, width, first, then=" " * 15):
+    return textwrap.fill(
+        text, width, initial_indent=first, subsequent_indent=then, break_on_hyphens=False
+    )
 
 
 def _shown(row, changes):

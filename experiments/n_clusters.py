@@ -48,9 +48,7 @@ class Choice:
 
 def _silhouette(z, k, seed):
     labels = KMeans(k, n_init=10, random_state=seed).fit_predict(z)
-    if len(np.unique(labels)) < 2:
-        return -1.0
-    return float(silhouette_score(z, labels))
+    return float(silhouette_score(z, labels)) if len(np.unique(labels)) > 1 else -1.0
 
 
 def _bic(z, k, seed):
@@ -77,11 +75,9 @@ def _stability(z, k, seed):
         half = len(z) // 2
         if half < k:
             return math.nan
-        models = [
-            KMeans(k, n_init=5, random_state=seed).fit(z[rows])
-            for rows in (order[:half], order[half:])
-        ]
-        found.append(adjusted_rand_score(*(model.predict(z) for model in models)))
+        k_means = KMeans(k, n_init=5, random_state=seed)
+        halves = (order[:half], order[half:])
+        found.append(adjusted_rand_score(*(k_means.fit(z[rows]).predict(z) for rows in halves)))
     return float(np.mean(found))
 
 
@@ -102,25 +98,13 @@ def _smooth(z, seed):
 def choose(z: np.ndarray, low: int, high: int, seed: int, vectors: bool = False) -> Choice:
     """Score K from low to high on samples or codes z (n, d), and choose.
 
-    Parameters
-    ----------
-    z : array (n, d)
-    low, high : int
-    seed : int
-        Of the run.
-    vectors : bool
-        Score by the information criterion rather than the silhouette.
-
-    Raises
-    ------
-    UserError
-        If the range does not suit the number of samples.
+    vectors: score by the information criterion rather than the silhouette. UserError if the range
+    does not suit the number of samples.
     """
-    if not 2 <= low < high <= max(2, len(z) // 2):
-        raise UserError(
-            f"n_clusters={low}-{high}: expected a range within 2-{max(2, len(z) // 2)}, half the "
-            "number of samples"
-        )
+    most = max(2, len(z) // 2)
+    if not 2 <= low < high <= most:
+        within = f"2-{most}, half the number of samples"
+        raise UserError(f"n_clusters={low}-{high}: expected a range within {within}")
     z = np.asarray(z, np.float64).reshape(len(z), -1)
     seed = new_stream(seed, SeedUse.N_CLUSTERS)
     z = _smooth(z, seed) if vectors else z
@@ -134,9 +118,8 @@ def choose(z: np.ndarray, low: int, high: int, seed: int, vectors: bool = False)
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of k-means with fewer distinct points than clusters
         for k in range(low, high + 1):
-            rows.append(
-                {"n_clusters": k, name: score(z, k, seed), "stability": _stability(z, k, seed)}
-            )
+            found, stable = score(z, k, seed), _stability(z, k, seed)
+            rows.append({"n_clusters": k, name: found, "stability": stable})
     table = pd.DataFrame(rows)
     order = table[name].to_numpy().argsort(kind="stable")[::-1]
     best, second = (rows[i] for i in order[:2])
@@ -189,16 +172,9 @@ def codes(args: argparse.Namespace, data: Dataset, config: Settings) -> np.ndarr
         return data.x
     with tempfile.TemporaryDirectory() as folder:
         monitor = RunMonitor(os.path.join(folder, "log.csv"), None, not args.quiet, config.logged)
-        model = build(
-            method,
-            2,
-            config=config,
-            random_state=args.seed,
-            cache_dir=args.cache_dir,
-            pretrained_weights=start,
-            monitor=monitor,
-            checkpoint_seconds=args.checkpoint_seconds,
-        )
+        same = {name: getattr(args, name) for name in ("cache_dir", "checkpoint_seconds")}
+        same |= {"config": config, "random_state": args.seed, "monitor": monitor}
+        model = build(method, 2, pretrained_weights=start, **same)
         try:
             return model.fit_autoencoder(data.x)
         finally:
@@ -208,10 +184,7 @@ def codes(args: argparse.Namespace, data: Dataset, config: Settings) -> np.ndarr
 def settle(args: argparse.Namespace, data: Dataset, config: Settings) -> Choice:
     """Choose K for a run, and print the table and the choice.
 
-    Raises
-    ------
-    UserError
-        If the method finds K itself, or the range does not suit the number of samples.
+    UserError if the method finds K itself, or the range does not suit the number of samples.
     """
     low, high = args.n_clusters
     if config.finds_k:

@@ -14,7 +14,7 @@ import datasets
 from common import paths
 from common.errors import UserError, unknown
 from experiments import method_list
-from experiments.spec import RunSpec
+from experiments.spec import RunSpec, flag
 from models import METHODS, preset
 from models.settings.base import Settings, digest
 from models.settings.fields import STAGES, Option
@@ -194,18 +194,12 @@ def _converter(option):
 def parse(argv: list[str]) -> argparse.Namespace:
     """Return main.py's arguments, the settings among them in `overrides`, a dict.
 
-    `method` stays None unless it is given.
-
-    Raises
-    ------
-    UserError
-        If there is no such method, or it has no such setting. Other mistakes, and -h, end the
-        program.
+    `method` stays None unless it is given. UserError if there is no such method, or it has no such
+    setting. Other mistakes, and -h, end the program.
     """
     first = Parser(add_help=False)
-    first.add_argument("--method")
-    first.add_argument("--dataset")
-    first.add_argument("--data")
+    for option in ("--method", "--dataset", "--data"):
+        first.add_argument(option)
     first.add_argument("-h", "--help", action="store_true")
     given, _ = first.parse_known_args(argv)
     if given.help and given.method is None:
@@ -257,19 +251,13 @@ def refuse_others(names: Iterable[str], methods: Collection[str]) -> None:
     for name in names:
         if name not in own and name in option_names():
             raise UserError(
-                f"--{name.replace('_', '-')} is not a setting of {', '.join(methods)}; "
+                f"{flag(name)} is not a setting of {', '.join(methods)}; "
                 f"{'its' if len(methods) == 1 else 'their'} settings: {', '.join(own) or 'none'}"
             )
 
 
 def resolve(spec: RunSpec | argparse.Namespace, data: datasets.Dataset) -> Settings:
-    """Return the settings of a run: the published ones of (method, data set) and the overrides.
-
-    Parameters
-    ----------
-    spec : RunSpec, or the result of `parse`
-    data : datasets.Dataset
-    """
+    """Return the settings of a run: the published ones of (method, data set) and the overrides."""
     refuse_others(spec.overrides, [spec.method])
     config = preset(spec.method, data.preset_name, data.n, data.own_vectors).changed(spec.overrides)
     refuse_without_effect(spec.method, config, spec.overrides)
@@ -292,7 +280,7 @@ def check(spec: RunSpec | argparse.Namespace) -> None:
     """Refuse values that no run can have."""
     for name, value in vars(spec).items():
         if value == "":
-            raise UserError(f"--{name.replace('_', '-')} '': expected a name that is not empty")
+            raise UserError(f"{flag(name)} '': expected a name that is not empty")
     if spec.method not in (None, *METHODS):
         raise UserError(unknown("method", spec.method, METHODS))
     if not 0 <= spec.seed < 2**31:

@@ -61,29 +61,19 @@ class RunMonitor(Monitor):
         from tqdm import tqdm
 
         order = ["pretrain", "cluster", "final"]
-        here = order.index(phase)
-        kept = [
-            row
-            for row in read_log(self.path)
-            if order.index(row["phase"]) < here
-            or (row["phase"] == phase and int(row["step"]) < step)
-        ]
+        here = (order.index(phase), step)
+        rows = read_log(self.path)
+        kept = [row for row in rows if (order.index(row["phase"]), int(row["step"])) < here]
         with replacing(self.path) as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(kept)
         self.close()
         if self.show:
-            slow = 1.0 if sys.stderr.isatty() else 30.0
-            self._bar = tqdm(
-                total=total,
-                initial=step,
-                desc=phase,
-                unit="step",
-                mininterval=slow,
-                ncols=110 if not sys.stderr.isatty() else None,
-                dynamic_ncols=sys.stderr.isatty(),
-            )
+            terminal = sys.stderr.isatty()
+            form = {"ncols": None if terminal else 110, "dynamic_ncols": terminal}
+            form["mininterval"] = 1.0 if terminal else 30.0
+            self._bar = tqdm(total=total, initial=step, desc=phase, unit="step", **form)
 
     def progress(self, phase: str, step: int) -> None:
         if self._bar is not None:

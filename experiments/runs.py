@@ -27,6 +27,9 @@ from models.core import novelty
 from models.settings.base import Settings
 from models.settings.presets import preset
 
+# What main.py hands on to a run, and a run to its method, as it is.
+SHARED = ("cache_dir", "pretrained_weights", "checkpoint_seconds", "steps_per_execution")
+
 
 @dataclass(frozen=True)
 class Run:
@@ -149,6 +152,8 @@ def make_folder(path: str) -> None:
 def execute(run: Run, show: bool = True, overwrite: bool = False, command: str = "") -> dict:
     """Carry out a run, or what is left of it, and return its result.
 
+    The result is a row of results.csv, and stands in result.json too.
+
     Parameters
     ----------
     run : Run
@@ -158,11 +163,6 @@ def execute(run: Run, show: bool = True, overwrite: bool = False, command: str =
         Start over, whatever the folder holds.
     command : str
         The command line, kept in the result.
-
-    Returns
-    -------
-    dict
-        A row of results.csv; also in result.json.
 
     Raises
     ------
@@ -184,22 +184,10 @@ def execute(run: Run, show: bool = True, overwrite: bool = False, command: str =
         if done is not None:
             return done
         begin = time.monotonic()
-        monitor = RunMonitor(
-            os.path.join(run.folder, "log.csv"),
-            run.data.y,
-            show,
-            run.config.logged,
-            run.data.x,
-            int(run.data.n_clusters),
-        )
-        deep = {
-            "run_dir": run.folder,
-            "cache_dir": run.cache_dir,
-            "pretrained_weights": run.pretrained_weights,
-            "checkpoint_seconds": run.checkpoint_seconds,
-            "steps_per_execution": run.steps_per_execution,
-            "workers": run.environment.get("threads", 1),
-        }
+        log, data, k = os.path.join(run.folder, "log.csv"), run.data, int(run.data.n_clusters)
+        monitor = RunMonitor(log, data.y, show, run.config.logged, data.x, k)
+        deep = {name: getattr(run, name) for name in SHARED}
+        deep |= {"run_dir": run.folder, "workers": run.environment.get("threads", 1)}
         parameters = signature(class_of(run.method)).parameters
         model = build(
             run.method,
@@ -223,42 +211,27 @@ def _keep(run, model, monitor, command, seconds):
     def path(name):
         return os.path.join(run.folder, name)
 
-    model.prepared_ = run.data.prepared or {"shape": list(run.data.x.shape[1:])}
-    model.kept_ = novelty.references(run.data.x)
+    x, labels = run.data.x, model.labels_
+    model.prepared_ = run.data.prepared or {"shape": list(x.shape[1:])}
+    model.kept_ = novelty.references(x)
     model.save(path("model_final.h5"))
     if hasattr(model, "save_keras"):
         model.save_keras(run.folder)
-    z = model.transform(run.data.x)
-    arrays = {"labels.npy": model.labels_, "embedding.npy": z}
+    z = model.transform(x)
+    arrays = {"labels.npy": labels, "embedding.npy": z}
     if hasattr(model, "pretrained_codes_"):
         arrays["pretrained_codes.npy"] = model.pretrained_codes_
     for name, array in arrays.items():
         save_array(path(name), array)
-    memberships = model.memberships(run.data.x)
-    table = label_table(run.data.x, model.labels_, memberships, model.kept_, run.data.rows)
+    memberships = model.memberships(x)
+    table = label_table(x, labels, memberships, model.kept_, run.data.rows)
     write_table(path("labels.csv"), table)
     start = model.other_labels().get("kmeans") if run.config.deep and model.n_iter_ else None
-    signals = quality.signals(
-        model,
-        run.data.x,
-        z,
-        model.labels_,
-        memberships,
-        monitor.graph,
-        start,
-        model.converged_,
-        read_log(monitor.path),
-    )
+    log, graph = read_log(monitor.path), monitor.graph
+    signals = quality.signals(model, x, z, labels, memberships, graph, start, model.converged_, log)
     found = health.judge(signals, memberships.shape[1], run.data.n)
-    report.cluster_figure(
-        path("clusters.png"),
-        run.data.x,
-        z,
-        model.labels_,
-        memberships,
-        title=f"{run.method} on {run.data.name}, seed {run.seed}",
-        note=found.line(),
-    )
+    title = f"{run.method} on {run.data.name}, seed {run.seed}"
+    report.cluster_figure(path("clusters.png"), x, z, labels, memberships, title, found.line())
     result = describe(run, model, command, seconds) | labels_hash(run.data) | found.columns()
     save_json(path("result.json"), result)
     remove(run.folder, CHECKPOINTS)

@@ -47,18 +47,9 @@ def sentence(
 ) -> str:
     """Return what is known of a cell that falls short, from ACCs.
 
-    Parameters
-    ----------
-    ours, theirs : float
-        Results: our mean, and the paper's.
-    start, their_start : float or None
-        Of k-means on the codes that the runs begin with.
-    better : float or None
-        Our mean with 200 restarts of k-means.
-    seeds : int
-        Our runs.
-    unsettled : int
-        Those of them that the limit of steps ended, while labels still changed.
+    ours, theirs: results, our mean and the paper's; start, their_start: of k-means on the codes
+    that the runs begin with; better: our mean with 200 restarts of k-means; seeds: our runs;
+    unsettled: those of them that the limit of steps ended, while labels still changed.
     """
     parts = []
     if start is not None and their_start is not None:

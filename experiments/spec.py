@@ -12,33 +12,17 @@ from common.errors import UserError
 class RunSpec:
     """One run of main.py: method, data set or file, seed, and what differs from the defaults.
 
-    Parameters
-    ----------
-    method : str
-    dataset, data : str, optional
-        A data set's name, or a user's file; neither: digits.
-    seed : int
-    overrides : dict
-        Option of the method -> value in place of the published one: {"tol": 0.1, "lr": 0.5}.
-    n_clusters : int, optional
-    label_column, ignore_columns, array, image_shape, channels_first, image_size, missing,
-    standardize
-        How a user's file is read: see `loaders.readers.Reading`.
-    threads : int, optional
-    device : {"cpu", "gpu"}, optional
-    data_dir, save_dir, cache_dir, pretrained_weights : path, optional
-    checkpoint_seconds : float
-    steps_per_execution : int
-    strict, overwrite : bool
-        As the options of main.py.
+    The fields are as the options of main.py.
     """
 
     method: str
-    dataset: str | None = None
-    data: str | None = None
+    dataset: str | None = None  # a name; neither it nor data: digits
+    data: str | None = None  # a user's file
     seed: int = 0
+    # Option of the method -> value in place of the published one: {"tol": 0.1, "lr": 0.5}.
     overrides: dict = field(default_factory=dict)
     n_clusters: int | None = None
+    # How a user's file is read: see `loaders.readers.Reading`.
     label_column: str | None = None
     ignore_columns: tuple = ()
     array: str | None = None
@@ -47,8 +31,9 @@ class RunSpec:
     image_size: tuple | None = None
     missing: str = "error"
     standardize: bool = False
+    # On which machine, and where its files lie.
     threads: int | None = None
-    device: str | None = None
+    device: str | None = None  # cpu or gpu
     data_dir: str | None = None
     save_dir: str | None = None
     cache_dir: str | None = None
@@ -75,26 +60,27 @@ class RunSpec:
             if f.name in ("method", "save_dir", "cache_dir", "overrides"):
                 continue
             if value is True:
-                argv.append(_flag(f.name))
+                argv.append(flag(f.name))
             elif isinstance(value, list | tuple):
                 argv += _words(f.name, value) if value else []
             elif f.name == "seed" or value != f.default:
-                argv += [_flag(f.name), str(value)]
+                argv += [flag(f.name), str(value)]
         for name, value in self.overrides.items():
             argv += _words(name, value)
         return argv
 
 
-def _flag(name):
+def flag(name: str) -> str:
+    """Return the option of a field or setting: "--n-clusters" of "n_clusters"."""
     return "--" + name.replace("_", "-")
 
 
 def _words(name, value):
     """Return the words for one option."""
     if isinstance(value, bool):
-        return [_flag(name) if value else _flag(f"no_{name}")]
+        return [flag(name) if value else flag(f"no_{name}")]
     if isinstance(value, list | tuple):
-        return [_flag(name), *map(str, value)]
+        return [flag(name), *map(str, value)]
     if value is None:
         raise UserError(f"{name}=None: no option says that")
-    return [f"{_flag(name)}={value}"]
+    return [f"{flag(name)}={value}"]

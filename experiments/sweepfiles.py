@@ -37,27 +37,18 @@ def read_sweep(
 
     One for each table, where "table" is a list, and for each combination of the settings that
     are lists. A setting that is itself a list of numbers, as widths, takes a list of lists for
-    several. "settings" may be a list of such objects, each a grid of its own.
-
-    Raises
-    ------
-    UserError
-        If the file is no JSON object of KEYS, or a value is not of the form in docs/running.md.
+    several. "settings" may be a list of such objects, each a grid of its own. UserError if the
+    file is no JSON object of KEYS, or a value is not of the form in docs/running.md.
     """
     sweep = read_object(path)
+    names, integers, objects = map(_is_list_of, (str, int, dict))
     forms = {
-        "methods": ("a list of names", _is_list_of(str)),
-        "seeds": ("a list of integers", _is_list_of(int)),
-        "datasets": ("a list of names", _is_list_of(str)),
+        "methods": ("a list of names", names),
+        "seeds": ("a list of integers", integers),
+        "datasets": ("a list of names", names),
         "trials": ("an integer", lambda v: type(v) is int),
-        "table": (
-            "a table's id or a list of them",
-            lambda v: isinstance(v, str) or _is_list_of(str)(v),
-        ),
-        "settings": (
-            "an object or a list of them",
-            lambda v: isinstance(v, dict) or _is_list_of(dict)(v),
-        ),
+        "table": ("a table's id or a list of them", lambda v: isinstance(v, str) or names(v)),
+        "settings": ("an object or a list of them", lambda v: isinstance(v, dict) or objects(v)),
     }
     for key, value in sweep.items():
         if key not in KEYS:
@@ -120,6 +111,7 @@ def _checked(path, name, value):
 
 
 PLACES = ("dataset", "training_path", "ground_truth_path")  # of the data, in the authors' files
+AUTHORS_KEYS = [*PLACES, *KINGDRA_KEYS, *OTHER_KEYS]
 
 
 def read_authors(
@@ -129,18 +121,13 @@ def read_authors(
 
     Its keys are the keywords of `models.kingdra.KingdraCluster`, and either training_path and
     ground_truth_path, train_X.npy and train_Y.npy of one folder, or, not in the authors' files,
-    dataset, a name. The method is KINGDRA-LADDER-IM, the seed 0 unless given.
-
-    Raises
-    ------
-    UserError
-        If a key is unknown or a value does not fit.
+    dataset, a name. The method is KINGDRA-LADDER-IM, the seed 0 unless given. UserError if a key
+    is unknown or a value does not fit.
     """
     arguments = read_object(path)
     for key in arguments:
-        known = [*PLACES, *KINGDRA_KEYS, *OTHER_KEYS]
-        if key not in known:
-            raise UserError(f"{path!r}: {unknown('key', key, known)}")
+        if key not in AUTHORS_KEYS:
+            raise UserError(f"{path!r}: {unknown('key', key, AUTHORS_KEYS)}")
     place = _place(path, arguments)
     arguments = {key: value for key, value in arguments.items() if key not in PLACES}
     try:
@@ -191,4 +178,4 @@ def is_authors(path: str | os.PathLike) -> bool:
         keys = set(read_object(path))
     except UserError:
         return False  # who reads it as a sweep says what is wrong
-    return bool(keys & {*PLACES, *KINGDRA_KEYS, *OTHER_KEYS}) and not keys & set(KEYS)
+    return not keys.isdisjoint(AUTHORS_KEYS) and keys.isdisjoint(KEYS)
