@@ -28,14 +28,8 @@ def executor_of(args: argparse.Namespace, trials: list[Trial]) -> Cores | distri
     gpus = args.gpus
     if gpus is None and trials[0].spec.device == "cpu":
         gpus = 0
-    return distributed.Cluster(
-        args.ray,
-        paths.RESULTS,
-        cpus=args.threads or 1,
-        gpus=gpus,
-        jobs=args.jobs,
-        timeout=args.timeout,
-    )
+    limits = {"gpus": gpus, "jobs": args.jobs, "timeout": args.timeout}
+    return distributed.Cluster(args.ray, paths.RESULTS, cpus=args.threads or 1, **limits)
 
 
 def write_report() -> None:

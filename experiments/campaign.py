@@ -17,7 +17,7 @@ from common.errors import UserError
 from experiments import ledger, options
 from experiments import plan as planning
 from experiments.description import about
-from experiments.ledger import Row
+from experiments.ledger import AnyPath, Row
 from experiments.run_files import finished
 from experiments.runs import make_folder
 from experiments.sweep import LOWEST, Cores, Sweep, Trial
@@ -75,7 +75,7 @@ class Block:
     ratios: list  # of the done ones: the time that each took over its estimate
 
 
-def run(argv: list[str], results_dir: str | os.PathLike) -> int:
+def run(argv: list[str], results_dir: AnyPath) -> int:
     """Do what a command line with --campaign asks for; return the exit status.
 
     results_dir: the folder of results.csv. UserError for a mistake in the command line or in a
@@ -112,16 +112,15 @@ def run(argv: list[str], results_dir: str | os.PathLike) -> int:
     ledger.update(results, runs_dir)  # or refuse
     left = [trial for block in blocks for trial in block.left]
     print(f"campaign: {sum(len(block.done) for block in blocks)} runs have a row or a result")
-    failed = carry_out(
-        left, Cores(args.jobs, sweep_args.timeout), sweep_args.retries, results, runs_dir
-    )
+    cores = Cores(args.jobs, sweep_args.timeout)
+    failed = carry_out(left, cores, sweep_args.retries, results, runs_dir)
     if failed:
         print(f"{len(failed)} failed: {'; '.join(failed)}", file=sys.stderr)
     return 2 if complaints else 1 if failed else 0
 
 
 def read_blocks(
-    words: list[str], rows: Iterable[Row], runs_dir: str | os.PathLike
+    words: list[str], rows: Iterable[Row], runs_dir: AnyPath
 ) -> tuple[list[Block], list[str]]:
     """Return (blocks, complaints about data sets that cannot be had) of the sweep files, in order.
 
@@ -182,11 +181,7 @@ def status(blocks: list[Block], jobs: int) -> str:
 
 
 def carry_out(
-    trials: list[Trial],
-    executor: Cores,
-    retries: int,
-    results: str | os.PathLike,
-    runs_dir: str | os.PathLike,
+    trials: list[Trial], executor: Cores, retries: int, results: AnyPath, runs_dir: AnyPath
 ) -> list[str]:
     """Run trials in order, bring results.csv up to date after each; return the failed ones' names.
 
@@ -206,7 +201,7 @@ def carry_out(
     return sweep.run()
 
 
-def import_runs(source: str | os.PathLike, results: str | os.PathLike) -> int:
+def import_runs(source: AnyPath, results: AnyPath) -> int:
     """Add the finished runs below a folder to a results.csv and say how many; return 0.
 
     source: a checkout of this project, or a folder with run folders. Rows that are there with

@@ -81,6 +81,8 @@ def work(
 class Cluster:
     """A Ray cluster as the executor of a `sweep.Sweep`.
 
+    UserError if Ray is not installed, or there is no cluster at the address.
+
     Parameters
     ----------
     address : str
@@ -95,11 +97,6 @@ class Cluster:
         Trials side by side at most. None: as many as the cluster can hold.
     timeout : float, optional
         Minutes a trial.
-
-    Raises
-    ------
-    UserError
-        If Ray is not installed, or there is no cluster at the address.
     """
 
     def __init__(

@@ -67,20 +67,15 @@ def parser(method: str | None = None, dataset: str | None = None) -> Parser:
     """
     prog = os.path.basename(sys.argv[0])
     if method is None:
-        p = Parser(
-            usage=f"{prog} [--method NAME] [options]",
-            description="Cluster a data set with one method. Without arguments: "
-            f"{METHOD} on the digits\nthat come with scikit-learn.",
-            epilog=method_list.by_paper(prog),
-        )
+        chosen = "[--method NAME]"
+        about = f"Cluster a data set with one method. Without arguments: {METHOD} on the digits\n"
+        about += "that come with scikit-learn."
+        more = method_list.by_paper(prog)
     else:
-        p = Parser(
-            usage=f"{prog} --method {method} [options]",
-            description=f"The settings of {method}; `{prog} -h` shows the options of every method.",
-            epilog=method_list.differences(method),
-            add_help=False,
-        )
-        p.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
+        chosen = f"--method {method}"
+        about = f"The settings of {method}; `{prog} -h` shows the options of every method."
+        more = method_list.differences(method)
+    p = Parser(usage=f"{prog} {chosen} [options]", description=about, epilog=more)
     _add_general(p)
     if method is not None:
         for action in p._actions:

@@ -142,37 +142,24 @@ def wanted(args: argparse.Namespace) -> list[tuple[str, str, dict]]:
     if args.table is None:
         methods, names = args.methods or DEFAULT_METHODS, args.datasets or DEFAULT_DATASETS
         return [(m, d, {}) for d in names for m in methods]
+
+    def chosen(method, dataset):
+        return dataset in (args.datasets or [dataset]) and method in (args.methods or [method])
+
     if args.table == ours.TABLE:
-        return [
-            (m, d, {})
-            for m, d in ours.PAIRS
-            if d in (args.datasets or [d]) and m in (args.methods or [m])
-        ]
+        return [(m, d, {}) for m, d in ours.PAIRS if chosen(m, d)]
     paper = published.read_paper()
     cells = paper[paper.table == args.table]
     if cells.empty:
         raise UserError(unknown("table", args.table, [*paper.table.unique(), ours.TABLE]))
-    pairs, some = [], False
-    for cell in cells.itertuples():
-        method = published.runs_for(cell)
-        here = method and cell.dataset in datasets.DATASETS
-        some = some or here
-        chosen = args.datasets is None or cell.dataset in args.datasets
-        chosen = chosen and (args.methods is None or method in args.methods)
-        pair = (method, cell.dataset, _stages(cell.variant) | published.settings_of(cell))
-        if here and chosen and pair not in pairs:
-            pairs.append(pair)
-    if not some:
+    pairs = [
+        (published.runs_for(cell), cell.dataset, published.settings_of(cell))
+        for cell in cells.itertuples()
+        if published.runs_for(cell) and cell.dataset in datasets.DATASETS
+    ]
+    if not pairs:
         raise UserError(f"table {args.table!r}: no data set of it is here that a method is for")
-    return pairs
-
-
-def _stages(variant):
-    """Return the overrides of a one-stage variant, "y/n" for (pretraining, clustering)."""
-    if not variant:
-        return {}
-    flags = zip(("aug_pretrain", "aug_cluster"), variant.split("/"), strict=True)
-    return {name: flag == "y" for name, flag in flags}
+    return [p for i, p in enumerate(pairs) if chosen(*p[:2]) and p not in pairs[:i]]
 
 
 def plan(args: argparse.Namespace, rest: list[str]) -> tuple[list[Trial], list[str]]:
@@ -182,9 +169,8 @@ def plan(args: argparse.Namespace, rest: list[str]) -> tuple[list[Trial], list[s
     setting holds for the methods that have it; one that no method of its sweep has is refused.
     """
     _check(args, rest)
-    if args.threads is not None:
-        threads = args.threads
-    else:
+    threads = args.threads
+    if threads is None:
         threads = 1 if args.ray else max(1, len(os.sched_getaffinity(0)) // (args.jobs or 1))
     trials, complaints = {}, {}
     for one, overrides in described(args):
@@ -246,9 +232,8 @@ def shared_spec(rest: list[str], methods: list[str], overrides: dict, threads: i
 
 def _check(args, rest):
     """Refuse options that no sweep can have."""
-    for word in rest:
-        if word.partition("=")[0] in FOR_MAIN:
-            word = word.partition("=")[0]
+    for word in (word.partition("=")[0] for word in rest):
+        if word in FOR_MAIN:
             raise UserError(f"{word} is for main.py; expected --seeds, --datasets or --methods")
     if args.jobs is not None and args.jobs < 1:
         raise UserError(f"jobs={args.jobs}: expected an integer >= 1")

@@ -23,17 +23,10 @@ def label_table(
     kept: dict,
     rows: tuple[str, ...] | None = None,
 ) -> pd.DataFrame:
-    """Return one row per sample.
+    """Return one row per sample of x (n, ...), labels: int (n,), and memberships (n, k).
 
-    Parameters
-    ----------
-    x : array (n, ...)
-    labels : int array (n,)
-    memberships : array (n, k)
-    kept : dict
-        What `models.core.novelty.references` gave of the fitted samples; {} if it is not known.
-    rows : tuple of str, optional
-        Names of the samples; default 0, 1, ...
+    kept: what `models.core.novelty.references` gave of the fitted samples, {} if it is not known;
+    rows: names of the samples, default 0, 1, ...
 
     Returns
     -------

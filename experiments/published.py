@@ -172,9 +172,14 @@ def runs_of(cell: Cell, found: Found, method: str | None = None) -> list[dict]:
 
 
 def settings_of(cell: Cell) -> dict:
-    """Return {setting: value} of a published cell at other settings than the method's."""
+    """Return {setting: value} of a published cell at other settings than the method's.
+
+    Among them the augmented stages of a variant, "y/n" for (pretraining, clustering).
+    """
+    flags = zip(("aug_pretrain", "aug_cluster"), cell.variant.split("/"), strict=False)
+    stages = {name: flag == "y" for name, flag in flags if flag}
     pairs = (word.split("=", 1) for word in cell.settings.split())
-    return {name: json.loads(value) for name, value in pairs}
+    return stages | {name: json.loads(value) for name, value in pairs}
 
 
 def trials_of(table_id: str, paper: pd.DataFrame) -> int:

@@ -30,12 +30,7 @@ NAMES = (
 
 
 class Graph:
-    """The nearest neighbours of (at most NODES of) the samples in a space; never labels.
-
-    Parameters
-    ----------
-    x : array (n, ...)
-    """
+    """The nearest neighbours of (at most NODES of) the samples x (n, ...) in a space."""
 
     def __init__(self, x: np.ndarray):
         from models.core.graphs import neighbor_graph  # with scikit-learn, which takes seconds
@@ -64,18 +59,10 @@ class Graph:
 
 
 def sizes(labels: np.ndarray, k: int) -> dict[str, float]:
-    """Return the signals of how many samples each cluster has.
+    """Return the signals of how many samples each cluster has; labels: int (n,) in [0, k).
 
-    Parameters
-    ----------
-    labels : int array (n,) in [0, k)
-    k : int
-
-    Returns
-    -------
-    dict
-        empty_clusters; smallest_cluster and largest_cluster, shares of the samples;
-        cluster_entropy, of the sizes, divided by log k: 1 for clusters of one size.
+    empty_clusters; smallest_cluster and largest_cluster, shares of the samples; cluster_entropy, of
+    the sizes, divided by log k: 1 for clusters of one size.
     """
     share = np.bincount(labels, minlength=k) / len(labels)
     some = share[share > 0]
@@ -154,9 +141,7 @@ def neighbor_agreement(z: np.ndarray, labels: np.ndarray) -> float:
 def uncertain(memberships: np.ndarray) -> float:
     """Return the share of samples whose largest membership is less than twice the second.
 
-    Parameters
-    ----------
-    memberships : array (n, k), rows summing to 1
+    memberships: (n, k), rows summing to 1.
     """
     if memberships.shape[1] < 2:
         return 0.0
@@ -175,26 +160,12 @@ def signals(
     converged: bool | None = None,
     log: Sequence[dict] = (),
 ) -> dict[str, float]:
-    """Return {name: number} of a fitted model's result.
+    """Return {name: number} of a fitted model's result, those of NAMES that are known.
 
-    Parameters
-    ----------
-    model : estimator with config and predict
-    x : array (n, ...)
-        The samples.
-    z : array (n, z)
-        Their embedding.
-    labels : int array (n,)
-    memberships : array (n, k)
-        Rows summing to 1.
-    graph : Graph
-        Of x.
-    start : int array (n,), optional
-        The labels that clustering started from.
-    converged : bool, optional
-        Whether training ended by the method's own test; None where it has none.
-    log : sequence of dict
-        Rows of log.csv, values as text.
+    x: the samples (n, ...); z: their embedding (n, z); labels: int (n,); memberships: (n, k), rows
+    summing to 1; graph: of x; start: the labels (n,) that clustering started from; converged:
+    whether training ended by the method's own test, None where it has none; log: rows of log.csv,
+    values as text.
     """
     found = sizes(labels, memberships.shape[1])
     found |= {

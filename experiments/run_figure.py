@@ -39,15 +39,8 @@ def plane(
     t-SNE on one thread, in half of scikit-learn's iterations and more coarsely: a third of the
     time, and the clusters look the same. The same z gives the same map.
 
-    Parameters
-    ----------
-    z : float array (n, z)
-    project : callable, optional
-        Codes (m, z) -> (m, 2), in place of t-SNE.
-
-    Returns
-    -------
-    int array (m,), ascending; float array (m, 2)
+    z: float (n, z); project: codes (m, z) -> (m, 2), in place of t-SNE. Rows are int (m,),
+    ascending, places float (m, 2).
     """
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
@@ -105,18 +98,9 @@ def cluster_figure(
 ) -> None:
     """Draw a run's clusters: image sheets (for images) beside a t-SNE map of the embedding.
 
-    Parameters
-    ----------
-    path : path
-        A .png file.
-    x : float array (n, h, w, c) in [0, 1] with c of 1 or 3, or (n, d)
-    z : float array (n, z)
-    labels : int array (n,)
-    memberships : float array (n, k)
-        A sample's largest entry is its certainty.
-    title : str
-    note : str
-        A second, smaller line of the title.
+    path: a .png file; x: (n, h, w, c) in [0, 1], sheets are for c of 1 or 3, or (n, d); z: (n, z);
+    labels: int (n,); memberships: (n, k), a sample's largest entry is its certainty; note: a
+    second, smaller line of the title.
     """
     from matplotlib.figure import Figure
 

@@ -23,19 +23,10 @@ LOG_COLUMNS = (
 class RunMonitor(Monitor):
     """Writes log.csv, scores labels against y where there is one, and shows progress.
 
-    Parameters
-    ----------
-    path : path
-        log.csv; rows that a killed run wrote after its last checkpoint are dropped on resume.
-    y : int array (n,), optional
-    show : bool
-        Progress on stderr.
-    columns : sequence of str
-        What the method logs besides LOG_COLUMNS.
-    x : array (n, ...), optional
-        The samples, on whose neighbour graph the labels of each refresh are judged.
-    k : int, optional
-        Number of clusters; by default those of the labels count.
+    path: log.csv, of which rows that a killed run wrote after its last checkpoint are dropped on
+    resume; y: int (n,); show: progress on stderr; columns: what the method logs besides
+    LOG_COLUMNS; x: the samples (n, ...), on whose neighbour graph the labels of each refresh are
+    judged; k: number of clusters, by default those of the labels count.
     """
 
     def __init__(
