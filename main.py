@@ -117,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
     command = "python main.py " + shlex.join(words)
     before = None if args.overwrite else run_files.finished(folder)
     result = runs.execute(job, not args.quiet, args.overwrite, command)
+    run_files.check_result(folder, result)
     if before is not None:
         print(f"already done on {before.get('finished', 'a day unknown')}; --overwrite starts over")
     if choice is not None:

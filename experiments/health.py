@@ -47,7 +47,7 @@ def judge(signals: dict, k: int, n: int) -> Health:
     smallest = s["smallest_cluster"]
     if 0 < smallest < SMALLEST / k:
         doubts.append(f"the smallest of {k} clusters has {smallest * n:,.0f} of {n:,} samples")
-    if largest > max(COLLAPSED, 1.5 / k):
+    if largest > max(COLLAPSED, 1.5 / k) or largest == 1:
         collapsed.append(f"one cluster holds {largest:.0%} of the samples")
     elif s["cluster_entropy"] < LEAST["cluster_entropy"]:
         doubts.append(f"sizes are uneven: from {smallest * n:,.0f} to {largest * n:,.0f} samples")

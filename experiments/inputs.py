@@ -49,7 +49,7 @@ def load_data(args: RunSpec | argparse.Namespace) -> datasets.Dataset:
             raise UserError(f"--dataset {args.dataset} and --data {args.data}: expected only one")
         return datasets.load_file(args.data, k, **reading_of(args))
     for name in READING:
-        if getattr(args, name) != RunSpec.__dataclass_fields__[name].default:
+        if getattr(args, name) != RunSpec.default(name):
             raise UserError(f"{flag(name)} without --data: it says how to read a file")
     data = datasets.load(args.dataset or "digits", args.data_dir)
     if args.n_clusters is None:

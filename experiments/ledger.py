@@ -268,8 +268,9 @@ def _change(path, change):
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path.with_name(f".{path.name}.lock")):
-            remove_leftovers(path.parent, path.name)
+        folder, name = os.path.split(os.path.abspath(path))  # of "." too
+        with locked(os.path.join(folder, f".{name}.lock")):
+            remove_leftovers(folder, name)
             rows = merge(change(read_rows(path)))
             write_text(path, csv_text(rows))
     except OSError as error:

@@ -24,6 +24,8 @@ METHOD = "SpectralSAT-DA"  # without --method
 VECTOR_METHOD = "GMM-stable"  # the same for vectors
 MOST = 10000  # seeds of one sweep
 AUTO = (2, 20)  # the range of --n-clusters auto
+# Options that decide a run, besides its method's settings: of no effect on a model that is there.
+OF_RUNS = ("n_clusters", "seed", "save_dir", "pretrained_weights", "strict")
 COUNT = {"type": int, "metavar": "N"}  # an option that is a number of things
 
 
@@ -300,14 +302,23 @@ def check_trials(args: argparse.Namespace) -> None:
             raise UserError(f"n_clusters={low}-{high}: expected LOW-HIGH, LOW >= 2, such as 2-15")
     if args.jobs is not None and args.trials is None:
         raise UserError(f"--jobs {args.jobs} without --trials N: there is one run")
-    if args.trials is not None and (args.test or args.predict is not None):
-        flag = "-t" if args.test else "--predict"
-        raise UserError(f"--trials {args.trials} and {flag}: expected only one")
-    if args.predict is not None:
-        for flag, value in (("-t", args.test), ("--data", args.data), ("--dataset", args.dataset)):
-            if value:
-                raise UserError(f"--predict {args.predict} and {flag}: expected only one")
     if args.out is not None and args.predict is None:
         raise UserError(f"--out {args.out} without --predict FILE: a run writes to --save-dir")
-    if args.weights is not None and not (args.test or args.predict is not None):
+    if args.test or args.predict is not None:
+        _check_use(args)
+    elif args.weights is not None:
         raise UserError(f"--weights {args.weights} without -t or --predict FILE")
+
+
+def _check_use(args):
+    """Refuse what does not go together with -t and --predict: the model is there already."""
+    use = "-t" if args.test else "--predict"
+    if args.trials is not None:
+        raise UserError(f"--trials {args.trials} and {use}: expected only one")
+    if args.predict is not None:
+        for name, value in (("-t", args.test), ("--data", args.data), ("--dataset", args.dataset)):
+            if value:
+                raise UserError(f"--predict {args.predict} and {name}: expected only one")
+    given = [name for name in OF_RUNS if getattr(args, name) != RunSpec.default(name)]
+    for name in (*given, *args.overrides):
+        raise UserError(f"{flag(name)} and {use}: expected only one, as nothing is trained")

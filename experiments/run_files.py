@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 
 import numpy as np
@@ -15,6 +16,21 @@ from datasets import Dataset
 from experiments.description import now
 from experiments.predict import write_table
 
+# What is printed of a finished result, and of its health, if that has been judged.
+PRINTED = {"n": int, "k": int, "seed": int, "iterations": int, "seconds_total": float}
+JUDGED = {
+    "reasons": str,
+    "empty_clusters": int,
+    "smallest_cluster": float,
+    "largest_cluster": float,
+}
+# Numbers that a result need not have.
+NUMBERS = (
+    *("acc", "nmi", "nmi_geometric", "ari", "kmeans_acc", "kmeans_nmi", "kmeans_ari", "clusters"),
+    *("stability", "neighbor_agreement", "uncertain", "start_agreement", "changed", "drift"),
+)
+KINDS = {int: "an integer", float: "a number", str: "a text"}
+
 
 def read_record(path: str | os.PathLike) -> dict:
     """Return the JSON object in a file; {} if there is none."""
@@ -26,6 +42,28 @@ def read_record(path: str | os.PathLike) -> dict:
     return record if isinstance(record, dict) else {}
 
 
+def refuse_others(folder: str | os.PathLike, there: dict, here: dict) -> None:
+    """Raise UserError if the record of a folder is of another run than the one here, and say how.
+
+    `there` is {} where the record is damaged.
+    """
+    way_out = "choose another --save-dir, or --overwrite it"
+    if not there:
+        raise UserError(f"{str(folder)!r} holds a damaged record of a run: {way_out}")
+    keys = _different(there, here)
+    if keys == ["config"] and isinstance(there.get("config"), dict):
+        there, here = there["config"], here["config"]
+        keys = _different(there, here)
+    if keys:
+        parts = [f"{k} {there.get(k)!r} there, {here.get(k)!r} here" for k in keys if k != "config"]
+        what = "; ".join(parts or ["other settings"])
+        raise UserError(f"{str(folder)!r} holds another run ({what}): {way_out}")
+
+
+def _different(there, here):
+    return [name for name in here | there if there.get(name) != here.get(name)]
+
+
 def read_result(folder: str | os.PathLike) -> dict:
     """Return the result of the run in a folder, of a failed one too; {} if there is none."""
     return read_record(os.path.join(folder, "result.json"))
@@ -35,6 +73,21 @@ def finished(folder: str | os.PathLike) -> dict | None:
     """Return the result of the run in a folder, or None if it is not done or has failed."""
     result = read_result(folder)
     return result if result.get("status") == "ok" else None
+
+
+def check_result(folder: str | os.PathLike, result: dict) -> dict:
+    """Return a finished result, or raise UserError if what is printed of it is not as written."""
+    judged = JUDGED if "verdict" in result else {}
+    numbers = {name: float for name in NUMBERS if name in result}
+    for name, kind in (PRINTED | judged | numbers).items():
+        value = result.get(name)
+        whole = type(value) in ((int, float) if kind is float else (kind,))
+        if not whole or (kind is float and not math.isfinite(value)):
+            raise UserError(
+                f"{os.path.join(folder, 'result.json')!r}: {name}={value!r}, expected "
+                f"{KINDS[kind]}: it has been changed by hand; --overwrite makes the run again"
+            )
+    return result
 
 
 def labels_hash(data: Dataset) -> dict[str, str]:
@@ -59,7 +112,7 @@ def score_anew(folder: str | os.PathLike, data: Dataset) -> dict | None:
     scores = {}
     if data.y is not None:
         try:
-            scores = metrics.scores(data.y, read_array(folder, "labels.npy"))
+            scores = metrics.scores(data.y, read_labels(folder, data))
         except UserError as error:
             logger.warning(f"{error}: its scores may be of other labels than {data.name} has now")
             return result
@@ -73,13 +126,34 @@ def score_anew(folder: str | os.PathLike, data: Dataset) -> dict | None:
         others = [name for name in result if name.endswith(("_acc", "_nmi", "_ari"))]
         result = {name: value for name, value in result.items() if name not in others}
         result |= scores | {"finished": now()}
-    path = os.path.join(folder, "labels.csv")
-    if os.path.exists(path):
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        table["sample"] = range(data.n) if data.rows is None else data.rows
-        write_table(path, table)
+    _rename(os.path.join(folder, "labels.csv"), folder, data)
     save_json(os.path.join(folder, "result.json"), result)
     return result
+
+
+def _rename(path, folder, data):
+    """Give the rows of labels.csv the samples' names; leave a table that others have changed."""
+    if not os.path.exists(path):
+        return
+    try:
+        labels = read_labels(folder, data)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if table.get("label", pd.Series()).tolist() != labels.astype(str).tolist():
+            raise ValueError("its labels are not those of labels.npy, in this order")
+    except (OSError, ValueError, UserError) as error:
+        logger.warning(f"{path!r} keeps the names of samples that it has: {error}")
+        return
+    table["sample"] = range(data.n) if data.rows is None else data.rows
+    write_table(path, table)
+
+
+def read_labels(folder: str | os.PathLike, data: Dataset) -> np.ndarray:
+    """Return the labels in a run's folder, int (n,); UserError if they are not one a sample."""
+    labels = read_array(folder, "labels.npy")
+    if labels.shape != (data.n,) or labels.dtype.kind not in "iu" or labels.min() < 0:
+        path = os.path.join(folder, "labels.npy")
+        raise UserError(f"{path!r}: expected {data.n} integers >= 0, the labels of {data.name}")
+    return labels
 
 
 def read_array(folder: str | os.PathLike, name: str) -> np.ndarray:

@@ -20,7 +20,7 @@ from datasets import DATASETS, PROBLEMS, Dataset
 from experiments import health, quality
 from experiments.description import describe
 from experiments.predict import label_table, write_table
-from experiments.run_files import labels_hash, read_record, score_anew
+from experiments.run_files import labels_hash, read_record, refuse_others, score_anew
 from experiments.run_log import RunMonitor, read_log
 from models import build, class_of
 from models.core import novelty
@@ -107,26 +107,22 @@ def _file_hash(path):
 
 def _claim(run, overwrite):
     """Check that the folder is free for, or holds, this very run; write config.json."""
-    path = os.path.join(run.folder, "config.json")
-    expected = run.identity()
-    if os.path.exists(path):
-        found = read_record(path)
-        if found != expected and not overwrite:
-            keys = [k for k in expected | found if found.get(k) != expected.get(k)]
-            there, here = found, expected
-            if keys == ["config"]:
-                there, here = found["config"], expected["config"]
-                keys = [k for k in here | there if there.get(k) != here.get(k)]
-            keys = [
-                f"{k} {there.get(k)!r} there, {here.get(k)!r} here" for k in keys if k != "config"
-            ]
-            raise UserError(
-                f"{run.folder!r} holds another run ({'; '.join(keys)}): choose another --save-dir, "
-                "or --overwrite it"
-            )
     if overwrite:
         remove(run.folder, (*RUN_FILES, *CHECKPOINTS))
-    save_json(path, expected)
+    check_folder(run.folder, run.identity())
+    save_json(os.path.join(run.folder, "config.json"), run.identity())
+
+
+def check_folder(folder: str, identity: dict) -> None:
+    """Refuse a folder that holds another run than the one of this identity, or several."""
+    path = os.path.join(folder, "config.json")
+    if os.path.exists(path):
+        refuse_others(folder, read_record(path), identity)
+    elif os.path.exists(os.path.join(folder, "choice.json")):
+        raise UserError(
+            f"{folder!r} holds the answer of several runs: choose another --save-dir, or "
+            "--overwrite it"
+        )
 
 
 RUN_FILES = (
@@ -135,6 +131,7 @@ RUN_FILES = (
     *("ae_weights.h5", "model_final.h5", "result.json", "encoder.keras", "autoencoder.keras"),
     *("encoder.weights.h5", "classifier.keras", "classifier.weights.h5"),
     *("checkpoint*.h5.damaged", "stderr.txt"),
+    *("choice.json", "consensus.npy", "company.npy"),  # of several trials
 )
 CHECKPOINTS = ("checkpoint*.h5",)
 

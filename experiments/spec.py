@@ -49,6 +49,11 @@ class RunSpec:
         names = [f.name for f in dataclasses.fields(cls)]
         return cls(**{name: getattr(args, name) for name in names} | changes)
 
+    @classmethod
+    def default(cls, name: str) -> object:
+        """Return the value of a field where none is given."""
+        return cls.__dataclass_fields__[name].default
+
     def to_argv(self) -> list[str]:
         """Return main.py's words; `experiments.options.parse` gives the spec back.
 

@@ -6,17 +6,26 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 import metrics
 from common.errors import UserError
-from common.files import save_array, save_json
+from common.files import remove, save_array, save_json
 from datasets import Dataset
 from experiments import choices, consensus
 from experiments.description import about, now
 from experiments.inputs import load_data
 from experiments.predict import write_table
-from experiments.run_files import finished, read_array, score_anew
+from experiments.run_files import (
+    check_result,
+    finished,
+    read_array,
+    read_labels,
+    read_record,
+    refuse_others,
+    score_anew,
+)
 
 if TYPE_CHECKING:
     from experiments.n_clusters import Choice
@@ -31,12 +40,16 @@ def conclude(folders: Sequence[str], data: Dataset) -> tuple[consensus.Conclusio
     results = {folder: finished(folder) for folder in folders}
     results = {folder: result for folder, result in results.items() if result is not None}
     labels, codes = [], []
-    for folder in results:
-        labels.append(read_array(folder, "labels.npy"))
+    for folder, result in results.items():
+        check_result(folder, result)
+        labels.append(read_labels(folder, data))
         if os.path.exists(os.path.join(folder, "pretrained_codes.npy")):
             codes.append(read_array(folder, "pretrained_codes.npy"))
-        if any(len(array) != data.n for array in (labels[-1], *codes)):
-            raise UserError(f"{folder!r} is not of the {data.n} samples of {data.name}")
+            if codes[-1].shape[:1] != (data.n,) or not np.isfinite(codes[-1]).all():
+                raise UserError(
+                    f"pretrained_codes.npy in {folder!r}: expected a code of finite numbers for "
+                    f"each of the {data.n} samples of {data.name}"
+                )
     return consensus.conclude(data.x, labels, codes), list(results.values())
 
 
@@ -158,13 +171,15 @@ def run(args: argparse.Namespace, data: Dataset, k: "Choice | None" = None) -> d
         folder = None if args.save_dir is None else os.path.join(args.save_dir, f"seed{seed}")
         spec = RunSpec.of(args, seed=seed, threads=threads, save_dir=folder, strict=False)
         trials.append(trial_of(spec, data, hashes))
-        score_anew(trials[-1].folder, data)
+    folder = args.save_dir or f"{trials[0].folder}-{args.trials}trials"
+    _claim(folder, trials, args.overwrite)
+    for trial in trials:
+        score_anew(trial.folder, data)
     failed = Sweep(trials, Cores(jobs)).run()
     if failed:
         print(f"{len(failed)} of {len(trials)} trials failed: {'; '.join(failed)}")
     found, results = conclude([trial.folder for trial in trials], data)
     row = choice(found, results, data)
-    folder = args.save_dir or f"{trials[0].folder}-{args.trials}trials"
     write(folder, found, row, data)
     if k is not None:
         from experiments import n_clusters  # with scikit-learn
@@ -173,3 +188,25 @@ def run(args: argparse.Namespace, data: Dataset, k: "Choice | None" = None) -> d
     print("\n".join([*table(found, results), summary(row)]))
     print(f"labels.csv, labels.npy (the chosen run's), consensus.npy, company.npy in {folder}")
     return results[found.chosen]
+
+
+def _claim(folder, trials, overwrite):
+    """Check that the folders are free for, or hold, these very trials; empty them to overwrite."""
+    from experiments import runs  # it imports much, which few need
+
+    if overwrite:
+        remove(folder, runs.RUN_FILES)
+        for trial in trials:
+            remove(trial.folder, ("result.json",))  # the trial itself starts over
+        return
+    if os.path.exists(os.path.join(folder, "config.json")):
+        raise UserError(
+            f"{folder!r} holds a single run: choose another --save-dir, or --overwrite it"
+        )
+    for trial in trials:
+        runs.check_folder(trial.folder, trial.record)
+    path = os.path.join(folder, "choice.json")
+    if os.path.exists(path):
+        there, here = read_record(path), about(trials[0].record)
+        there = {name: there.get(name) for name in choices.KEY} if there else {}
+        refuse_others(folder, there, {name: here[name] for name in choices.KEY})

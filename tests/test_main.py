@@ -883,7 +883,7 @@ def test_a_saved_model_on_other_data(run, command, small, put):
     words = ("--method", "FcDEC-DA", "-t", "--weights", run.folder / "model_final.h5")
     done = command(*words, "--data", small)
     assert done.status == 0 and "n=60, 10 clusters" in done.out
-    done = command(*words, "--data", put(images(20)), "--n-clusters", 3)
+    done = command(*words, "--data", put(images(20)))
     assert done.status == 0 and "scores" not in done.out
 
 
@@ -918,7 +918,7 @@ def test_bad_weights_to_score(run, refused, put, tmp_path, weights, words, told)
         path.write_bytes((run.folder / "model_final.h5").read_bytes()[:100000])
     given = [] if weights is None else ["--weights", path]
     if words == ["--data"]:
-        words = ["--data", put(images(20, side=9)), "--n-clusters", 3]
+        words = ["--data", put(images(20, side=9))]
     line = refused("-t", "--method", "FcDEC-DA", *given, *words)
     for part in told:
         assert part in line
