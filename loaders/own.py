@@ -116,30 +116,15 @@ def _read(path, given, how, like):
     if os.path.isdir(path):
         if suffix in TABLES | ARRAYS:
             raise UserError(f"{path}: is a folder, expected a {suffix} file")
-        _refuse(path, given, "a folder of images", ("label_column", "image_size"))
+        allowed = ("label_column", "image_size")
+        others = [name for name in Reading.__dataclass_fields__ if name not in allowed]
+        _refuse(path, given, "a folder of images", others)
         return read_folder(path, how, like), path.resolve().name
     if suffix in TABLES:
-        _refuse(
-            path,
-            given,
-            "a table",
-            (
-                "label_column",
-                "ignore_columns",
-                "missing",
-                "standardize",
-                "image_shape",
-                "channels_first",
-            ),
-        )
+        _refuse(path, given, "a table", ("array", "image_size"))
         return TABLES[suffix](path, how, like), name
     if suffix in ARRAYS:
-        _refuse(
-            path,
-            given,
-            "a file of arrays",
-            ("label_column", "array", "image_shape", "channels_first", "missing", "standardize"),
-        )
+        _refuse(path, given, "a file of arrays", ("ignore_columns", "image_size"))
         return ARRAYS[suffix](path, how), name
     raise UserError(
         f"{path}: unknown ending {suffix!r}, expected {', '.join(TABLES | ARRAYS)} or a folder of "
@@ -147,10 +132,10 @@ def _read(path, given, how, like):
     )
 
 
-def _refuse(path, given, what, allowed):
-    """Raise UserError for an option that has no meaning for this kind of file."""
-    for name, value in asdict(Reading()).items():
-        if getattr(given, name) != value and name not in allowed:
+def _refuse(path, given, what, options):
+    """Raise UserError if one of the options is given, which have no meaning for such a file."""
+    for name in options:
+        if getattr(given, name) != getattr(Reading, name):
             flag = "--" + name.replace("_", "-")
             raise UserError(f"{path}: {flag} has no meaning for {what}")
 
@@ -207,7 +192,11 @@ def _in_units(path, x, notes, like):
         scale = like["scale"]
         x = (x.astype(np.float64) - scale[0]) / ((scale[1] - scale[0]) or 1.0)
         notes.append(f"images scaled by [{scale[0]:g}, {scale[1]:g}], as the fitted ones")
-        _refuse_other_units(path, x, low, high, scale)
+        if x.max() > 2 or x.min() < -1:  # in other units
+            raise UserError(
+                f"{path}: x spans [{low:g}, {high:g}], expected about "
+                f"[{scale[0]:g}, {scale[1]:g}], as the model was fitted on"
+            )
     elif low >= 0 and high <= 1:
         if whole and high == 1:
             notes.append("images of only 0 and 1 used as they are")
@@ -304,12 +293,3 @@ def _note_uneven(deviation, record):
         f"of {d} columns {_names(record, top)} {has} {shares[len(top) - 1]:.1%} of the "
         "variance and will decide the clusters: if units differ, --standardize gives all the same"
     )
-
-
-def _refuse_other_units(path, x, low, high, scale):
-    """Raise UserError for images that cannot be in the units of the fitted ones."""
-    if x.max() > 2 or x.min() < -1:
-        raise UserError(
-            f"{path}: x spans [{low:g}, {high:g}], expected about [{scale[0]:g}, {scale[1]:g}], as "
-            "the model was fitted on"
-        )
