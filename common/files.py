@@ -118,7 +118,6 @@ def load_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
             about = json.loads(file.attrs["about"])
             if not isinstance(about, dict):
                 raise KeyError("about")
-
             items = {}
             file.visititems(items.__setitem__)
             arrays = {n: item[()] for n, item in items.items() if isinstance(item, h5py.Dataset)}

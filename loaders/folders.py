@@ -102,7 +102,7 @@ def read_folder(folder: Path, how: Reading, like: dict | None = None) -> Record:
             names = [] if known else names
             folders[:] = sorted(n for n in folders if not (known or n.startswith(".")))
             for name in sorted(n for n in names if not n.startswith(".")):
-                path = folder.__class__(place) / name
+                path = Path(place, name)
                 (paths if path.suffix.lower() in ENDINGS else others).append(path)
     paths.sort(key=lambda path: path.relative_to(folder).parts)
     direct = sum(path.parent == folder for path in paths)

@@ -43,26 +43,16 @@ ARRAYS = {
 def read_own(
     path: Path, how: Reading | None = None, like: dict | None = None
 ) -> tuple[np.ndarray, np.ndarray | None, str, tuple | None, dict, list[str]]:
-    """Return a user's data in this project's units.
+    """Return a user's data in this project's units; UserError if it is not as expected.
 
-    Parameters
-    ----------
-    path : Path
-    how : Reading, optional
-    like : dict, optional
-        `prepared` of the data that a model was fitted on: columns are found by their names, and
-        shape and scale are those of that data.
+    `like` is `prepared` of the data that a model was fitted on: columns are found by their names,
+    and shape and scale are those of that data.
 
     Returns
     -------
     (x, labels, name, rows, prepared, notes)
         float32 (n, ...), int64 (n,) or None, the file's name without its ending, names of the
         samples or None, a dict for JSON, a list of lines.
-
-    Raises
-    ------
-    UserError
-        For anything that cannot be read or is not as expected.
     """
     given, like = how or Reading(), like or None
     how = _merged(given, like)

@@ -121,12 +121,12 @@ def _like_labels(names, written, columns, like):
     ]
 
 
-def _label_index(path, names, written, columns, how, like):
+def _label_index(path, names, found, how):
+    """Return the index of the column of labels, of those found by their names if none is named."""
     if how.label_column == "none":
         return None
     if how.label_column is not None:
         return _find(path, names, how.label_column, "label column")
-    found = _like_labels(names, written, columns, like)
     if len(found) > 1:
         raise UserError(
             f"{path}: {len(found)} label columns ({few([names[i] for i in found])}), expected at "
@@ -142,13 +142,14 @@ def _record(path, names, columns, how, notes, header, like, rows=None):
     twice = sorted({name for name in written if written.count(name) > 1 and name})
     if twice:
         notes.append(f"several columns are named {few(twice)}")
-    label = _label_index(path, names, written, columns, how, like)
+    like_labels = _like_labels(names, written, columns, like)
+    label = _label_index(path, names, like_labels, how)
     if label in ignored:
         label = None
     n = len(columns[0])
     features = [i for i in range(len(names)) if i != label and i not in ignored]
     if how.label_column not in (None, "none"):
-        others = [i for i in _like_labels(names, written, columns, like) if i in features]
+        others = [i for i in like_labels if i in features]
         features = [i for i in features if i not in others]
         if others:
             notes.append(
