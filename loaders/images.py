@@ -143,18 +143,14 @@ def _read_usps_npz(path):
     return x.reshape(rows, -1), y, unit
 
 
-def _check_range(path, what, values, low, high):
-    if not (values.min() >= low and values.max() <= high):  # NaN fails both
-        raise UserError(
-            f"{path}: {what} in [{values.min():g}, {values.max():g}], expected in [{low}, {high}]"
-        )
-
-
 def _usps_part(path, values, labels, unit):
     """Return images in [0, 1] (n, 16, 16, 1) and labels (n,), after a check of both ranges."""
     low, high = unit
-    _check_range(path, "values", values, low, high)
-    _check_range(path, "labels from 0", labels, 0, 9)
+    for what, v, bottom, top in (("values", values, *unit), ("labels from 0", labels, 0, 9)):
+        if not (v.min() >= bottom and v.max() <= top):  # NaN fails both
+            raise UserError(
+                f"{path}: {what} in [{v.min():g}, {v.max():g}], expected in [{bottom}, {top}]"
+            )
     x = ((values.astype(np.float64) - low) / (high - low)).astype(np.float32)
     return x.reshape(-1, _USPS_SIDE, _USPS_SIDE, 1), labels.astype(np.int64)
 
@@ -235,5 +231,6 @@ def read_ytf(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     if len(np.unique(y)) != _YTF_CLASSES:
         raise UserError(f"{path}: {len(np.unique(y))} classes, expected {_YTF_CLASSES}")
     top = 1 if x.dtype.kind == "f" and x.max() <= 1 else 255
-    _check_range(path, "values", x, 0, top)
+    if not (x.min() >= 0 and x.max() <= top):  # NaN fails both
+        raise UserError(f"{path}: values in [{x.min():g}, {x.max():g}], expected in [0, {top}]")
     return (x / np.float32(top)).astype(np.float32), y

@@ -171,7 +171,12 @@ def _record(path, names, columns, how, notes, header, like, rows=None):
                 notes.append(f"column {shown} taken as names of the rows, not as a feature")
             else:
                 columns[i] = as_numbers(column)
-        elif column.dtype.kind in "iu" and n > 2 and _counts(column):
+        elif (
+            column.dtype.kind in "iu"
+            and n > 2
+            and column.iloc[0] in (0, 1)
+            and (np.diff(column) == 1).all()
+        ):
             notes.append(
                 f"column {names[i]!r} counts the rows and is used as a feature: "
                 f"--ignore-columns {names[i]!r} leaves it out"
@@ -219,23 +224,17 @@ def _distinct(names):
     return found
 
 
-def _counts(column):
-    first = int(column.iloc[0])
-    return first in (0, 1) and bool((np.diff(column.to_numpy()) == 1).all())
-
-
 def _same_columns(path, names, features, fitted, header, notes):
     """Return the columns that a model was fitted on, in that order."""
-    lowered = {name.lower() for name in fitted}
+    exact = {name.lower(): name for name in fitted}
     numbered = fitted == [str(i + 1) for i in range(len(fitted))]  # of a file without a header
-    if not header or (numbered and not any(names[i].lower() in lowered for i in features)):
+    if not header or (numbered and not any(names[i].lower() in exact for i in features)):
         if len(features) != len(fitted):
             raise UserError(
                 f"{path}: {len(features)} columns of features, expected "
                 f"{len(fitted)}: {few(fitted)}"
             )
         return features
-    exact = {name.lower(): name for name in fitted}
     if not any(names[i] in fitted for i in features) and len(exact) == len(fitted):
         names = [exact.get(name.lower(), name) for name in names]
     lacking = [name for name in fitted if name not in [names[i] for i in features]]

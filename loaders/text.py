@@ -214,7 +214,8 @@ def parse(path: str | os.PathLike) -> tuple[list[str], list[pd.Series], list[str
         columns = [column[filled] for column in columns]  # rows keep their numbers
     if separator != "," and _decimal_comma(columns):
         notes.append("commas are taken as decimal points")
-        columns = [_points(column) for column in columns]
+        pattern = r"^([+-]?\d*),(\d+([eE][+-]?\d+)?)$"
+        columns = [column.str.replace(pattern, r"\1.\2", regex=True) for column in columns]
     columns = [
         column if header and may_name_rows(name) else as_numbers(column)
         for name, column in zip(names, columns, strict=True)
@@ -236,11 +237,6 @@ def _decimal_comma(columns):
         if some.str.fullmatch(r"[+-]?\d*\.\d+([eE][+-]?\d+)?").any():
             return False
     return found
-
-
-def _points(column):
-    fits = column.str.fullmatch(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
-    return column.where(~fits, column.str.replace(",", ".", regex=False))
 
 
 def as_numbers(column: pd.Series) -> pd.Series:
