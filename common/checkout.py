@@ -11,12 +11,6 @@ from common import paths
 NO_CODE = ("results", "README.md", "docs")  # what sweeps and people write while the same code runs
 
 
-@functools.cache
-def commit_at_start() -> str:
-    """Return `git_commit` of the first call; the scripts call it before anything else."""
-    return git_commit()
-
-
 def git_commit() -> str:
     """Return the checkout's commit, with "-dirty" if tracked files but NO_CODE differ from it.
 
@@ -27,6 +21,10 @@ def git_commit() -> str:
     if commit and _git("status", "--porcelain", "--untracked-files=no", "--", *some):
         return f"{commit}-dirty"
     return commit
+
+
+# What it returned first; the scripts call this before anything else.
+commit_at_start = functools.cache(git_commit)
 
 
 def _git(*words):

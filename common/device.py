@@ -121,25 +121,11 @@ def quiet_stderr() -> Iterator[None]:
 
 
 def set_up(threads: int, device: str | None, parallel: bool = False) -> dict:
-    """Prepare TensorFlow: oneDNN, threads, device, repeatable operations. Return what was found.
+    """Prepare TensorFlow: oneDNN, threads, device, repeatable operations.
 
-    Parameters
-    ----------
-    threads : int
-    device : str or None
-        "cpu", "gpu", or None for a GPU if TensorFlow sees one.
-    parallel : bool
-        The threads work side by side on graphs of their own, not together on one.
-
-    Returns
-    -------
-    dict
-        Columns of a row: device, threads, cpu and onednn, as in force.
-
-    Raises
-    ------
-    UserError
-        If a GPU is asked for and there is none.
+    `device` is "cpu", "gpu" (UserError if there is none), or None for a GPU if TensorFlow sees one.
+    If `parallel`, the threads work side by side on graphs of their own, not together on one.
+    Returns columns of a row, as in force: device, threads, cpu and onednn.
     """
     prepare()
     limit_threads(threads)

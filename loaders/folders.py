@@ -11,20 +11,7 @@ from common.errors import UserError
 from loaders.arrays import read_numpy
 from loaders.readers import Reading, Record, few, reading
 
-ENDINGS = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".jfif",
-    ".bmp",
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".webp",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-)
+ENDINGS = ".png .jpg .jpeg .jfif .bmp .gif .tif .tiff .webp .ppm .pgm .pbm"
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
@@ -104,13 +91,13 @@ def read_folder(folder: Path, how: Reading, like: dict | None = None) -> Record:
             folders[:] = sorted(n for n in folders if not n.startswith("."))
             for name in sorted(n for n in names if not n.startswith(".")):
                 path = Path(place, name)
-                (paths if path.suffix.lower() in ENDINGS else others).append(path)
+                (paths if path.suffix.lower() in ENDINGS.split() else others).append(path)
     paths.sort(key=lambda path: path.relative_to(folder).parts)
     direct = sum(path.parent == folder for path in paths)
     if not paths or 0 < direct < len(paths):
         raise UserError(
             f"{folder}: {direct} images in it and {len(paths) - direct} in its sub-folders, "
-            f"expected some ({' '.join(ENDINGS)}) in one of the two, or train_X.npy"
+            f"expected some ({ENDINGS}) in one of the two, or train_X.npy"
         )
     notes, found, images = [], Counter(), []
     for path in paths:

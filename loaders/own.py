@@ -25,19 +25,15 @@ TABLES = (
     | {".arff": read_arff}
     | dict.fromkeys((".svmlight", ".libsvm", ".svm"), read_svmlight)
 )
+ARRAYS = (
+    dict.fromkeys((".npz", ".npy"), read_numpy)
+    | dict.fromkeys((".h5", ".hdf5", ".h5ad"), read_hdf5)
+    | {".mat": read_matlab, ".mtx": read_matrix_market}
+)
 # What a model reads new data by as it read its own.
 KEPT = [name for name in Reading.__dataclass_fields__ if name not in ("label_column", "array")]
 UNEVEN = 0.95  # share of the variance that makes the units of columns doubtful
 TINY = 0.1  # deviation of all columns together, below which they are divided by it
-ARRAYS = {
-    ".npz": read_numpy,
-    ".npy": read_numpy,
-    ".h5": read_hdf5,
-    ".hdf5": read_hdf5,
-    ".h5ad": read_hdf5,
-    ".mat": read_matlab,
-    ".mtx": read_matrix_market,
-}
 
 
 def read_own(
@@ -86,11 +82,10 @@ def _merged(how, like):
     """Return how to read a file for a model: as its own data, but for what is asked for now."""
     if not like:
         return how
-    default, fitted = Reading(), like.get("reading", {})
     changes = {}
     for key in KEPT:
-        value = fitted.get(key)
-        if getattr(how, key) == getattr(default, key) and value is not None:
+        value = like.get("reading", {}).get(key)
+        if value is not None and getattr(how, key) == getattr(Reading, key):
             changes[key] = tuple(value) if isinstance(value, list) else value
     if like.get("columns"):  # they are found by name: what is ignored may be lacking
         changes["ignore_columns"] = how.ignore_columns
@@ -248,22 +243,21 @@ def _standardized(path, x, how, like, record):
 
 def _unasked(x, deviation, record):
     """Return [shifts, scales] of the columns that float32 or a method's constants need, or None."""
-    d = x.shape[1]
     wrong = rounded(x, deviation)
-    shift, scale = np.zeros(d), 1.0
     if wrong.any():
-        shift = np.where(wrong, x.mean(axis=0, dtype=np.float64), 0)
         names = _names(record, np.flatnonzero(wrong))
         record.notes.append(
             f"columns {names} centred, as their numbers differ little for their size"
         )
     spread = float(np.linalg.norm(deviation))
     if 0 < spread < TINY:
-        scale = spread
-        record.notes.append(f"all columns divided by {scale:.3g}, as they differ so little")
-    elif not wrong.any():
+        record.notes.append(f"all columns divided by {spread:.3g}, as they differ so little")
+    elif wrong.any():
+        spread = 1.0
+    else:
         return None
-    return [shift.tolist(), [scale] * d]
+    shift = np.where(wrong, x.mean(axis=0, dtype=np.float64), 0)
+    return [shift.tolist(), [spread] * len(shift)]
 
 
 def _names(record, columns):

@@ -114,8 +114,8 @@ def _separator(text):
 
     The first line may have one cell less, as R's write.table leaves out the column of row names.
     """
-    lines = [line.rstrip("\r\n") for line in itertools.islice(io.StringIO(text), 21)]
-    lines = [line for line in lines if line.strip()][:20]
+    first = itertools.islice(io.StringIO(text), 21)
+    lines = [line.rstrip("\r\n") for line in first if line.strip()][:20]
     widths = {s: [len(row) for row in csv.reader(lines, delimiter=s) if row] for s in SEPARATORS}
     parts = [_words(line) for line in lines]
     blanks = [len(words) for words in parts]
