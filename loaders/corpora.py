@@ -10,14 +10,11 @@ import os
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import csr_array, csr_matrix
 
 from loaders.readers import check_rows, reading
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array, csr_matrix
 
 
 def _link(paths, folder):
@@ -121,7 +118,7 @@ def make_rcv1(paths: list[Path], folder: Path) -> None:
 
 
 def root_topics(
-    topics: "csr_matrix | csr_array", names: Sequence[str]
+    topics: csr_matrix | csr_array, names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (rows with exactly one root topic, its number for each of them).
 
@@ -134,7 +131,7 @@ def root_topics(
 
 
 def frequent_and_scaled(
-    weights: "csr_matrix | csr_array", n: int, n_words: int = 2000, seed: int = 0
+    weights: csr_matrix | csr_array, n: int, n_words: int = 2000, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (x, rows): n documents (n, n_words), float32, all ||x||^2 / d = 1, and which (n,).
 

@@ -116,7 +116,7 @@ def read_folder(folder: Path, how: Reading, like: dict | None = None) -> Record:
     labelled = not direct and how.label_column != "none"
     y = _labels(folder, paths, notes) if labelled else None
     rows = tuple(str(path.relative_to(folder)) for path in paths)
-    return Record(_together(images, like, notes), y, rows, None, {}, notes)
+    return Record(_together(images, like, notes), y, rows, None, notes)
 
 
 def _together(images, like, notes):

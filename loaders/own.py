@@ -53,7 +53,7 @@ def read_own(
     given, like = how or Reading(), like or None
     how = _merged(given, like)
     record, name = _read(path, given, how, like)
-    record = without_missing(path, record, how, like)
+    means = without_missing(path, record, how, like)
     x = _images(path, record.x, how, record.notes)
     check_values(path, x, least=1 if like else 2)
     x, standard = _standardized(path, x, how, like, record)
@@ -69,7 +69,7 @@ def read_own(
     prepared = {
         "shape": list(x.shape[1:]),
         "columns": record.columns,
-        "means": record.means,
+        "means": means,
         "scale": scale,
         "standard": standard,
         "reading": asdict(replace(how, label_column=None)),

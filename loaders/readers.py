@@ -91,8 +91,6 @@ class Record:
         Names of the samples.
     columns : list of str, or None
         Names of a table's features.
-    means : dict
-        Column -> what took the place of its missing values.
     notes : list of str
         What was left out, changed or taken for something.
     """
@@ -101,7 +99,6 @@ class Record:
     y: np.ndarray | None = None
     rows: tuple | None = None
     columns: list | None = None
-    means: dict = field(default_factory=dict)
     notes: list = field(default_factory=list)
 
 

@@ -209,7 +209,7 @@ def _record(path, names, columns, how, notes, header, like, rows=None):
     if constant and not like:
         notes.append(f"columns of one value only: {few(constant)}")
     rows = rows or tuple(str(i + 1) for i in columns[features[0]].index)
-    return Record(x, y, rows, kept, {}, notes)
+    return Record(x, y, rows, kept, notes)
 
 
 def _distinct(names):
@@ -249,15 +249,15 @@ def _same_columns(path, names, features, fitted, header, notes):
 
 def without_missing(
     path: str | os.PathLike, record: Record, how: Reading, like: dict | None = None
-) -> Record:
-    """Return the record with its missing values replaced or left out, as `how` says.
+) -> dict[str, float]:
+    """Replace or leave out the record's missing values, as `how` says; return the columns' means.
 
-    What replaces them are the means of the columns that the model was fitted on, if any, whether
-    these had missing values or not; of a model that keeps none, those of this file.
+    They are those of the columns that the model was fitted on, if any, whether these had missing
+    values or not; of a model that keeps none, those of this file.
     """
     x = record.x
     if x.ndim != 2 or x.dtype.kind not in "iufb":
-        return record
+        return {}
     names = record.columns or [str(i) for i in range(x.shape[1])]
     rows = record.rows or range(len(x))
     known = (like or {}).get("means", {})
@@ -269,12 +269,11 @@ def without_missing(
         record.notes.append(f"{gaps.sum()} of {len(x)} rows left out for missing values")
     with np.errstate(over="ignore", invalid="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of a column that holds nothing
-        means = np.nanmean(record.x, axis=0).tolist()
-    record.means = dict(zip(names, means, strict=True)) | known
+        means = dict(zip(names, np.nanmean(record.x, axis=0).tolist(), strict=True)) | known
     if how.missing == "drop" or not lacking:
-        return record
+        return means
     if how.missing == "error" and record.columns is None:
-        return record  # an array: it is refused with its other values that are no numbers
+        return means  # an array: it is refused with its other values that are no numbers
     text = ", ".join(f"{holes[:, i].sum()} of {len(x)} in column {names[i]!r}" for i in lacking[:3])
     text += f" and {len(lacking) - 3} more columns" if len(lacking) > 3 else ""
     if how.missing == "error":
@@ -289,7 +288,7 @@ def without_missing(
                 f"{path}: column {names[i]!r} has no value at all, expected some: "
                 f"--ignore-columns {names[i]!r} leaves it out"
             )
-        x[holes[:, i], i] = record.means[names[i]]
+        x[holes[:, i], i] = means[names[i]]
     whose = "the fitted column" if known else "the column"
     record.notes.append(f"missing values ({text}) replaced by the mean of {whose}")
-    return record
+    return means

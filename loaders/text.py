@@ -19,7 +19,7 @@ from loaders.readers import LABEL_NAMES, MISSING, check_any, reading, require
 
 SEPARATORS = (",", ";", "\t", "|")
 COMPRESSED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-WORKBOOKS = (".xlsx", ".ods")
+WORKBOOKS = {".xlsx": ("openpyxl",), ".ods": ("odf", "odfpy")}  # ending -> package, for `require`
 NAMES_OF_ROWS = ("id", "index", "idx", "row", "rowid", "row_id", "row number", "name", "filename")
 
 
@@ -49,16 +49,11 @@ def _decoded(path, notes):
 
 def _from_workbook(path, notes):
     """Return the first sheet of a workbook, .xlsx or .ods, as comma-separated text."""
-    if Path(path).suffix.lower() == ".ods":
-        require(path, "odf", "odfpy")
-    else:
-        require(path, "openpyxl")
-    with reading(path, "a workbook"):
-        with pd.ExcelFile(path) as book:
-            sheets = len(book.sheet_names)
-            sheet = pd.read_excel(book, header=None, dtype=str, na_filter=False)
-        if sheets > 1:
-            notes.append(f"only the first of {sheets} sheets is read")
+    require(path, *WORKBOOKS[Path(path).suffix.lower()])
+    with reading(path, "a workbook"), pd.ExcelFile(path) as book:
+        if len(book.sheet_names) > 1:
+            notes.append(f"only the first of {len(book.sheet_names)} sheets is read")
+        sheet = pd.read_excel(book, header=None, dtype=str, na_filter=False)
         return sheet.to_csv(index=False, header=False)
 
 
