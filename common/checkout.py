@@ -4,7 +4,6 @@ A run takes hours, in which the checkout may go on: what git says at its end is 
 """
 
 import functools
-import shutil
 import subprocess
 
 from common import paths
@@ -12,33 +11,27 @@ from common import paths
 NO_CODE = ("results", "README.md", "docs")  # what sweeps and people write while the same code runs
 
 
-@functools.cache
-def commit_at_start() -> str:
-    """Return `git_commit` of the first call; the scripts call it before anything else."""
-    return git_commit()
-
-
 def git_commit() -> str:
     """Return the checkout's commit, with "-dirty" if tracked files but NO_CODE differ from it.
 
     "" outside git.
     """
-    if shutil.which("git") is None or not (
-        commit := _git(paths.ROOT, "rev-parse", "--short=12", "HEAD")
-    ):
-        return ""
+    commit = _git("rev-parse", "--short=12", "HEAD")
     some = [".", *(f":(exclude){name}" for name in NO_CODE)]
-    changed = _git(paths.ROOT, "status", "--porcelain", "--untracked-files=no", "--", *some)
-    return commit + ("-dirty" if changed else "")
+    if commit and _git("status", "--porcelain", "--untracked-files=no", "--", *some):
+        return f"{commit}-dirty"
+    return commit
 
 
-def _git(folder, *argv):
-    """Return what a git command prints; "" if it fails."""
+# What it returned first; the scripts call this before anything else.
+commit_at_start = functools.cache(git_commit)
+
+
+def _git(*words):
+    """Return what a git command prints of the checkout; "" if it fails, or there is no git."""
+    command = ["git", "--no-optional-locks", "-C", paths.ROOT, *words]
     try:
-        command = ["git", "--no-optional-locks", *argv]
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=20, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip()

@@ -11,7 +11,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any
 
 from common import early
 from common.errors import UserError
@@ -30,14 +30,11 @@ BFLOAT16 = ("avx512_bf16", "amx_bf16")  # flags of units that multiply numbers i
 
 def _cpuinfo(field):
     """Return the first value of a field of /proc/cpuinfo, "" if there is none."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                name, _, value = line.partition(":")
-                if name.strip() == field:
-                    return value
-    except OSError:
-        pass
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name.strip() == field:
+                return value
     return ""
 
 
@@ -124,25 +121,11 @@ def quiet_stderr() -> Iterator[None]:
 
 
 def set_up(threads: int, device: str | None, parallel: bool = False) -> dict:
-    """Prepare TensorFlow: oneDNN, threads, device, repeatable operations. Return what was found.
+    """Prepare TensorFlow: oneDNN, threads, device, repeatable operations.
 
-    Parameters
-    ----------
-    threads : int
-    device : str or None
-        "cpu", "gpu", or None for a GPU if TensorFlow sees one.
-    parallel : bool
-        The threads work side by side on graphs of their own, not together on one.
-
-    Returns
-    -------
-    dict
-        Columns of a row: device, threads, cpu and onednn, as in force.
-
-    Raises
-    ------
-    UserError
-        If a GPU is asked for and there is none.
+    `device` is "cpu", "gpu" (UserError if there is none), or None for a GPU if TensorFlow sees one.
+    If `parallel`, the threads work side by side on graphs of their own, not together on one.
+    Returns columns of a row, as in force: device, threads, cpu and onednn.
     """
     prepare()
     limit_threads(threads)
@@ -168,18 +151,8 @@ def set_up(threads: int, device: str | None, parallel: bool = False) -> dict:
     return {"device": name, "threads": threads, "cpu": cpu_kind(), "onednn": onednn_in_force()}
 
 
-class _Config(Protocol):
-    """What is asked here of models.settings.base.Settings, which common does not import."""
-
-    @property
-    def deep(self) -> bool: ...
-
-    @property
-    def parallel(self) -> bool: ...
-
-
-def environment_of(config: _Config, args: argparse.Namespace) -> dict:
-    """Prepare what the method runs on, and return what `set_up` does.
+def environment_of(config: Any, args: argparse.Namespace) -> dict:
+    """Prepare what the method of these Settings runs on, and return what `set_up` does.
 
     A baseline needs no TensorFlow, and one thread, with which its sums are always the same.
     """
@@ -191,13 +164,9 @@ def environment_of(config: _Config, args: argparse.Namespace) -> dict:
 
 
 def slow_precision(config: object, environment: dict) -> str | None:
-    """Return a line that warns of bfloat16 where nothing computes in it; None elsewhere.
+    """Return a line that warns of Settings with bfloat16 where nothing computes in it, or None.
 
-    Parameters
-    ----------
-    config : Settings
-    environment : dict
-        What `environment_of` returned.
+    `environment` is what `environment_of` returned.
     """
     if getattr(config, "precision", "float32") != "bfloat16":
         return None

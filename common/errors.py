@@ -42,10 +42,7 @@ class TrainingFailed(RuntimeError):
 BAD_RESULT_STATUS = 4  # with --strict: a cluster is empty, or the result has collapsed
 
 # Conditions of the disk that no program can mend: no bug, no mistake of the user.
-DISK = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS),
-    *(errno.EACCES, errno.EPERM),
-)
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
 DISK_STATUS = 74
 
 

@@ -94,16 +94,9 @@ def _checksum(arrays, about):
 
 
 def load_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
-    """Read what `save_arrays` wrote.
+    """Return ({name: array}, about) as `save_arrays` wrote them.
 
-    Returns
-    -------
-    (arrays, about) : dict of name -> array, plain data
-
-    Raises
-    ------
-    UserError
-        If the file is missing, damaged, or not one of ours.
+    UserError if the file is missing, damaged, or not one of ours.
     """
     if not os.path.isfile(path):
         raise UserError(f"no weights file at {str(path)!r}")
@@ -118,7 +111,6 @@ def load_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
             about = json.loads(file.attrs["about"])
             if not isinstance(about, dict):
                 raise KeyError("about")
-
             items = {}
             file.visititems(items.__setitem__)
             arrays = {n: item[()] for n, item in items.items() if isinstance(item, h5py.Dataset)}

@@ -18,8 +18,7 @@ PATIENCE = 0.2  # seconds for which a lock is tried: a process that asks holds i
 def try_lock(path: str | os.PathLike) -> TextIO | None:
     """Return an open file that holds an exclusive lock on `path` until it is closed.
 
-    None if another process holds it, for `PATIENCE` seconds at least. The kernel frees the lock
-    when its holder dies.
+    None if another process holds it, for `PATIENCE` seconds at least.
     """
     file = open(path, "a")  # noqa: SIM115
     end = time.monotonic() + PATIENCE
@@ -45,11 +44,7 @@ def _flock(file, kind):
 
 
 def is_locked(path: str | os.PathLike) -> bool:
-    """Return whether a process holds the lock on `path`.
-
-    It is asked by a shared lock, held for a moment: other processes that ask do not see it, and
-    `try_lock` tries again.
-    """
+    """Return whether a process holds the lock on `path`; for a moment `try_lock` cannot have it."""
     if not os.path.exists(path):
         return False
     with open(path, "a") as file:
@@ -58,10 +53,7 @@ def is_locked(path: str | os.PathLike) -> bool:
 
 @contextlib.contextmanager
 def locked(path: str | os.PathLike, waiting: Callable[[], object] | None = None) -> Iterator[None]:
-    """Hold an exclusive lock on the file `path`; the kernel frees it when its holder dies.
-
-    `waiting` is called once, without arguments, if another process holds the lock.
-    """
+    """Hold an exclusive lock on `path`; `waiting` is called once if another process holds it."""
     file = try_lock(path)
     if file is None:
         if waiting is not None:

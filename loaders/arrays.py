@@ -52,10 +52,6 @@ def _dense(path, matrix, notes):
     return matrix.toarray()
 
 
-def _described(held):
-    return ", ".join(f"{name!r} {shape} {dtype}" for name, (shape, dtype) in held.items()) or "none"
-
-
 def pick(
     path: str | os.PathLike,
     held: dict[str, tuple],
@@ -66,16 +62,8 @@ def pick(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return (x, y or None) from a file of named arrays.
 
-    Parameters
-    ----------
-    path : path
-    held : dict of name -> (shape, dtype)
-    read : callable (name) -> array or sparse matrix
-    how : Reading
-    notes : list
-        To which what is left out is added.
-    matlab : bool
-        Samples may lie along the last axis: the labels tell.
+    `held` has (shape, dtype) by name, `read` gives what a name stands for, and what is left out is
+    added to `notes`. Of MATLAB samples may lie along the last axis: the labels tell.
     """
     plain = {}
     for name in held:
@@ -113,8 +101,9 @@ def pick(
                 and name not in named(LABEL_NAMES)
             ]
     if len(xs) != 1 and not pair:
+        shown = ", ".join(f"{name!r} {shape} {dtype}" for name, (shape, dtype) in held.items())
         raise UserError(
-            f"{path}: holds {_described(held)}: expected one array of samples, named x or "
+            f"{path}: holds {shown or 'none'}: expected one array of samples, named x or "
             f"{', '.join(SAMPLE_NAMES[1:4])}, or x_train; choose it by --array NAME"
         )
     x = joined(xs)
@@ -218,7 +207,7 @@ def read_hdf5(path: str | os.PathLike, how: Reading = Reading(), matlab: bool = 
         return Record(*pick(path, held, read, how, notes, matlab), notes=notes)
 
 
-def read_matlab(path: str | os.PathLike, how: Reading = Reading()) -> Record:  # noqa: B008
+def read_matlab(path: str | os.PathLike, how: Reading) -> Record:
     """Read a .mat file of any version."""
     if h5py.is_hdf5(path):
         return read_hdf5(path, how, matlab=True)
@@ -231,7 +220,7 @@ def read_matlab(path: str | os.PathLike, how: Reading = Reading()) -> Record:  #
         return Record(*found, notes=notes)
 
 
-def read_matrix_market(path: str | os.PathLike, how: Reading = Reading()) -> Record:  # noqa: B008
+def read_matrix_market(path: str | os.PathLike, how: Reading) -> Record:
     """Read a .mtx file, sparse or dense."""
     notes = []
     _without_names(path, how)

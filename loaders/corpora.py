@@ -10,14 +10,11 @@ import os
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import csr_array, csr_matrix
 
 from loaders.readers import check_rows, reading
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array, csr_matrix
 
 
 def _link(paths, folder):
@@ -46,50 +43,15 @@ def make_newsgroups(paths: list[Path], folder: Path) -> None:
     fetch_20newsgroups(data_home=folder / "20news")
 
 
-def _newsgroups(path):
-    """Return (texts without headers, labels), training documents first."""
-    from sklearn.datasets import fetch_20newsgroups
-
-    kind = "scikit-learn's 20 Newsgroups"
-    with reading(path, kind), redirect_stdout(io.StringIO()) as printed:
-        try:
-            found = fetch_20newsgroups(
-                data_home=path.parent,
-                subset="all",
-                shuffle=False,
-                remove=("headers",),
-                download_if_missing=False,
-            )
-        except OSError as error:  # scikit-learn prints the reason
-            raise ValueError(printed.getvalue().rpartition("_\n")[2] or error) from error
-        texts, y = list(found.data), np.asarray(found.target)
-        check_rows(path, len(texts), _NEWS_ROWS)
-        if not np.array_equal(np.unique(y), np.arange(_NEWS_CLASSES)) or len(y) != len(texts):
-            raise ValueError(f"labels {np.unique(y)}, expected 0 to {_NEWS_CLASSES - 1}")
-    return texts, y
-
-
 def tf_idf(
     texts: list[str], unit_rows: bool, n_words: int = 2000, least: int = 10
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return (x, kept): scaled tf-idf of the documents kept, and which are.
+    """Return (x, kept): scaled tf-idf (kept, n_words), float32, and which texts are kept (n,).
 
     Counts of the `n_words` most frequent words, English stop words and "computer" left out and
-    words of equal count in the order of the alphabet; documents of at least `least` such words;
-    (1 + log tf) idf, or tf idf with rows of length 1; then all times one number, so that a non-zero
-    entry has mean square 1.
-
-    Parameters
-    ----------
-    texts : list of str
-    unit_rows : bool
-        Whether rows are scaled to length 1.
-
-    Returns
-    -------
-    x : ndarray of float32, shape (number kept, n_words)
-        Columns in the order of the alphabet.
-    kept : ndarray of bool, shape (len(texts),)
+    words of equal count in the order of the alphabet, as are the columns; documents of at least
+    `least` such words; (1 + log tf) idf, or with `unit_rows` tf idf with rows of length 1; then all
+    times one number, so that a non-zero entry has mean square 1.
     """
     from sklearn.feature_extraction.text import (
         ENGLISH_STOP_WORDS,
@@ -110,9 +72,29 @@ def tf_idf(
 
 
 def read_newsgroups(unit_rows: bool, paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
-    """Return (x, y) of 20 Newsgroups: 18,040 documents, 2,000 words, 20 classes."""
-    texts, y = _newsgroups(paths[0])
-    with reading(paths[0], "documents"):
+    """Return (x, y) of 20 Newsgroups: 18,040 documents, 2,000 words, 20 classes.
+
+    Texts are taken without their headers; training documents come first.
+    """
+    from sklearn.datasets import fetch_20newsgroups
+
+    path, kind = paths[0], "scikit-learn's 20 Newsgroups"
+    with reading(path, kind), redirect_stdout(io.StringIO()) as printed:
+        try:
+            texts, y = fetch_20newsgroups(
+                data_home=path.parent,
+                subset="all",
+                shuffle=False,
+                remove=("headers",),
+                download_if_missing=False,
+                return_X_y=True,
+            )
+        except OSError as error:  # scikit-learn prints the reason
+            raise ValueError(printed.getvalue().rpartition("_\n")[2] or error) from error
+        check_rows(path, len(texts), _NEWS_ROWS)
+        if not np.array_equal(np.unique(y), np.arange(_NEWS_CLASSES)) or len(y) != len(texts):
+            raise ValueError(f"labels {np.unique(y)}, expected 0 to {_NEWS_CLASSES - 1}")
+    with reading(path, "documents"):
         x, kept = tf_idf(texts, unit_rows)
     return x, y[kept].astype(np.int64)
 
@@ -136,15 +118,11 @@ def make_rcv1(paths: list[Path], folder: Path) -> None:
 
 
 def root_topics(
-    topics: "csr_matrix | csr_array", names: Sequence[str]
+    topics: csr_matrix | csr_array, names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (rows with exactly one root topic, its number for each of them).
 
-    Parameters
-    ----------
-    topics : sparse matrix of 0 and 1, shape (n, topics)
-    names : sequence of str
-        The topic of each column.
+    `topics` (n, topics) holds 0 and 1, `names` the topic of each column.
     """
     columns = [list(names).index(root) for root in _ROOTS]
     has = topics[:, columns].toarray()  # (n, 4)
@@ -153,23 +131,13 @@ def root_topics(
 
 
 def frequent_and_scaled(
-    weights: "csr_matrix | csr_array", n: int, n_words: int = 2000, seed: int = 0
+    weights: csr_matrix | csr_array, n: int, n_words: int = 2000, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return (x, rows): a sample of documents with every ||x||^2 / d = 1, and which they are.
+    """Return (x, rows): n documents (n, n_words), float32, all ||x||^2 / d = 1, and which (n,).
 
-    Columns are the `n_words` features in most documents, of equal ones those that come first.
-    Documents with none of them are not drawn; those drawn keep their order.
-
-    Parameters
-    ----------
-    weights : sparse matrix, shape (documents, features)
-    n : int
-        Size of the sample.
-
-    Returns
-    -------
-    x : ndarray of float32, shape (n, n_words)
-    rows : ndarray of int64, shape (n,)
+    Columns are the `n_words` features of `weights` (documents, features) in most documents, of
+    equal ones those that come first. Documents with none of them are not drawn; those drawn keep
+    their order.
     """
     inside = np.bincount(weights.nonzero()[1], minlength=weights.shape[1])  # documents with each
     weights = weights[:, _most_frequent(inside, n_words)]

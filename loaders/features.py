@@ -38,10 +38,7 @@ def made_from(images: str) -> str:
 def extract(images: np.ndarray, weights: str | Path, batch: int = 64) -> np.ndarray:
     """Return the features (n, 2048), float32, of images uint8 (n, h, w, 3).
 
-    Parameters
-    ----------
-    weights : str or Path
-        A Keras file of the network without top.
+    `weights` is a Keras file of the network without top.
     """
     import keras
     from keras.applications.resnet50 import ResNet50, preprocess_input
@@ -65,16 +62,10 @@ def make(
     paths: list[Path],
     folder: Path,
 ) -> None:
-    """Extract the features of a data set into folder/name/features.npz.
+    """Extract the features of a data set into folder/name/features.npz; UserError if that fails.
 
-    Parameters
-    ----------
-    read_images : callable
-        path -> (images uint8 (n, h, w, 3), labels (n,))
-    images : str
-        Checksum of the file of images.
-    paths : list of Path
-        The file of images, then that of the weights.
+    `read_images` returns (images uint8 (n, h, w, 3), labels (n,)) of a file with the checksum
+    `images`; `paths` are that file and the one of the weights.
     """
     pixels, y = read_images(paths[0])
     np.save(folder / "pixels.npy", pixels)

@@ -11,20 +11,7 @@ from common.errors import UserError
 from loaders.arrays import read_numpy
 from loaders.readers import Reading, Record, few, reading
 
-ENDINGS = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".jfif",
-    ".bmp",
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".webp",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-)
+ENDINGS = ".png .jpg .jpeg .jfif .bmp .gif .tif .tiff .webp .ppm .pgm .pbm"
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
@@ -43,14 +30,14 @@ def _read_image(path, size, found):
             found["turned as their EXIF data say"] += 1
         image = turned
         if image.mode.startswith("I"):
-            pixels = np.asarray(image)[:, :, None].astype(np.uint16)
-            if size is not None and pixels.shape[:2] != tuple(size):
+            pixels = np.asarray(image).astype(np.uint16)
+            if size is not None and pixels.shape != tuple(size):
                 found[f"resized to {size[0]}x{size[1]}"] += 1
-                small = Image.fromarray(pixels[:, :, 0].astype(np.float32), "F")
+                small = Image.fromarray(pixels.astype(np.float32))
                 small = small.resize((size[1], size[0]), Image.Resampling.BOX)
-                pixels = np.asarray(small).round().astype(np.uint16)[:, :, None]
+                pixels = np.asarray(small).round().astype(np.uint16)
             found["of 16 bits"] += 1
-            return pixels
+            return pixels[:, :, None]
         if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
             image = image.convert("RGBA")
             if image.getextrema()[3][0] < 255:
@@ -97,19 +84,20 @@ def read_folder(folder: Path, how: Reading, like: dict | None = None) -> Record:
         os.listdir(folder)  # os.walk would pass over a folder that may not be read
         seen = set()  # links may lead round in a circle
         for place, folders, names in os.walk(folder, followlinks=True):
-            known = os.path.realpath(place) in seen
+            if os.path.realpath(place) in seen:
+                folders.clear()
+                continue
             seen.add(os.path.realpath(place))
-            names = [] if known else names
-            folders[:] = sorted(n for n in folders if not (known or n.startswith(".")))
+            folders[:] = sorted(n for n in folders if not n.startswith("."))
             for name in sorted(n for n in names if not n.startswith(".")):
-                path = folder.__class__(place) / name
-                (paths if path.suffix.lower() in ENDINGS else others).append(path)
+                path = Path(place, name)
+                (paths if path.suffix.lower() in ENDINGS.split() else others).append(path)
     paths.sort(key=lambda path: path.relative_to(folder).parts)
     direct = sum(path.parent == folder for path in paths)
     if not paths or 0 < direct < len(paths):
         raise UserError(
             f"{folder}: {direct} images in it and {len(paths) - direct} in its sub-folders, "
-            f"expected some ({' '.join(ENDINGS)}) in one of the two, or train_X.npy"
+            f"expected some ({ENDINGS}) in one of the two, or train_X.npy"
         )
     notes, found, images = [], Counter(), []
     for path in paths:
@@ -125,11 +113,10 @@ def read_folder(folder: Path, how: Reading, like: dict | None = None) -> Record:
         names = [str(path.relative_to(folder)) for path in others]
         notes.append(f"{len(others)} files that are no images left out: {few(names, 3)}")
     notes += [f"{count} of {len(paths)} images {what}" for what, count in found.items()]
-    y = None
-    if not direct and how.label_column != "none":
-        y = _labels(folder, paths, notes)
+    labelled = not direct and how.label_column != "none"
+    y = _labels(folder, paths, notes) if labelled else None
     rows = tuple(str(path.relative_to(folder)) for path in paths)
-    return Record(_together(images, like, notes), y, rows, None, {}, notes)
+    return Record(_together(images, like, notes), y, rows, None, notes)
 
 
 def _together(images, like, notes):

@@ -25,49 +25,35 @@ TABLES = (
     | {".arff": read_arff}
     | dict.fromkeys((".svmlight", ".libsvm", ".svm"), read_svmlight)
 )
+ARRAYS = (
+    dict.fromkeys((".npz", ".npy"), read_numpy)
+    | dict.fromkeys((".h5", ".hdf5", ".h5ad"), read_hdf5)
+    | {".mat": read_matlab, ".mtx": read_matrix_market}
+)
 # What a model reads new data by as it read its own.
 KEPT = [name for name in Reading.__dataclass_fields__ if name not in ("label_column", "array")]
 UNEVEN = 0.95  # share of the variance that makes the units of columns doubtful
 TINY = 0.1  # deviation of all columns together, below which they are divided by it
-ARRAYS = {
-    ".npz": read_numpy,
-    ".npy": read_numpy,
-    ".h5": read_hdf5,
-    ".hdf5": read_hdf5,
-    ".h5ad": read_hdf5,
-    ".mat": read_matlab,
-    ".mtx": read_matrix_market,
-}
 
 
 def read_own(
     path: Path, how: Reading | None = None, like: dict | None = None
 ) -> tuple[np.ndarray, np.ndarray | None, str, tuple | None, dict, list[str]]:
-    """Return a user's data in this project's units.
+    """Return a user's data in this project's units; UserError if it is not as expected.
 
-    Parameters
-    ----------
-    path : Path
-    how : Reading, optional
-    like : dict, optional
-        `prepared` of the data that a model was fitted on: columns are found by their names, and
-        shape and scale are those of that data.
+    `like` is `prepared` of the data that a model was fitted on: columns are found by their names,
+    and shape and scale are those of that data.
 
     Returns
     -------
     (x, labels, name, rows, prepared, notes)
         float32 (n, ...), int64 (n,) or None, the file's name without its ending, names of the
         samples or None, a dict for JSON, a list of lines.
-
-    Raises
-    ------
-    UserError
-        For anything that cannot be read or is not as expected.
     """
     given, like = how or Reading(), like or None
     how = _merged(given, like)
     record, name = _read(path, given, how, like)
-    record = without_missing(path, record, how, like)
+    means = without_missing(path, record, how, like)
     x = _images(path, record.x, how, record.notes)
     check_values(path, x, least=1 if like else 2)
     x, standard = _standardized(path, x, how, like, record)
@@ -83,7 +69,7 @@ def read_own(
     prepared = {
         "shape": list(x.shape[1:]),
         "columns": record.columns,
-        "means": record.means,
+        "means": means,
         "scale": scale,
         "standard": standard,
         "reading": asdict(replace(how, label_column=None)),
@@ -96,11 +82,10 @@ def _merged(how, like):
     """Return how to read a file for a model: as its own data, but for what is asked for now."""
     if not like:
         return how
-    default, fitted = Reading(), like.get("reading", {})
     changes = {}
     for key in KEPT:
-        value = fitted.get(key)
-        if getattr(how, key) == getattr(default, key) and value is not None:
+        value = like.get("reading", {}).get(key)
+        if value is not None and getattr(how, key) == getattr(Reading, key):
             changes[key] = tuple(value) if isinstance(value, list) else value
     if like.get("columns"):  # they are found by name: what is ignored may be lacking
         changes["ignore_columns"] = how.ignore_columns
@@ -116,30 +101,15 @@ def _read(path, given, how, like):
     if os.path.isdir(path):
         if suffix in TABLES | ARRAYS:
             raise UserError(f"{path}: is a folder, expected a {suffix} file")
-        _refuse(path, given, "a folder of images", ("label_column", "image_size"))
+        allowed = ("label_column", "image_size")
+        others = [name for name in Reading.__dataclass_fields__ if name not in allowed]
+        _refuse(path, given, "a folder of images", others)
         return read_folder(path, how, like), path.resolve().name
     if suffix in TABLES:
-        _refuse(
-            path,
-            given,
-            "a table",
-            (
-                "label_column",
-                "ignore_columns",
-                "missing",
-                "standardize",
-                "image_shape",
-                "channels_first",
-            ),
-        )
+        _refuse(path, given, "a table", ("array", "image_size"))
         return TABLES[suffix](path, how, like), name
     if suffix in ARRAYS:
-        _refuse(
-            path,
-            given,
-            "a file of arrays",
-            ("label_column", "array", "image_shape", "channels_first", "missing", "standardize"),
-        )
+        _refuse(path, given, "a file of arrays", ("ignore_columns", "image_size"))
         return ARRAYS[suffix](path, how), name
     raise UserError(
         f"{path}: unknown ending {suffix!r}, expected {', '.join(TABLES | ARRAYS)} or a folder of "
@@ -147,10 +117,10 @@ def _read(path, given, how, like):
     )
 
 
-def _refuse(path, given, what, allowed):
-    """Raise UserError for an option that has no meaning for this kind of file."""
-    for name, value in asdict(Reading()).items():
-        if getattr(given, name) != value and name not in allowed:
+def _refuse(path, given, what, options):
+    """Raise UserError if one of the options is given, which have no meaning for such a file."""
+    for name in options:
+        if getattr(given, name) != getattr(Reading, name):
             flag = "--" + name.replace("_", "-")
             raise UserError(f"{path}: {flag} has no meaning for {what}")
 
@@ -207,7 +177,11 @@ def _in_units(path, x, notes, like):
         scale = like["scale"]
         x = (x.astype(np.float64) - scale[0]) / ((scale[1] - scale[0]) or 1.0)
         notes.append(f"images scaled by [{scale[0]:g}, {scale[1]:g}], as the fitted ones")
-        _refuse_other_units(path, x, low, high, scale)
+        if x.max() > 2 or x.min() < -1:  # in other units
+            raise UserError(
+                f"{path}: x spans [{low:g}, {high:g}], expected about "
+                f"[{scale[0]:g}, {scale[1]:g}], as the model was fitted on"
+            )
     elif low >= 0 and high <= 1:
         if whole and high == 1:
             notes.append("images of only 0 and 1 used as they are")
@@ -269,22 +243,21 @@ def _standardized(path, x, how, like, record):
 
 def _unasked(x, deviation, record):
     """Return [shifts, scales] of the columns that float32 or a method's constants need, or None."""
-    d = x.shape[1]
     wrong = rounded(x, deviation)
-    shift, scale = np.zeros(d), 1.0
     if wrong.any():
-        shift = np.where(wrong, x.mean(axis=0, dtype=np.float64), 0)
         names = _names(record, np.flatnonzero(wrong))
         record.notes.append(
             f"columns {names} centred, as their numbers differ little for their size"
         )
     spread = float(np.linalg.norm(deviation))
     if 0 < spread < TINY:
-        scale = spread
-        record.notes.append(f"all columns divided by {scale:.3g}, as they differ so little")
-    elif not wrong.any():
+        record.notes.append(f"all columns divided by {spread:.3g}, as they differ so little")
+    elif wrong.any():
+        spread = 1.0
+    else:
         return None
-    return [shift.tolist(), [scale] * d]
+    shift = np.where(wrong, x.mean(axis=0, dtype=np.float64), 0)
+    return [shift.tolist(), [spread] * len(shift)]
 
 
 def _names(record, columns):
@@ -304,12 +277,3 @@ def _note_uneven(deviation, record):
         f"of {d} columns {_names(record, top)} {has} {shares[len(top) - 1]:.1%} of the "
         "variance and will decide the clusters: if units differ, --standardize gives all the same"
     )
-
-
-def _refuse_other_units(path, x, low, high, scale):
-    """Raise UserError for images that cannot be in the units of the fitted ones."""
-    if x.max() > 2 or x.min() < -1:
-        raise UserError(
-            f"{path}: x spans [{low:g}, {high:g}], expected about [{scale[0]:g}, {scale[1]:g}], as "
-            "the model was fitted on"
-        )

@@ -37,6 +37,11 @@ LABEL_NAMES = (
 )
 
 
+# Words for a missing value, in lower case. A class may be named none, or - beside +.
+MISSING_LABELS = ("", "na", "n/a", "#n/a", "nan", "null", "<na>")
+MISSING = (*MISSING_LABELS, "?", ".", "-", "none", "-nan")
+
+
 @dataclass(frozen=True)
 class Reading:
     """How a user's file is to be read, where the file does not say it itself.
@@ -86,8 +91,6 @@ class Record:
         Names of the samples.
     columns : list of str, or None
         Names of a table's features.
-    means : dict
-        Column -> what took the place of its missing values.
     notes : list of str
         What was left out, changed or taken for something.
     """
@@ -96,7 +99,6 @@ class Record:
     y: np.ndarray | None = None
     rows: tuple | None = None
     columns: list | None = None
-    means: dict = field(default_factory=dict)
     notes: list = field(default_factory=list)
 
 
@@ -129,18 +131,12 @@ def reading(path: str | os.PathLike, kind: str) -> Iterator[None]:
 def require(path: str | os.PathLike, module: str, package: str | None = None) -> None:
     """Raise UserError, with the command to install it, if a file's kind needs a missing package.
 
-    Parameters
-    ----------
-    path : path
-    module : str
-        What is imported.
-    package : str, optional
-        What is installed, if it has another name.
+    `package` is the name it is installed by, if that is not the one it is imported by.
     """
+    package = package or module
     try:
         import_module(module)
     except ImportError as error:
-        package = package or module
         raise UserError(
             f"{path}: {Path(path).suffix} files need the package {package}: pip install "
             f"{package}, or save the table as .csv"
@@ -156,6 +152,12 @@ def few(names: Sequence[str], limit: int = 5) -> str:
 def check_rows(path: str | os.PathLike, found: float, expected: int) -> None:
     if found != expected:
         raise UserError(f"{path}: {found:.8g} rows found, {expected} rows expected (truncated?)")
+
+
+def check_any(path: str | os.PathLike, found: object) -> None:
+    """Raise UserError if nothing of a table is found, or only empty rows."""
+    if not found:
+        raise UserError(f"{path}: no rows with values, expected a table of numbers")
 
 
 def check_values(path: str | os.PathLike, x: np.ndarray, least: int = 2) -> None:
@@ -179,9 +181,6 @@ def check_values(path: str | os.PathLike, x: np.ndarray, least: int = 2) -> None
         )
 
 
-LACKING = ("", "na", "n/a", "#n/a", "nan", "null", "<na>")  # labels that are none, in lower case
-
-
 def as_labels(path: str | os.PathLike, y: np.ndarray | None, n: int) -> np.ndarray | None:
     """Return labels 0, 1, ... (n,), int64, in the order of the sorted values; None stays."""
     if y is None:
@@ -192,18 +191,15 @@ def as_labels(path: str | os.PathLike, y: np.ndarray | None, n: int) -> np.ndarr
         raise UserError(f"{path}: y has shape {y.shape}, expected {(n,)}, a label for each sample")
     if y.dtype.kind not in "buifUS":
         raise UserError(f"{path}: y has dtype {y.dtype}, expected whole numbers or text")
+    wrong, hint = np.zeros(n, bool), ""
     if y.dtype.kind == "f":
         wrong = (y != np.round(y)) | np.isinf(y)  # NaN differs from itself
     elif y.dtype.kind in "US":
-        wrong = np.isin(np.char.lower(y.astype(str)), LACKING)
-    else:
-        wrong = np.zeros(n, bool)
+        hint = " (--label-column none: no labels)"
+        wrong = np.isin(np.char.lower(y.astype(str)), MISSING_LABELS)
     if wrong.any():
         at = int(np.argmax(wrong))
-        text = y.dtype.kind in "US"
-        shown, hint = (
-            (repr(str(y[at])), " (--label-column none: no labels)") if text else (y[at], "")
-        )
+        shown = repr(str(y[at])) if hint else y[at]
         raise UserError(
             f"{path}: label {shown} of sample {at}, expected a whole number or text{hint}"
         )

@@ -40,31 +40,18 @@ _LIBSVM = "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/"
 _MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 _FIGSHARE = "https://ndownloader.figshare.com/files/"  # where scikit-learn keeps its data sets
 _NEWS_SHA256 = "8f1b2514ca22a5ade8fbb9cfa5727df95fa587f4c87b786e15c759fa66d95610"
-_RCV1 = {  # name -> (number at figshare, sha256)
-    "lyrl2004_vectors_test_pt0.dat.gz": (
-        "5976069",
-        "ed40f7e418d10484091b059703eeb95ae3199fe042891dcec4be6696b9968374",
-    ),
-    "lyrl2004_vectors_test_pt1.dat.gz": (
-        "5976066",
-        "87700668ae45d45d5ca1ef6ae9bd81ab0f5ec88cc95dcef9ae7838f727a13aa6",
-    ),
-    "lyrl2004_vectors_test_pt2.dat.gz": (
-        "5976063",
-        "48143ac703cbe33299f7ae9f4995db49a258690f60e5debbff8995c34841c7f5",
-    ),
-    "lyrl2004_vectors_test_pt3.dat.gz": (
-        "5976060",
-        "dfcb0d658311481523c6e6ca0c3f5a3e1d3d12cde5d7a8ce629a9006ec7dbb39",
-    ),
-    "lyrl2004_vectors_train.dat.gz": (
-        "5976057",
-        "5468f656d0ba7a83afc7ad44841cf9a53048a5c083eedc005dcdb5cc768924ae",
-    ),
+_RCV1_VECTORS = {  # part of a name -> (number at figshare, sha256)
+    "test_pt0": ("5976069", "ed40f7e418d10484091b059703eeb95ae3199fe042891dcec4be6696b9968374"),
+    "test_pt1": ("5976066", "87700668ae45d45d5ca1ef6ae9bd81ab0f5ec88cc95dcef9ae7838f727a13aa6"),
+    "test_pt2": ("5976063", "48143ac703cbe33299f7ae9f4995db49a258690f60e5debbff8995c34841c7f5"),
+    "test_pt3": ("5976060", "dfcb0d658311481523c6e6ca0c3f5a3e1d3d12cde5d7a8ce629a9006ec7dbb39"),
+    "train": ("5976057", "5468f656d0ba7a83afc7ad44841cf9a53048a5c083eedc005dcdb5cc768924ae"),
+}
+_RCV1 = {f"lyrl2004_vectors_{part}.dat.gz": where for part, where in _RCV1_VECTORS.items()} | {
     "rcv1v2.topics.qrels.gz": (
         "5976048",
         "2a98e5e5d8b770bded93afc8930d88299474317fe14181aee1466cc754d0d1c1",
-    ),
+    )
 }
 _CIFAR10 = (
     "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",

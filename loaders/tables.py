@@ -10,8 +10,8 @@ import pandas as pd
 import scipy.io.arff
 
 from common.errors import UserError, unknown
-from loaders.readers import LABEL_NAMES, Reading, Record, few, reading, require
-from loaders.text import MISSING, as_numbers, depth, is_number, may_name_rows, parse, without_lists
+from loaders.readers import LABEL_NAMES, MISSING, Reading, Record, check_any, few, reading, require
+from loaders.text import as_numbers, depth, is_number, may_name_rows, parse, without_lists
 
 
 def read_text(path: str | os.PathLike, how: Reading, like: dict | None = None) -> Record:
@@ -37,19 +37,14 @@ def read_columns(path: Path, how: Reading, like: dict | None = None) -> Record:
         require(path, "pyarrow")
     with reading(path, f"a {ending[1:]} table"):
         frame = FRAMES[ending](path)
-    if frame.empty:
-        raise UserError(f"{path}: no rows or no columns, expected a table of numbers")
+    check_any(path, not frame.empty)
     frame, rows, notes = _without_index(path, frame, how)
     columns = []
     for _, column in frame.items():
-        kind = getattr(column.dtype, "kind", "O")
         if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
-            numbers = (
-                column.to_numpy(dtype=None if kind in "iu" else np.float64, na_value=np.nan)
-                if column.hasnans or kind == "f"
-                else column.to_numpy()
-            )
-            columns.append(pd.Series(np.asarray(numbers, np.float64 if column.hasnans else None)))
+            if column.hasnans or column.dtype.kind == "f":
+                column = pd.Series(column.to_numpy(np.float64, na_value=np.nan))
+            columns.append(pd.Series(column.to_numpy()))
         elif column.map(depth).any():
             columns.append(column)
         else:
@@ -68,7 +63,7 @@ def _without_index(path, frame, how):
         isinstance(name, str) for name in frame.index
     ):
         raise UserError(
-            f"{path}: its rows are named {few(list(frame.index))} and its columns by numbers, "
+            f"{path}: its rows are named {few(frame.index)} and its columns by numbers, "
             "expected a row for each sample (pandas: orient='records')"
         )
     if isinstance(frame.index, pd.RangeIndex):
@@ -80,7 +75,7 @@ def _without_index(path, frame, how):
         frame = frame.reset_index(level=name)
     keys = frame.index if frame.index.nlevels > 1 else [(key,) for key in frame.index]
     rows = tuple("/".join(map(str, key)) for key in keys)
-    named = few([str(name) for name in frame.index.names if name is not None])
+    named = few([name for name in frame.index.names if name is not None])
     notes = [f"the table's index{f' ({named})' if named else ''} is no feature"]
     return frame.reset_index(drop=True), rows if len(set(rows)) == len(rows) else None, notes
 
@@ -89,8 +84,7 @@ def read_arff(path: str | os.PathLike, how: Reading, like: dict | None = None) -
     """Read Weka's .arff: numeric attributes and nominal ones."""
     with reading(path, "an ARFF file"):
         rows, attributes = scipy.io.arff.loadarff(path)
-    if not len(rows):
-        raise UserError(f"{path}: no rows, expected a table of numbers")
+    check_any(path, len(rows))
     columns = [
         pd.Series(rows[name])
         if rows[name].dtype.kind == "f"
@@ -127,25 +121,18 @@ def _like_labels(names, written, columns, like):
     ]
 
 
-def _label_index(path, names, written, columns, how, like):
+def _label_index(path, names, found, how):
+    """Return the index of the column of labels, of those found by their names if none is named."""
     if how.label_column == "none":
         return None
     if how.label_column is not None:
         return _find(path, names, how.label_column, "label column")
-    found = _like_labels(names, written, columns, like)
     if len(found) > 1:
         raise UserError(
             f"{path}: {len(found)} label columns ({few([names[i] for i in found])}), expected at "
             "most one: --label-column NAME chooses, --ignore-columns leaves others out"
         )
     return found[0] if found else None
-
-
-def _as_written(column):
-    """Return labels as an array: numbers if all of them are, so that 10 follows 9."""
-    if column.dtype.kind in "iufb":
-        return column.to_numpy()
-    return column.to_numpy(dtype=str)
 
 
 def _record(path, names, columns, how, notes, header, like, rows=None):
@@ -155,13 +142,14 @@ def _record(path, names, columns, how, notes, header, like, rows=None):
     twice = sorted({name for name in written if written.count(name) > 1 and name})
     if twice:
         notes.append(f"several columns are named {few(twice)}")
-    label = _label_index(path, names, written, columns, how, like)
+    like_labels = _like_labels(names, written, columns, like)
+    label = _label_index(path, names, like_labels, how)
     if label in ignored:
         label = None
     n = len(columns[0])
     features = [i for i in range(len(names)) if i != label and i not in ignored]
     if how.label_column not in (None, "none"):
-        others = [i for i in _like_labels(names, written, columns, like) if i in features]
+        others = [i for i in like_labels if i in features]
         features = [i for i in features if i not in others]
         if others:
             notes.append(
@@ -182,42 +170,46 @@ def _record(path, names, columns, how, notes, header, like, rows=None):
                 rows = tuple(map(str, column)) if rows is None and column.is_unique else rows
                 notes.append(f"column {shown} taken as names of the rows, not as a feature")
             else:
-                columns[i] = _numbers(column)
-        elif column.dtype.kind in "iu" and n > 2 and _counts(column):
+                columns[i] = as_numbers(column)
+        elif (
+            column.dtype.kind in "iu"
+            and n > 2
+            and column.iloc[0] in (0, 1)
+            and (np.diff(column) == 1).all()
+        ):
             notes.append(
                 f"column {names[i]!r} counts the rows and is used as a feature: "
                 f"--ignore-columns {names[i]!r} leaves it out"
             )
     if label is not None:
-        columns[label] = _numbers(columns[label])
+        columns[label] = as_numbers(columns[label])  # so that 10 follows 9
         notes.append(f"labels: column {names[label]!r}")
     if like and like.get("columns"):
         features = _same_columns(path, names, features, like["columns"], header, notes)
     for i in features:
         if columns[i].dtype.kind not in "iufb":
-            words = [w for w in columns[i] if w.lower() not in MISSING and not is_number(w)]
+            words = (w for w in columns[i] if w.lower() not in MISSING and not is_number(w))
             raise UserError(
-                f"{path}: column {names[i]!r} holds {words[0] if words else ''!r}, expected "
-                f"numbers; --label-column {names[i]!r} takes it as labels, --ignore-columns "
-                f"{names[i]!r} leaves it out"
+                f"{path}: column {names[i]!r} holds {next(words, '')!r}, expected numbers; "
+                f"--label-column {names[i]!r} takes it as labels, --ignore-columns {names[i]!r} "
+                "leaves it out"
             )
     if not features:
         raise UserError(
             f"{path}: no column of numbers besides labels and names of rows, expected at least one"
         )
     kept = [names[i] for i in features]
-    x = np.stack([columns[i].to_numpy(dtype=_common(columns, features)) for i in features], axis=1)
-    y = None if label is None else _as_written(columns[label])
+    kinds = {columns[i].dtype.kind for i in features}
+    kind = np.int64 if kinds <= set("iub") and kinds & set("iu") else np.float64
+    x = np.stack([columns[i].to_numpy(dtype=kind) for i in features], axis=1)
+    y = None
+    if label is not None:
+        y = columns[label].to_numpy(None if columns[label].dtype.kind in "iufb" else str)
     constant = [name for name, c in zip(kept, x.T, strict=True) if n > 1 and (c == c[0]).all()]
     if constant and not like:
         notes.append(f"columns of one value only: {few(constant)}")
     rows = rows or tuple(str(i + 1) for i in columns[features[0]].index)
-    return Record(x, y, rows, kept, {}, notes)
-
-
-def _numbers(column):
-    """Return a column of text as numbers, if all of it is."""
-    return as_numbers(column) if column.dtype.kind == "O" else column
+    return Record(x, y, rows, kept, notes)
 
 
 def _distinct(names):
@@ -232,28 +224,17 @@ def _distinct(names):
     return found
 
 
-def _common(columns, features):
-    kinds = {columns[i].dtype.kind for i in features}
-    return np.int64 if kinds <= set("iub") and kinds & set("iu") else np.float64
-
-
-def _counts(column):
-    first = int(column.iloc[0])
-    return first in (0, 1) and bool((np.diff(column.to_numpy()) == 1).all())
-
-
 def _same_columns(path, names, features, fitted, header, notes):
     """Return the columns that a model was fitted on, in that order."""
-    lowered = {name.lower() for name in fitted}
+    exact = {name.lower(): name for name in fitted}
     numbered = fitted == [str(i + 1) for i in range(len(fitted))]  # of a file without a header
-    if not header or (numbered and not any(names[i].lower() in lowered for i in features)):
+    if not header or (numbered and not any(names[i].lower() in exact for i in features)):
         if len(features) != len(fitted):
             raise UserError(
                 f"{path}: {len(features)} columns of features, expected "
                 f"{len(fitted)}: {few(fitted)}"
             )
         return features
-    exact = {name.lower(): name for name in fitted}
     if not any(names[i] in fitted for i in features) and len(exact) == len(fitted):
         names = [exact.get(name.lower(), name) for name in names]
     lacking = [name for name in fitted if name not in [names[i] for i in features]]
@@ -268,56 +249,46 @@ def _same_columns(path, names, features, fitted, header, notes):
 
 def without_missing(
     path: str | os.PathLike, record: Record, how: Reading, like: dict | None = None
-) -> Record:
-    """Return the record with its missing values replaced or left out, as `how` says.
+) -> dict[str, float]:
+    """Replace or leave out the record's missing values, as `how` says; return the columns' means.
 
-    What replaces them are the means of the columns that the model was fitted on, if any, whether
-    these had missing values or not; of a model that keeps none, those of this file.
+    They are those of the columns that the model was fitted on, if any, whether these had missing
+    values or not; of a model that keeps none, those of this file.
     """
     x = record.x
     if x.ndim != 2 or x.dtype.kind not in "iufb":
-        return record
+        return {}
     names = record.columns or [str(i) for i in range(x.shape[1])]
+    rows = record.rows or range(len(x))
     known = (like or {}).get("means", {})
     holes = np.isnan(x)
-    if not holes.any():
-        record.means = known if like else _means(names, x)
-        return record
-    if how.missing == "error" and record.columns is None:
-        return record  # an array: it is refused with its other values that are no numbers
-    rows = record.rows or tuple(map(str, range(len(x))))
-    counts = {names[i]: int(k) for i, k in enumerate(holes.sum(axis=0)) if k}
-    text = ", ".join(f"{k} of {len(x)} in column {name!r}" for name, k in list(counts.items())[:3])
-    more = f" and {len(counts) - 3} more columns" if len(counts) > 3 else ""
-    if how.missing == "error":
-        row = rows[int(np.argmax(holes.any(axis=1)))]
-        raise UserError(
-            f"{path}: missing values: {text}{more}, the first in row {row}; expected a number in "
-            "each cell: --missing mean puts the column's mean in their place, --missing drop "
-            "leaves the rows out"
-        )
-    if how.missing == "drop":
-        keep = ~holes.any(axis=1)
-        record.x, record.rows = x[keep], tuple(np.array(rows)[keep])
-        record.y = record.y if record.y is None else record.y[keep]
-        record.notes.append(f"{(~keep).sum()} of {len(x)} rows left out for missing values")
-        record.means = known if like else _means(names, record.x)
-        return record
-    for i, name in enumerate(names):
-        if name not in known and holes[:, i].all():
-            raise UserError(
-                f"{path}: column {name!r} has no value at all, expected some: "
-                f"--ignore-columns {name!r} leaves it out"
-            )
-    record.means = _means(names, x) | known
-    for i, name in enumerate(names):
-        x[holes[:, i], i] = record.means[name]
-    whose = "the fitted column" if known else "the column"
-    record.notes.append(f"missing values ({text}{more}) replaced by the mean of {whose}")
-    return record
-
-
-def _means(names, x):
+    gaps, lacking = holes.any(axis=1), [i for i, some in enumerate(holes.any(axis=0)) if some]
+    if how.missing == "drop" and lacking:
+        record.x, record.rows = x[~gaps], tuple(str(rows[i]) for i in np.flatnonzero(~gaps))
+        record.y = record.y if record.y is None else record.y[~gaps]
+        record.notes.append(f"{gaps.sum()} of {len(x)} rows left out for missing values")
     with np.errstate(over="ignore", invalid="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of a column that holds nothing
-        return dict(zip(names, np.nanmean(x, axis=0).tolist(), strict=True))
+        means = dict(zip(names, np.nanmean(record.x, axis=0).tolist(), strict=True)) | known
+    if how.missing == "drop" or not lacking:
+        return means
+    if how.missing == "error" and record.columns is None:
+        return means  # an array: it is refused with its other values that are no numbers
+    text = ", ".join(f"{holes[:, i].sum()} of {len(x)} in column {names[i]!r}" for i in lacking[:3])
+    text += f" and {len(lacking) - 3} more columns" if len(lacking) > 3 else ""
+    if how.missing == "error":
+        raise UserError(
+            f"{path}: missing values: {text}, the first in row {rows[int(np.argmax(gaps))]}; "
+            "expected a number in each cell: --missing mean puts the column's mean in their "
+            "place, --missing drop leaves the rows out"
+        )
+    for i in lacking:
+        if names[i] not in known and holes[:, i].all():
+            raise UserError(
+                f"{path}: column {names[i]!r} has no value at all, expected some: "
+                f"--ignore-columns {names[i]!r} leaves it out"
+            )
+        x[holes[:, i], i] = means[names[i]]
+    whose = "the fitted column" if known else "the column"
+    record.notes.append(f"missing values ({text}) replaced by the mean of {whose}")
+    return means

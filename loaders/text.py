@@ -15,12 +15,11 @@ import numpy as np
 import pandas as pd
 
 from common.errors import UserError
-from loaders.readers import LABEL_NAMES, reading, require
+from loaders.readers import LABEL_NAMES, MISSING, check_any, reading, require
 
 SEPARATORS = (",", ";", "\t", "|")
 COMPRESSED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-WORKBOOKS = (".xlsx", ".ods")
-MISSING = ("", "?", ".", "-", "na", "n/a", "#n/a", "nan", "null", "none", "-nan", "<na>")
+WORKBOOKS = {".xlsx": ("openpyxl",), ".ods": ("odf", "odfpy")}  # ending -> package, for `require`
 NAMES_OF_ROWS = ("id", "index", "idx", "row", "rowid", "row_id", "row number", "name", "filename")
 
 
@@ -35,12 +34,10 @@ def _decoded(path, notes):
     opened = COMPRESSED.get(Path(path).suffix.lower(), open)
     with reading(path, "a CSV table"), opened(path, "rb") as file:
         raw = file.read()
-        if b"\0" in raw[:4096] and raw[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-            raise UserError(
-                f"{path}: cannot be read as a CSV table: it holds bytes that are no text"
-            )
         if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
             return raw.decode("utf-16")
+        if b"\0" in raw[:4096]:
+            raise ValueError("it holds bytes that are no text")
         try:
             return raw.decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -52,16 +49,11 @@ def _decoded(path, notes):
 
 def _from_workbook(path, notes):
     """Return the first sheet of a workbook, .xlsx or .ods, as comma-separated text."""
-    if Path(path).suffix.lower() == ".ods":
-        require(path, "odf", "odfpy")
-    else:
-        require(path, "openpyxl")
-    with reading(path, "a workbook"):
-        with pd.ExcelFile(path) as book:
-            sheets = len(book.sheet_names)
-            sheet = pd.read_excel(book, header=None, dtype=str, na_filter=False)
-        if sheets > 1:
-            notes.append(f"only the first of {sheets} sheets is read")
+    require(path, *WORKBOOKS[Path(path).suffix.lower()])
+    with reading(path, "a workbook"), pd.ExcelFile(path) as book:
+        if len(book.sheet_names) > 1:
+            notes.append(f"only the first of {len(book.sheet_names)} sheets is read")
+        sheet = pd.read_excel(book, header=None, dtype=str, na_filter=False)
         return sheet.to_csv(index=False, header=False)
 
 
@@ -117,8 +109,8 @@ def _separator(text):
 
     The first line may have one cell less, as R's write.table leaves out the column of row names.
     """
-    lines = [line.rstrip("\r\n") for line in itertools.islice(io.StringIO(text), 21)]
-    lines = [line for line in lines if line.strip()][:20]
+    first = itertools.islice(io.StringIO(text), 21)
+    lines = [line.rstrip("\r\n") for line in first if line.strip()][:20]
     widths = {s: [len(row) for row in csv.reader(lines, delimiter=s) if row] for s in SEPARATORS}
     parts = [_words(line) for line in lines]
     blanks = [len(words) for words in parts]
@@ -154,17 +146,16 @@ def _split(text, separator):
 def _has_header(cells, notes):
     """Return whether a table's first line names its columns."""
     plain = [cell.strip().lower() for cell in cells]
-    words = [cell for cell in plain if cell not in MISSING and not is_number(cell)]
-    if any(cell in LABEL_NAMES or cell in NAMES_OF_ROWS for cell in plain):
+    if set(plain) & {*LABEL_NAMES, *NAMES_OF_ROWS}:
         return True
+    words = [cell for cell in plain if cell not in MISSING and not is_number(cell)]
     if words and len(words) + plain.count("") == len(plain):
         return True
     counted = [str(i) for i in range(len(cells))]
     if len(cells) > 2 and plain == counted:
         notes.append("line 1 counts the columns (0, 1, 2, ...) and is taken as their names")
         return True
-    # pandas' numbered columns beside its index:
-    return plain[:1] == [""] and plain[1:] == counted[: len(cells) - 1] and len(cells) > 2
+    return len(cells) > 2 and plain == ["", *counted[:-1]]  # pandas' numbers beside its index
 
 
 def parse(path: str | os.PathLike) -> tuple[list[str], list[pd.Series], list[str], bool]:
@@ -179,9 +170,10 @@ def parse(path: str | os.PathLike) -> tuple[list[str], list[pd.Series], list[str
     with reading(path, "a CSV table"):
         lines = _split(text, separator)
         first = next(lines, (1, []))[1]
-        header = _has_header(first, notes) if first else False
+        check_any(path, first)
+        header = _has_header(first, notes)
         width, measure = len(first), 1
-        n = 0 if header else 1
+        n = int(not header)
         for number, cells in lines:
             n += 1
             if header and n == 1 and len(cells) == width + 1 > 2:  # names of rows, or a last comma
@@ -192,46 +184,36 @@ def parse(path: str | os.PathLike) -> tuple[list[str], list[pd.Series], list[str
                     f"{path}: {len(cells)} values in line {number + above}, expected {width} as in "
                     f"line {measure + above}"
                 )
-    if not first or not n:
-        expected = f"{width} values in each" if first else "a table of numbers"
-        raise UserError(f"{path}: no rows, expected {expected}")
+    check_any(path, n)
     names = [cell.strip() for cell in first] if header else [str(i + 1) for i in range(width)]
     if separator not in (",", " "):
         shown = {"\t": "tabs"}.get(separator, repr(separator))
         notes.append(f"columns are separated by {shown}")
-    options = {
-        "sep": separator,
-        "header": None,
-        "skiprows": 1 if header else 0,
-        "dtype": str,
-        "keep_default_na": False,
-        "na_filter": False,
-        "skipinitialspace": True,
-        "engine": "c",
-    }
     with reading(path, "a CSV table"):
-        frame = pd.read_csv(io.StringIO(text, newline=""), **options)
+        frame = pd.read_csv(
+            io.StringIO(text, newline=""),
+            sep=separator,
+            header=None,
+            skiprows=int(header),
+            dtype=str,
+            na_filter=False,
+            skipinitialspace=True,
+        )
     if len(frame) != n:
         raise UserError(f"{path}: {len(frame)} rows read of {n}, expected all")
-    frame.columns = range(width)
-    cells = {i: frame[i].str.strip() for i in frame.columns}
-    empty = np.ones(n, bool)
-    for column in cells.values():
-        empty &= (column == "").to_numpy()
-        if not empty.any():
-            break
-    else:
-        if empty.all():
-            raise UserError(f"{path}: {n} rows without any value, expected a table of numbers")
-        notes.append(f"rows without any value left out: {empty.sum()} of {n}")
-        cells = {i: column[~empty] for i, column in cells.items()}  # rows keep their numbers
-    comma = separator != "," and _decimal_comma(cells)
-    if comma:
+    columns = [column.str.strip() for _, column in frame.items()]
+    filled = np.any([column != "" for column in columns], axis=0)
+    check_any(path, filled.any())
+    if not filled.all():
+        notes.append(f"rows without any value left out: {n - filled.sum()} of {n}")
+        columns = [column[filled] for column in columns]  # rows keep their numbers
+    if separator != "," and _decimal_comma(columns):
         notes.append("commas are taken as decimal points")
-        cells = {i: _points(column) for i, column in cells.items()}
+        pattern = r"^([+-]?\d*),(\d+([eE][+-]?\d+)?)$"
+        columns = [column.str.replace(pattern, r"\1.\2", regex=True) for column in columns]
     columns = [
         column if header and may_name_rows(name) else as_numbers(column)
-        for name, column in zip(names, cells.values(), strict=True)
+        for name, column in zip(names, columns, strict=True)
     ]
     return names, columns, notes, header
 
@@ -241,10 +223,10 @@ def may_name_rows(name: str) -> bool:
     return name.lower() in NAMES_OF_ROWS or name == "" or name.lower().startswith("unnamed:")
 
 
-def _decimal_comma(cells):
+def _decimal_comma(columns):
     """Whether numbers are written with a comma: some are, and none with a point."""
     found = False
-    for column in cells.values():
+    for column in columns:
         some = column.iloc[:1000]
         found |= bool(some.str.fullmatch(r"[+-]?\d+,\d+([eE][+-]?\d+)?").any())
         if some.str.fullmatch(r"[+-]?\d*\.\d+([eE][+-]?\d+)?").any():
@@ -252,22 +234,21 @@ def _decimal_comma(cells):
     return found
 
 
-def _points(column):
-    fits = column.str.fullmatch(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
-    return column.where(~fits, column.str.replace(",", ".", regex=False))
-
-
 def as_numbers(column: pd.Series) -> pd.Series:
-    """Return text as numbers, NaN where a value is missing; as it is if any is another word."""
+    """Return text as numbers, NaN where a value is missing; as it is if any is another word.
+
+    A column that has numbers already stays.
+    """
+    if column.dtype.kind != "O":
+        return column
     lowered = column.str.lower()
     missing = lowered.isin(MISSING)
-    with suppress(ValueError, OverflowError):
+    if not missing.all() and lowered[~missing].isin(("true", "false")).all():
+        return pd.Series(np.where(missing, np.nan, lowered == "true"), column.index)
+    with suppress(ValueError, OverflowError):  # of words, and of cells that are lists
         values = column.where(~missing, "nan").to_numpy(dtype=str)
-        if (~missing).any() and lowered[~missing].isin(("true", "false")).all():
-            return pd.Series(np.where(missing, np.nan, lowered == "true"), column.index)
-        if not missing.any():
-            with suppress(ValueError, OverflowError):
-                return pd.Series(values.astype(np.int64), column.index)
+        with suppress(ValueError, OverflowError):  # "nan" is no integer
+            return pd.Series(values.astype(np.int64), column.index)
         return pd.Series(values.astype(np.float64), column.index)
     return column
 
@@ -323,10 +304,7 @@ def _as_list(cell):
     """Return the numbers of a list or of its text; none if it is no list of numbers."""
     if not _looks_like_list(cell):
         return []
-    try:
-        return [
-            float(one)
-            for one in (cell[1:-1].replace(",", " ").split() if isinstance(cell, str) else cell)
-        ]
-    except (TypeError, ValueError):
-        return []
+    cells = cell[1:-1].replace(",", " ").split() if isinstance(cell, str) else cell
+    with suppress(TypeError, ValueError):
+        return [float(one) for one in cells]
+    return []

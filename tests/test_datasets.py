@@ -871,9 +871,9 @@ def test_truncated(tmp_path, ending, share):
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("", ["no rows", "table of numbers"]),
+        ("", ["no rows with values", "table of numbers"]),
         ("\n", ["no rows"]),
-        ("a,b\n", ["no rows", "2 values in each"]),
+        ("a,b\n", ["no rows with values"]),
         ("a,label\n", ["no rows"]),
         ("a,b\n1,2,3,4\n4,5,6\n", ["4 values in line 2", "expected 2"]),
         ("1,2\n3\n", ["1 values in line 2", "expected 2 as in line 1"]),

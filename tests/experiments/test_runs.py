@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -410,7 +411,7 @@ def git(folder, *words):
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     """A checkout of one commit that checkout.py takes for its own."""
-    if checkout.shutil.which("git") is None:
+    if shutil.which("git") is None:
         pytest.skip("no git")
     (tmp_path / "results").mkdir()
     for name in ("code.py", "README.md", "results/results.csv"):
@@ -426,7 +427,7 @@ def repository(tmp_path, monkeypatch):
 
 def test_the_commit_is_empty_where_there_is_no_git(monkeypatch):
     assert isinstance(checkout.git_commit(), str)
-    monkeypatch.setattr(checkout.shutil, "which", lambda name: None)
+    monkeypatch.setenv("PATH", "")
     assert checkout.git_commit() == ""
 
 

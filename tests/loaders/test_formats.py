@@ -64,7 +64,7 @@ def test_wrong_lines_are_counted_from_the_top_of_the_file(tmp_path):
     with user_error("2 values in line 4, expected 3 as in line 3"):
         read_own(path)
     path.write_text("a,b\n,\n,\n")
-    with user_error("2 rows without any value"):
+    with user_error("no rows with values"):
         read_own(path)
 
 
@@ -353,6 +353,12 @@ def test_rows_keep_their_numbers(tmp_path):
 def test_missing_labels_are_no_class(tmp_path, label):
     with user_error(f"label '{label}' of sample 1", "--label-column none"):
         read(tmp_path, "a.csv", f"a,b,species\n1,2,p\n3,4,{label}\n5,6,q\n")
+
+
+@pytest.mark.parametrize("label", ["none", "-", "?", "."])
+def test_classes_may_be_named_as_missing_numbers(tmp_path, label):
+    _, y, *_ = read(tmp_path, "a.csv", f"a,b,species\n1,2,+\n3,4,{label}\n5,6,+\n")
+    assert sorted(y) in ([0, 0, 1], [0, 1, 1])
 
 
 def test_the_index_of_a_frame_is_no_feature(tmp_path):
