@@ -46,6 +46,9 @@ def _dense(path, matrix, notes):
     if not scipy.sparse.issparse(matrix):
         return np.asarray(matrix)
     n, d = matrix.shape
+    if hasattr(matrix, "check_format"):  # SciPy reads beyond the arrays if indices are wrong
+        with reading(path, "a sparse matrix"):
+            matrix.check_format()
     require_memory(8.0 * n * d, f"{path}: a sparse matrix of {n} rows and {d} columns, made dense,")
     share = matrix.nnz / max(1, n * d)
     notes.append(f"a sparse matrix, {share:.1%} of it not zero, made dense")

@@ -58,9 +58,11 @@ def _labels(folder, paths, notes):
     """Return the folders below `folder` as labels; below train and test, if these are all."""
     parts = [path.relative_to(folder).parts for path in paths]
     depth = 0
-    if {p[0].lower() for p in parts} <= SPLITS and min(map(len, parts)) > 2:
-        depth = 1
-        notes.append(f"folders {few(sorted({p[0] for p in parts}))} joined")
+    if {p[0].lower() for p in parts} <= SPLITS:
+        notes.append(f"folders {few(sorted({p[0] for p in parts}))} joined, they are no labels")
+        if max(map(len, parts)) == 2:
+            return None
+        depth = int(min(map(len, parts)) > 2)
     if max(map(len, parts)) > depth + 2:
         notes.append("images in deeper folders have the label of the topmost one")
     return np.array([p[depth] for p in parts])
@@ -126,7 +128,9 @@ def _together(images, like, notes):
     stays from 0 to 65,535 and is scaled as arrays of such numbers are.
     """
     gray = sum(image.shape[2] == 1 for image in images)
-    channels = like["shape"][-1] if like else 1 if gray == len(images) else 3
+    channels = 1 if gray == len(images) else 3
+    if like and len(like["shape"]) == 3:
+        channels = like["shape"][2]
     if channels == 3 and gray:
         notes.append(f"{gray} of {len(images)} grey images taken as coloured ones")
     if channels == 1 and gray < len(images):

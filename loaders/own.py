@@ -14,7 +14,7 @@ from common.errors import UserError
 from common.shapes import rounded
 from loaders.arrays import read_hdf5, read_matlab, read_matrix_market, read_numpy, read_svmlight
 from loaders.folders import read_folder
-from loaders.readers import Reading, as_labels, check_values, few, printable
+from loaders.readers import MISSING, Reading, as_labels, check_values, few, printable
 from loaders.tables import FRAMES, read_arff, read_columns, read_text, without_missing
 from loaders.text import COMPRESSED, WORKBOOKS
 
@@ -61,11 +61,14 @@ def read_own(
     _check_shape(path, x, like)
     try:
         y = as_labels(path, record.y, len(x))
+        _note_labels(record)
     except UserError:
         if not like:
             raise
         y = None  # of new samples, which need none
         record.notes.append("labels are not complete and are left out")
+    if not like and len(x) > 1 and (x == x[0]).all():
+        record.notes.append("all samples are the same")
     prepared = {
         "shape": list(x.shape[1:]),
         "columns": record.columns,
@@ -123,6 +126,14 @@ def _refuse(path, given, what, options):
         if getattr(given, name) != getattr(Reading, name):
             flag = "--" + name.replace("_", "-")
             raise UserError(f"{path}: {flag} has no meaning for {what}")
+
+
+def _note_labels(record):
+    """Note it if a class is named by a word that often stands for a missing value."""
+    if record.y is not None and record.y.dtype.kind in "US":
+        some = sorted({word for word in set(record.y.astype(str)) if word.lower() in MISSING})
+        if some:
+            record.notes.append(f"labels {few(some)} are taken as a class, not as missing")
 
 
 def _images(path, x, how, notes):

@@ -77,6 +77,10 @@ class Reading:
     missing: str = "error"
     standardize: bool = False
 
+    def __post_init__(self):
+        if self.missing not in ("error", "mean", "drop"):
+            raise UserError(f"missing={self.missing!r}: expected error, mean or drop")
+
 
 @dataclass
 class Record:
@@ -181,22 +185,30 @@ def check_values(path: str | os.PathLike, x: np.ndarray, least: int = 2) -> None
         )
 
 
+def label_vector(path: str | os.PathLike, y: np.ndarray, n: int) -> np.ndarray:
+    """Return labels of shape (n,), (n, 1) or (1, n) as (n,); UserError for other shapes."""
+    found = y.ravel() if y.ndim == 2 and 1 in y.shape else y
+    if found.shape != (n,):
+        raise UserError(f"{path}: y has shape {y.shape}, expected {(n,)}, a label for each sample")
+    return found
+
+
 def as_labels(path: str | os.PathLike, y: np.ndarray | None, n: int) -> np.ndarray | None:
     """Return labels 0, 1, ... (n,), int64, in the order of the sorted values; None stays."""
     if y is None:
         return None
-    if y.ndim == 2 and 1 in y.shape:
-        y = y.ravel()
-    if y.shape != (n,):
-        raise UserError(f"{path}: y has shape {y.shape}, expected {(n,)}, a label for each sample")
-    if y.dtype.kind not in "buifUS":
+    y = label_vector(path, y, n)
+    if y.dtype.kind == "S":
+        with reading(path, "labels in UTF-8"):
+            y = np.char.decode(y, "utf-8")
+    if y.dtype.kind not in "buifU":
         raise UserError(f"{path}: y has dtype {y.dtype}, expected whole numbers or text")
     wrong, hint = np.zeros(n, bool), ""
     if y.dtype.kind == "f":
         wrong = (y != np.round(y)) | np.isinf(y)  # NaN differs from itself
-    elif y.dtype.kind in "US":
+    elif y.dtype.kind == "U":
         hint = " (--label-column none: no labels)"
-        wrong = np.isin(np.char.lower(y.astype(str)), MISSING_LABELS)
+        wrong = np.isin(np.char.lower(y), MISSING_LABELS)
     if wrong.any():
         at = int(np.argmax(wrong))
         shown = repr(str(y[at])) if hint else y[at]

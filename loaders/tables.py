@@ -10,7 +10,17 @@ import pandas as pd
 import scipy.io.arff
 
 from common.errors import UserError, unknown
-from loaders.readers import LABEL_NAMES, MISSING, Reading, Record, check_any, few, reading, require
+from loaders.readers import (
+    LABEL_NAMES,
+    MISSING,
+    Reading,
+    Record,
+    check_any,
+    few,
+    label_vector,
+    reading,
+    require,
+)
 from loaders.text import as_numbers, depth, is_number, may_name_rows, parse, without_lists
 
 
@@ -88,7 +98,7 @@ def read_arff(path: str | os.PathLike, how: Reading, like: dict | None = None) -
     columns = [
         pd.Series(rows[name])
         if rows[name].dtype.kind == "f"
-        else as_numbers(pd.Series(rows[name].astype(str)))
+        else as_numbers(pd.Series(rows[name].astype(str)).replace("?", ""))  # a missing value
         for name in attributes.names()
     ]
     return _record(path, attributes.names(), columns, how, [], True, like)
@@ -182,6 +192,11 @@ def _record(path, names, columns, how, notes, header, like, rows=None):
                 f"--ignore-columns {names[i]!r} leaves it out"
             )
     if label is not None:
+        if columns[label].map(depth).any():
+            raise UserError(
+                f"{path}: label column {names[label]!r} holds lists, expected a number or a word "
+                "for each sample"
+            )
         columns[label] = as_numbers(columns[label])  # so that 10 follows 9
         notes.append(f"labels: column {names[label]!r}")
     if like and like.get("columns"):
@@ -258,18 +273,21 @@ def without_missing(
     x = record.x
     if x.ndim != 2 or x.dtype.kind not in "iufb":
         return {}
-    names = record.columns or [str(i) for i in range(x.shape[1])]
-    rows = record.rows or range(len(x))
+    numbers = [str(i) for i in range(x.shape[1])]
+    names, rows = record.columns or numbers, record.rows or range(len(x))
     known = (like or {}).get("means", {})
+    keys = (like.get("columns") or numbers) if like else names  # of the fitted columns' means
+    if len(keys) != len(names):
+        return {}  # it is refused for its shape
     holes = np.isnan(x)
     gaps, lacking = holes.any(axis=1), [i for i, some in enumerate(holes.any(axis=0)) if some]
     if how.missing == "drop" and lacking:
         record.x, record.rows = x[~gaps], tuple(str(rows[i]) for i in np.flatnonzero(~gaps))
-        record.y = record.y if record.y is None else record.y[~gaps]
+        record.y = record.y if record.y is None else label_vector(path, record.y, len(x))[~gaps]
         record.notes.append(f"{gaps.sum()} of {len(x)} rows left out for missing values")
     with np.errstate(over="ignore", invalid="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of a column that holds nothing
-        means = dict(zip(names, np.nanmean(record.x, axis=0).tolist(), strict=True)) | known
+        means = dict(zip(keys, np.nanmean(record.x, axis=0).tolist(), strict=True)) | known
     if how.missing == "drop" or not lacking:
         return means
     if how.missing == "error" and record.columns is None:
@@ -283,12 +301,12 @@ def without_missing(
             "place, --missing drop leaves the rows out"
         )
     for i in lacking:
-        if names[i] not in known and holes[:, i].all():
+        if keys[i] not in known and holes[:, i].all():
+            way_out = f": --ignore-columns {names[i]!r} leaves it out" if record.columns else ""
             raise UserError(
-                f"{path}: column {names[i]!r} has no value at all, expected some: "
-                f"--ignore-columns {names[i]!r} leaves it out"
+                f"{path}: column {names[i]!r} has no value at all, expected some{way_out}"
             )
-        x[holes[:, i], i] = means[names[i]]
+        x[holes[:, i], i] = means[keys[i]]
     whose = "the fitted column" if known else "the column"
     record.notes.append(f"missing values ({text}) replaced by the mean of {whose}")
     return means

@@ -20,6 +20,7 @@ from loaders.readers import LABEL_NAMES, MISSING, check_any, reading, require
 SEPARATORS = (",", ";", "\t", "|")
 COMPRESSED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 WORKBOOKS = {".xlsx": ("openpyxl",), ".ods": ("odf", "odfpy")}  # ending -> package, for `require`
+csv.field_size_limit(2**31 - 1)  # of the module's 128 KB long lists of numbers have more
 NAMES_OF_ROWS = ("id", "index", "idx", "row", "rowid", "row_id", "row number", "name", "filename")
 
 
@@ -85,7 +86,7 @@ def _without_head(text, notes):
 
     Empty lines, lines that start with #, and the line sep=; that Excel writes are left out.
     """
-    told = re.match(r"sep=(.)\r?\n", text)
+    told = re.match(r"sep=(.)\n", text)
     text = text[told.end() :] if told else text
     text, empty = _without_empty(text)
     text, comments = _without_comments(text, notes)
@@ -95,7 +96,7 @@ def _without_head(text, notes):
 
 def _without_empty(text):
     """Return the text without its first lines that are empty, and how many they are."""
-    empty = re.match(r"(?:[ \t]*\r?\n)*", text).group()
+    empty = re.match(r"(?:[ \t]*\n)*", text).group()
     return text[len(empty) :], empty.count("\n")
 
 
@@ -110,7 +111,7 @@ def _separator(text):
     The first line may have one cell less, as R's write.table leaves out the column of row names.
     """
     first = itertools.islice(io.StringIO(text), 21)
-    lines = [line.rstrip("\r\n") for line in first if line.strip()][:20]
+    lines = [line.rstrip("\n") for line in first if line.strip()][:20]
     widths = {s: [len(row) for row in csv.reader(lines, delimiter=s) if row] for s in SEPARATORS}
     parts = [_words(line) for line in lines]
     blanks = [len(words) for words in parts]
@@ -139,7 +140,7 @@ def _split(text, separator):
     """Yield (line number, cells) of the lines that are not empty."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     for cells in reader:
-        if len(cells) > 1 or (cells and cells[0].strip()):
+        if len(cells) > 1 or (cells and (cells[0].strip() or not cells[0])):  # "" is a cell
             yield reader.line_num, cells
 
 
@@ -163,8 +164,9 @@ def parse(path: str | os.PathLike) -> tuple[list[str], list[pd.Series], list[str
     notes = []
     workbook = Path(path).suffix.lower() in WORKBOOKS
     raw = _from_workbook(path, notes) if workbook else _decoded(path, notes)
-    text, above, told = _without_head(raw, notes)
-    separator = "," if workbook else told or _separator(text)
+    with reading(path, "a CSV table"):
+        text, above, told = _without_head(re.sub("\r\n?", "\n", raw), notes)
+        separator = "," if workbook else told or _separator(text)
     if separator == " ":
         text = "\n".join(" ".join(_words(line)) for line in text.splitlines())
     with reading(path, "a CSV table"):
