@@ -35,18 +35,9 @@ class SpectralSAT(PhasedEstimator):
 
     Parameters
     ----------
-    n_clusters : int
-        K, from 2 to the number of samples.
     config : models.settings.spectral_sat.SpectralSATConfig
-    method : str
-        The name under which the model is saved.
-    random_state : int
-        The same seed gives the same labels, bit for bit, on one machine.
-    run_dir : path, optional
-        Where checkpoints are kept. None: none are.
-    monitor : Monitor, optional
-    checkpoint_seconds : float
-        Time between two checkpoints.
+    n_clusters, method, random_state, run_dir, monitor, checkpoint_seconds, steps_per_execution
+        As of `DeepClusterer`.
 
     Attributes
     ----------

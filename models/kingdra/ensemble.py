@@ -66,20 +66,11 @@ class Ensemble(PhasedEstimator):
 
     Parameters
     ----------
-    n_clusters : int
-        K, from 2 to the number of samples.
     config : models.settings.kingdra.InformationConfig
-    method : str
-        The name under which the model is saved.
-    random_state : int
-        The same seed gives the same labels, bit for bit, on one machine, with any `workers`.
-    run_dir : path, optional
-        Where checkpoints are kept. None: none are.
-    monitor : Monitor, optional
-    checkpoint_seconds : float
-        Time between two checkpoints of a member.
     workers : int
-        Members that train at the same time, a thread each.
+        Members that train at the same time, a thread each; any number gives the same labels.
+    n_clusters, method, random_state, run_dir, monitor, checkpoint_seconds, steps_per_execution
+        As of `DeepClusterer`.
 
     Attributes
     ----------
