@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from models.ae import KMeansOfCodes
+from models.ae import ClusteredCodes
 from models.core.autoencoder import CHUNK
 from models.core.base import DeepClusterer
 from models.core.functional import (
@@ -30,6 +30,8 @@ from models.dscdan.networks import (
     global_discriminator,
     local_discriminator,
 )
+
+INFORMATION = {"T1": "mi_global", "T2": "mi_local"}  # discriminator -> its loss
 
 
 class DualAutoencoder(DeepClusterer):
@@ -69,34 +71,25 @@ class DualAutoencoder(DeepClusterer):
         parts = [self.decoder, *self.classes.values()]
         if c.train_discriminators:
             parts += self.discriminators.values()
-        unused = self.unused_variables(c.prior, c.relative, c.mutual)
-        encoder = [v for v in self.gaussian.trainable_variables if v.path not in unused]
-        return encoder + [v for part in parts for v in part.trainable_variables]
+        return self.used_variables(c.prior, c.relative, c.mutual, parts)
 
-    def unused_variables(self, prior: float, relative: float, mutual: float) -> set[str]:
-        """Return the paths of the encoder's variables that no loss of these weights depends on."""
-        c = self.config
+    def used_variables(
+        self, prior: float, relative: float, mutual: float, parts: list[keras.Layer]
+    ) -> list[keras.Variable]:
+        """Return the encoder's variables that losses of such weights need, and those of `parts`."""
+        c, variables = self.config, self.gaussian.trainable_variables
         drawn = c.code == "draw" or (c.psi == "reparameterised" and (relative or mutual))
-        if prior or drawn:
-            return set()
-        return {v.path for v in self.gaussian.get_layer("log_variance").variables}
+        if not prior and not drawn:
+            unused = {v.path for v in self.gaussian.get_layer("log_variance").variables}
+            variables = [v for v in variables if v.path not in unused]
+        return [*variables, *(v for part in parts for v in part.trainable_variables)]
 
     def pretrain_weights(self) -> dict[str, float]:
         c = self.config
-        weights = {"reconstruction": c.original}
-        if c.relative:
-            weights["relative"] = c.relative
-        if c.mutual:
-            weights |= {f"mi_{name}": c.mutual for name in self.information_kinds()}
-        if c.prior:
-            weights["prior"] = c.prior
-        if c.pretrains_clusters:
-            weights["entropy"] = c.prior
-        return weights
-
-    def information_kinds(self) -> tuple[str, ...]:
-        """Return the kinds of mutual information, one a discriminator."""
-        return ("global", "local") if self.config.pairs == "input" else ("global",)
+        weights = {"reconstruction": c.original, "relative": c.relative}
+        weights |= {INFORMATION[name]: c.mutual for name in self.discriminators}
+        weights |= {"prior": c.prior, "entropy": c.prior * c.pretrains_clusters}
+        return {name: weight for name, weight in weights.items() if weight}
 
     def pretrain_loss(
         self, x: Tensor, targets: dict[str, Tensor], seed: Tensor
@@ -154,19 +147,18 @@ class DualAutoencoder(DeepClusterer):
 
     def information(self, x: Tensor, local: Tensor, z: Tensor) -> dict[str, Tensor]:
         """Return minus the global and the local information (eqs. 9 and 10)."""
-        b = tf.shape(z)[0]
-        z = tf.concat([z, tf.roll(z, 1, axis=0)], axis=0)  # pairs, then negative pairs
-        seen = {"global": z[:b], "local": local}
+        seen = {"T1": z, "T2": local}
         if self.config.pairs == "input":
-            seen["global"] = tf.reshape(x, (b, -1))
-        losses, kinds = {}, self.information_kinds()
-        for name, network in zip(kinds, self.discriminators.values(), strict=True):
+            seen["T1"] = tf.reshape(x, (tf.shape(z)[0], -1))
+        z = tf.concat([z, tf.roll(z, 1, axis=0)], axis=0)  # pairs, then negative pairs
+        losses = {}
+        for name, network in self.discriminators.items():
             logits = network([tf.concat([seen[name]] * 2, axis=0), z])
-            losses[f"mi_{name}"] = -js_information(*tf.split(logits, 2))
+            losses[INFORMATION[name]] = -js_information(*tf.split(logits, 2))
         return losses
 
 
-class ConvAE(KMeansOfCodes, DualAutoencoder):
+class ConvAE(ClusteredCodes, DualAutoencoder):
     """k-means on the codes of the dual auto-encoder: ConvAE, +MI, +RS, +MI+RS by its weights.
 
     Where pretraining has a prior of classes, the argmax of its class head is the other answer, or,

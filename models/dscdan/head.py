@@ -71,11 +71,6 @@ class SpectralHead:
         """Put the network's weights back to what a seed starts from."""
         self.network.set_weights(self._new_network(seed).get_weights())
 
-    @property
-    def variables(self) -> list[keras.Variable]:
-        """The network's trainable variables."""
-        return self.network.trainable_variables
-
     def __call__(self, z):
         """Return the network's outputs (b, k) for a batch of codes (b, z)."""
         return self.network(z)
