@@ -18,12 +18,7 @@ from models.core.functional import Tensor, squared_distances
 def selection_threshold(losses: np.ndarray, progress: float) -> float:
     """Return lambda = mean(L) + progress * std(L) (eq. 10).
 
-    Parameters
-    ----------
-    losses : array (n,)
-        Squared distances of all samples to their centres.
-    progress : float in [0, 1]
-        t / T.
+    losses (n,) are the squared distances of all samples to their centres, progress is t / T.
     """
     return float(np.mean(losses, dtype=np.float64) + progress * np.std(losses, dtype=np.float64))
 

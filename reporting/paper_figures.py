@@ -178,7 +178,7 @@ def _rounds(name, figure, cells, results, stem):
 def _maps(name, figure, cells, results, stem):
     """Draw the maps of the embeddings in the run folders."""
     try:
-        path, points = maps.draw(results, cells[0]["dataset"], f"{stem}.png")
+        points = maps.draw(results, cells[0]["dataset"], f"{stem}.png")
     except UserError:  # no run has an embedding here
         return []
-    return [path, _table(f"{stem}.csv", points)]
+    return [f"{stem}.png", _table(f"{stem}.csv", points)]

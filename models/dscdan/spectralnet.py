@@ -29,13 +29,7 @@ LEAST = 1e-7  # training ends when the learning rate has dropped to this [releas
 def pairs(z: np.ndarray, neighbors: int, seed: int) -> np.ndarray:
     """Return pairs, int32 (2 n neighbors, 3): i, j, 1 for neighbours and 0 for others.
 
-    Each sample i has `neighbors` of either kind.
-
-    Parameters
-    ----------
-    z : (n, z)
-    neighbors : int
-    seed : int
+    Each sample i of codes z (n, z) has `neighbors` of either kind.
     """
     n = len(z)
     near = NearestNeighbors(n_neighbors=min(neighbors, n - 1)).fit(z).kneighbors()[1]

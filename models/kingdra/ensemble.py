@@ -209,7 +209,6 @@ class Ensemble(PhasedEstimator):
         return self.memberships(x).argmax(axis=1)
 
     def width(self) -> int:
-        """Return the number of columns of `transform`."""
         return int(self.n_clusters)
 
     # -- files -------------------------------------------------------------------------------
