@@ -31,8 +31,9 @@ class KMeansBaseline(Baseline):
     def belong(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
         centers = self._learnt["centers"].astype(np.float64)
         variance = float(np.square(centers - centers.mean(axis=0)).sum(axis=1).mean())
-        unit = variance if 0 < variance < TINY else 1.0
-        return student_kernel(z.astype(np.float64) ** 2 / unit if unit != 1.0 else z**2)
+        if 0 < variance < TINY:
+            return student_kernel(z.astype(np.float64) ** 2 / variance)
+        return student_kernel(z**2)
 
 
 def _require_positive(x):

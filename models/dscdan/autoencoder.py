@@ -94,18 +94,19 @@ class DualAutoencoder(DeepClusterer):
     def pretrain_loss(
         self, x: Tensor, targets: dict[str, Tensor], seed: Tensor
     ) -> dict[str, Tensor]:
+        """Return the terms of L, see `DualConfig`, for a batch x (b, h, w, c)."""
         c = self.config
-        mean, log_variance, local = self.gaussian(x)
-        z, noisy = self.codes(mean, log_variance, seed, c.aug_pretrain)
-        losses = self.reconstructions(x, z, noisy if c.relative else None)
+        mean, log_variance, local = self.gaussian(x)  # of p(z|x), (b, z) each; feature maps
+        z, noisy = self.codes(mean, log_variance, seed, c.aug_pretrain)  # z and psi(z)
+        losses = self.reconstructions(x, z, noisy if c.relative else None)  # eq. 12
         if c.mutual:
-            losses |= self.information(x, local, noisy)
-        if c.pretrains_clusters:
+            losses |= self.information(x, local, noisy)  # eqs. 9 and 10
+        if c.pretrains_clusters:  # as eq. 19, in the released code alone
             p = self.classes["classifier"](mean)
             losses["prior"] = class_divergence(p, self.classes["means"](mean), log_variance)
             losses["entropy"] = negative_entropy(p)
         elif c.prior:
-            losses["prior"] = gaussian_divergence(mean, log_variance)
+            losses["prior"] = gaussian_divergence(mean, log_variance)  # eq. 6
         return losses
 
     def codes(

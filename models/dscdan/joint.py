@@ -2,7 +2,8 @@
 
 A batch's codes give a graph of nearest neighbours and, through the head, class probabilities
 p(y|z) whose orthonormalised columns Y are to vary little over the graph. Encoder, decoder,
-discriminators and head are trained together.
+discriminators and head are trained together. Eqs. 1-13 are in autoencoder.py, 14-18 in spectral.py,
+19 and 20 in `DSCDAN.loss`; what comes before the joint training is not in the paper.
 
 Departures: docs/methods/dscdan.md
 """
@@ -128,7 +129,7 @@ class DSCDAN(DualAutoencoder):
             return out
         return np.asarray(soft_assignment(self.head.embed(out), self.centers))
 
-    # -- before joint training ---------------------------------------------------------------
+    # -- before joint training: ours ---------------------------------------------------------
 
     def start(self, data: Tensor) -> tuple[np.ndarray, np.ndarray, float]:
         """Return centres to come (zeros), labels of k-means on the codes, and the seconds."""
