@@ -54,14 +54,7 @@ class SpectralSAT(PhasedEstimator):
     """
 
     def fit(self, x: object, y: object = None) -> "SpectralSAT":
-        """Cluster the samples.
-
-        Parameters
-        ----------
-        x : array-like (n, h, w, c) or (n, d)
-            Finite numbers; images scaled to [0, 1].
-        y : ignored
-            For scikit-learn's sake.
+        """Cluster samples x (n, d) or images (n, h, w, c) scaled to [0, 1]; `y` is ignored.
 
         Raises
         ------

@@ -54,10 +54,8 @@ def write(results_dir: str | os.PathLike, name: str) -> list[str]:
 
 def _named(cell, cells):
     """Return what tells a cell from the others, in words."""
-    words = []
-    for key in ("method", "dataset", "seed"):
-        if len({one[key] for one in cells}) > 1:
-            words.append(str(cell[key]))
+    keys = ("method", "dataset", "seed")
+    words = [str(cell[key]) for key in keys if len({one[key] for one in cells}) > 1]
     settings = [
         f"{n}={v:g}" if isinstance(v, float | int) else f"{n}={v}"
         for n, v in cell["settings"].items()

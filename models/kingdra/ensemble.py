@@ -123,14 +123,7 @@ class Ensemble(PhasedEstimator):
     # -- the rest ----------------------------------------------------------------------------
 
     def fit(self, x: object, y: object = None) -> Self:
-        """Cluster the samples.
-
-        Parameters
-        ----------
-        x : array-like (n, d) or (n, h, w, c)
-            Finite numbers; images are flattened.
-        y : ignored
-            For scikit-learn's sake.
+        """Cluster samples x (n, d) or (n, h, w, c), which are flattened; `y` is ignored.
 
         Raises
         ------
