@@ -148,10 +148,10 @@ class DualAutoencoder(DeepClusterer):
 
     def information(self, x: Tensor, local: Tensor, z: Tensor) -> dict[str, Tensor]:
         """Return minus the global and the local information (eqs. 9 and 10)."""
-        seen = {"T1": z, "T2": local}
-        if self.config.pairs == "input":
-            seen["T1"] = tf.reshape(x, (tf.shape(z)[0], -1))
+        b = tf.shape(z)[0]
         z = tf.concat([z, tf.roll(z, 1, axis=0)], axis=0)  # pairs, then negative pairs
+        code = self.config.pairs == "code"
+        seen = {"T1": z[:b] if code else tf.reshape(x, (b, -1)), "T2": local}
         losses = {}
         for name, network in self.discriminators.items():
             logits = network([tf.concat([seen[name]] * 2, axis=0), z])
