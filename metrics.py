@@ -94,12 +94,10 @@ def align(labels: ArrayLike, reference: ArrayLike) -> np.ndarray:
     from sklearn.metrics.cluster import contingency_matrix
 
     reference, labels = _pair(reference, labels)
-    names, ours = np.unique(reference), np.unique(labels)
+    names, place = np.unique(reference), np.unique(labels, return_inverse=True)[1]
     rows, columns = assign(contingency_matrix(reference, labels))
-    rename = dict(zip(ours[columns], names[rows], strict=True))
-    free = int(names.max()) + 1
-    for name in ours:
-        if name not in rename:
-            rename[name] = free
-            free += 1
-    return np.array([rename[c] for c in labels], dtype=np.int64)
+    new = np.full(place.max() + 1, -1)
+    new[columns] = names[rows]
+    alone = ~np.isin(np.arange(len(new)), columns)
+    new[alone] = int(names.max()) + 1 + np.arange(alone.sum())
+    return new[place]

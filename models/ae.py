@@ -1,4 +1,7 @@
-"""k-means on the codes of an auto-encoder (DEC-DA, Table 5): plain, denoising or augmented."""
+"""One clustering of the codes of an auto-encoder, plain, denoising or augmented.
+
+By k-means it is the row AE+k-means of DEC-DA's Table 5.
+"""
 
 import numpy as np
 import tensorflow as tf
@@ -7,8 +10,8 @@ from models.core.base import DeepClusterer
 from models.core.functional import Tensor, mean_squared_error
 
 
-class KMeansOfCodes(DeepClusterer):
-    """Pretraining, then k-means on the codes (or what `init` says); no clustering steps."""
+class ClusteredCodes(DeepClusterer):
+    """Pretraining, then `start`: k-means on the codes by default; no clustering steps."""
 
     @property
     def by_k_means(self) -> bool:
@@ -27,7 +30,7 @@ class KMeansOfCodes(DeepClusterer):
         self._monitor.row("final", 0, {"seconds": 0.0}, self.refresh_labels_)
 
 
-class AEKMeans(KMeansOfCodes):
+class AEKMeans(ClusteredCodes):
     """Pretraining as in all methods on the same network, then k-means; no clustering steps.
 
     The denoising auto-encoder sets a share `noise` of each batch's inputs to 0 (the others are

@@ -18,12 +18,7 @@ from models.core.functional import Tensor, squared_distances
 def selection_threshold(losses: np.ndarray, progress: float) -> float:
     """Return lambda = mean(L) + progress * std(L) (eq. 10).
 
-    Parameters
-    ----------
-    losses : array (n,)
-        Squared distances of all samples to their centres.
-    progress : float in [0, 1]
-        t / T.
+    losses (n,) are the squared distances of all samples to their centres, progress is t / T.
     """
     return float(np.mean(losses, dtype=np.float64) + progress * np.std(losses, dtype=np.float64))
 
@@ -47,22 +42,15 @@ class ASPC(DeepClusterer):
     def refresh(self, z: np.ndarray, step: int) -> tuple[np.ndarray, dict, dict]:
         n = len(z)
         epoch = step // -(-n // self.config.batch_size)
-        if epoch == 0:
-            labels = self.initial_labels_
-            losses = np.asarray(squared_distances(z, self.centers))[np.arange(n), labels]
-            v, threshold = np.ones(n, np.float32), np.inf
-        else:
-            distances = np.asarray(squared_distances(z, self.centers))
-            labels = distances.argmin(axis=1)
-            if self.config.selection == "augmented":
-                distances = np.asarray(
-                    squared_distances(self._encode_augmented(step), self.centers)
-                )
-            losses = distances[np.arange(n), labels]
+        distances = np.asarray(squared_distances(z, self.centers))
+        labels = distances.argmin(axis=1) if epoch else self.initial_labels_
+        if epoch and self.config.selection == "augmented":
+            distances = np.asarray(squared_distances(self._encode_augmented(step), self.centers))
+        losses = distances[np.arange(n), labels]
+        threshold = np.inf  # the first epoch takes all
+        if epoch and self.config.self_paced:
             threshold = selection_threshold(losses, (epoch - 1) / self.config.epochs)
-            v = (losses < threshold).astype(np.float32)
-            if not self.config.self_paced:
-                v, threshold = np.ones(n, np.float32), np.inf
+        v = (losses < threshold).astype(np.float32)
         targets = {"center": ops.take(self.centers, labels, axis=0), "v": v}
         logged = {"lambda": threshold, "selected": v.mean(), "distance_mean": losses.mean()}
         return labels, targets, logged

@@ -10,6 +10,7 @@ Departures: docs/methods/layerwise.md
 import math
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -18,7 +19,7 @@ from keras import ops
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from models.ae import KMeansOfCodes
+from models.ae import ClusteredCodes
 from models.core.base import DeepClusterer
 from models.core.fast_kernels import SGD
 from models.core.functional import (
@@ -111,66 +112,44 @@ class Layerwise(DeepClusterer):
 
     def pretrain(self, data: Tensor, checkpoint: str | os.PathLike | None) -> None:
         """Train each layer by itself, then all together; each stage has a checkpoint beside it."""
-        layers, pairs = self.up, list(zip(self.up, self.down[::-1], strict=True))
-        layer_steps, together = self.config.pretraining_steps(
-            math.ceil(len(data) / self.config.batch_size)
-        )
-        offset, ended_before, files = 0, True, []
-        for i in range(len(layers) + 1):
-            file = None if checkpoint is None else f"{checkpoint}.stage{i}"
-            if i < len(layers):
-                variables = [v for one in pairs[i] for v in one.trainable_variables]
-                loss, weights, steps = self.layer_loss(i), {"reconstruction": 0.5}, layer_steps
-            else:
-                variables, loss = self.pretrain_variables(), self.pretrain_loss
-                weights, steps = self.pretrain_weights(), together
-            ended_before = not self.stage(
-                i, data, loss, weights, variables, steps, offset, file, ended_before
+        c, pairs = self.config, zip(self.up, self.down[::-1], strict=True)
+        layer_steps, together = c.pretraining_steps(math.ceil(len(data) / c.batch_size))
+        stages = []  # loss, weights, variables, steps
+        for i, pair in enumerate(pairs):
+            variables = [v for layer in pair for v in layer.trainable_variables]
+            stages.append((self.layer_loss(i), {"reconstruction": 0.5}, variables, layer_steps))
+        weights, variables = self.pretrain_weights(), self.pretrain_variables()
+        stages.append((self.pretrain_loss, weights, variables, together))
+        offset, left, files = 0, False, []
+        for i, (loss, weights, variables, steps) in enumerate(stages):
+            trainer = Trainer(
+                data,
+                loss,
+                weights,
+                variables,
+                self.pretrain_optimizer(),
+                batch_size=c.batch_size,
+                shuffle=True,
+                seed=new_stream(self.seed_, SeedUse.LAYERS, i),
+                identity=f"stage {i}",
+                augment=self._augmentation(c.aug_pretrain),
+                shuffles=c.shuffles,
+            )
+            files.append(None if checkpoint is None else f"{checkpoint}.stage{i}")
+            left = self.run_phase(
+                trainer,
+                steps,
+                "pretrain",
+                checkpoint=files[-1],
+                resume=not left,  # a checkpoint after a stage that trained here is an older one
+                offset=offset,
+                start=lambda restored, trainer=trainer, steps=steps: trainer.step >= steps,
+                save_at_end=True,
             )
             offset += steps
-            files.append(file)
         self._encode(data)  # raises if the last step spoilt the weights
-        for file in files:
-            if file is not None and os.path.exists(file):
-                os.remove(file)
-
-    def stage(
-        self,
-        i: int,
-        data: Tensor,
-        loss: Loss,
-        weights: dict[str, float],
-        variables: list[keras.Variable],
-        steps: int,
-        offset: int,
-        file: str | None,
-        resume: bool,
-    ) -> bool:
-        """Train one stage of pretraining; return whether there was something left to train."""
-        c = self.config
-        trainer = Trainer(
-            data,
-            loss,
-            weights,
-            variables,
-            self.pretrain_optimizer(),
-            batch_size=c.batch_size,
-            shuffle=True,
-            seed=new_stream(self.seed_, SeedUse.LAYERS, i),
-            identity=f"stage {i}",
-            augment=self._augmentation(c.aug_pretrain),
-            shuffles=c.shuffles,
-        )
-        return self.run_phase(
-            trainer,
-            steps,
-            "pretrain",
-            checkpoint=file,
-            resume=resume,
-            offset=offset,
-            start=lambda restored: trainer.step >= steps,
-            save_at_end=True,
-        )
+        for file in filter(None, files):
+            Path(file).unlink(missing_ok=True)
 
     def pretrain_optimizer(self) -> keras.optimizers.Optimizer:
         """Return a stage's optimizer, with its schedule."""
@@ -210,7 +189,7 @@ class Layerwise(DeepClusterer):
         return self.config.scale**2 * (self.n_features_in_ if self.summed else 1)
 
 
-class LayerwiseKMeans(Layerwise, KMeansOfCodes):
+class LayerwiseKMeans(Layerwise, ClusteredCodes):
     """k-means on the codes of that pretraining: the row AE+k-means of DEC's and IDEC's tables."""
 
 

@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_limits
 
 from common import device
 from common.errors import UserError
+from models.ae import ClusteredCodes
 from models.core.autoencoder import INITIALIZE
-from models.core.base import DeepClusterer
 from models.core.functional import Tensor
 from models.core.networks import AUTOENCODERS
 from models.core.seeds import derive_seed
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MIXTURE = ("weights_", "means_", "precisions_cholesky_")  # what scikit-learn's prediction needs
 
 
-class N2D(DeepClusterer):
+class N2D(ClusteredCodes):
     """Pretraining, UMAP of the codes, a mixture of Gaussians on the map; no clustering steps.
 
     m is the number of the map's dimensions. The samples it was fitted to have the places in the
@@ -61,18 +61,14 @@ class N2D(DeepClusterer):
     def extra_state(self) -> dict[str, tf.Variable]:
         return self._kept
 
-    def cluster(self, data: Tensor) -> None:
-        self._monitor.begin("cluster", 0, 0)
+    def start(self, data: Tensor) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return the means of a mixture of Gaussians on the map, its labels, and the seconds."""
         begin, codes = time.monotonic(), self.pretrained_codes_
         found, earlier = self._once("map", lambda: self.learn(codes))
         for name, variable in ({"centers": self.centers} | self._kept).items():
             variable.assign(found[name])
-        labels = self.assign(codes)
-        self.seconds_["initialize"] = time.monotonic() - begin + earlier
-        self.seconds_["cluster"] = self.step_seconds_["cluster"] = 0.0
-        self.n_iter_, self.n_init_, self.converged_ = 0, self.config.n_init, True
-        self.initial_labels_ = self.refresh_labels_ = labels
-        self._monitor.row("final", 0, {"seconds": 0.0}, labels)
+        self.n_init_ = self.config.n_init
+        return found["centers"], self.assign(codes), time.monotonic() - begin + earlier
 
     def learn(self, codes: np.ndarray) -> dict[str, np.ndarray]:
         """Return {name: array}: the codes (n, z), their map (n, m), and the mixture on it."""

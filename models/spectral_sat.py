@@ -35,18 +35,9 @@ class SpectralSAT(PhasedEstimator):
 
     Parameters
     ----------
-    n_clusters : int
-        K, from 2 to the number of samples.
     config : models.settings.spectral_sat.SpectralSATConfig
-    method : str
-        The name under which the model is saved.
-    random_state : int
-        The same seed gives the same labels, bit for bit, on one machine.
-    run_dir : path, optional
-        Where checkpoints are kept. None: none are.
-    monitor : Monitor, optional
-    checkpoint_seconds : float
-        Time between two checkpoints.
+    n_clusters, method, random_state, run_dir, monitor, checkpoint_seconds, steps_per_execution
+        As of `DeepClusterer`.
 
     Attributes
     ----------
@@ -63,14 +54,7 @@ class SpectralSAT(PhasedEstimator):
     """
 
     def fit(self, x: object, y: object = None) -> "SpectralSAT":
-        """Cluster the samples.
-
-        Parameters
-        ----------
-        x : array-like (n, h, w, c) or (n, d)
-            Finite numbers; images scaled to [0, 1].
-        y : ignored
-            For scikit-learn's sake.
+        """Cluster samples x (n, d) or images (n, h, w, c) scaled to [0, 1]; `y` is ignored.
 
         Raises
         ------
@@ -101,7 +85,7 @@ class SpectralSAT(PhasedEstimator):
             taken,
             int(self.n_clusters),
             c.network,
-            self._seed(SeedUse.SPECTRAL_SAT_NETWORK),
+            new_stream(self.seed_, SeedUse.SPECTRAL_SAT_NETWORK),
             c.fit_steps + c.maxiter,
         )
         self._logits = tf.function(
@@ -110,9 +94,6 @@ class SpectralSAT(PhasedEstimator):
             input_signature=[tf.TensorSpec([None, *taken], tf.float32)],
         )
         self._augment = RandomShiftRotate(c.shift, c.rotation, c.shift_pixels, "true")
-
-    def _seed(self, use):
-        return new_stream(self.seed_, use)
 
     # -- the start ---------------------------------------------------------------------------
 
@@ -137,7 +118,7 @@ class SpectralSAT(PhasedEstimator):
                 c.judge,
                 c.more,
                 c.n_init,
-                self._seed(SeedUse.SPECTRAL_SAT_START),
+                new_stream(self.seed_, SeedUse.SPECTRAL_SAT_START),
             )
         self._monitor.note(
             f"partition by {m} neighbours and {count} eigenvectors: clusters of neighbours share "
@@ -166,25 +147,14 @@ class SpectralSAT(PhasedEstimator):
         arrays = {"labels": start["labels"], "lengths": start["lengths"]}
         arrays["neighbors"] = start["neighbors"][:, : c.partners]
         targets = {name: tf.Variable(t, trainable=False) for name, t in arrays.items()}
-        self._data = data
-
-        def run(phase, loss, weights, steps):
-            trainer = self._trainer(loss, weights, phase, steps, targets)
-            place = self._place(f"checkpoint-{('fit', 'sat', 'back')[phase]}.h5")
-            offset, more = self.n_iter_, phase < 2  # whether another phase follows
-            self.run_phase(
-                trainer, steps, "cluster", checkpoint=place, offset=offset, save_at_end=more
-            )
-            self.n_iter_ += trainer.step
-
-        self.n_iter_, self.converged_ = 0, None
-        run(0, self.fit_loss, {"cross_entropy": 1.0}, c.fit_steps)
+        self._data, self.n_iter_, self.converged_ = data, 0, None
+        self._phase(0, self.fit_loss, {"cross_entropy": 1.0}, c.fit_steps, targets)
         fitted = self.network.get_weights()
         weights = {"divergence": 1.0, "entropy": c.entropy_weight, "sizes": c.size_weight}
-        run(1, self.sat_loss, weights, c.maxiter)
+        self._phase(1, self.sat_loss, weights, c.maxiter, targets)
         if self._left_the_graph(start):
             self.network.set_weights(fitted)
-            run(2, self.fit_loss, {"cross_entropy": 1.0}, BACK * c.fit_steps)
+            self._phase(2, self.fit_loss, {"cross_entropy": 1.0}, BACK * c.fit_steps, targets)
         del self._data
 
     def _left_the_graph(self, start):
@@ -200,12 +170,13 @@ class SpectralSAT(PhasedEstimator):
         )
         return back
 
-    def _trainer(self, loss, weights, phase, total, targets):
+    def _phase(self, phase, loss, weights, steps, targets):
+        """Train on the partition (phase 0), by self-augmentation (1), or back on the former (2)."""
         c = self.config
         optimizer = make_optimizer(c.optimizer)
         if phase == 1:
-            optimizer.learning_rate = Decay(c.optimizer.lr, max(total, 1))
-        return Trainer(
+            optimizer.learning_rate = Decay(c.optimizer.lr, max(steps, 1))
+        trainer = Trainer(
             self._data,
             loss,
             weights,
@@ -219,6 +190,15 @@ class SpectralSAT(PhasedEstimator):
             state=self.network.non_trainable_variables,
             identity=f"{self._identity} {phase}",
         )
+        self.run_phase(
+            trainer,
+            steps,
+            "cluster",
+            checkpoint=self._place(f"checkpoint-{('fit', 'sat', 'back')[phase]}.h5"),
+            offset=self.n_iter_,
+            save_at_end=phase < 2,  # another phase follows
+        )
+        self.n_iter_ += trainer.step
 
     def fit_loss(self, x: Tensor, targets: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
         """Return the cross-entropy of samples (b, ...) and of their transforms with the labels."""
@@ -291,7 +271,6 @@ class SpectralSAT(PhasedEstimator):
         return self.memberships(x).argmax(axis=1)
 
     def width(self) -> int:
-        """Return the number of columns of `transform`."""
         return int(self.n_clusters)
 
     def other_labels(self) -> dict[str, np.ndarray]:

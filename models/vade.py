@@ -28,18 +28,9 @@ EPSILON = 1e-4  # Adam's [C]
 
 
 def log_joint(z: Tensor, log_pi: Tensor, means: Tensor, log_variances: Tensor) -> Tensor:
-    """Return log p(c) + log p(z|c) (eqs. 4 and 5).
+    """Return log p(c) + log p(z|c), (b, k), of codes z (b, z) (eqs. 4 and 5).
 
-    Parameters
-    ----------
-    z : (b, z)
-    log_pi : (k,)
-        Logarithms of the shares of the clusters.
-    means, log_variances : (k, z)
-
-    Returns
-    -------
-    (b, k)
+    log_pi (k,) are the logarithms of the clusters' shares, means and log_variances (k, z).
     """
     squares = ops.square(z[:, None, :] - means) * ops.exp(-log_variances)  # (b, k, z)
     terms = math.log(2 * math.pi) + log_variances + squares
@@ -68,10 +59,6 @@ def mixture_divergence(
         m and log s^2 of q(z|x) = N(m, diag(s^2)).
     means, log_variances : (k, z)
         mu and log s_c^2 of p(z|c).
-
-    Returns
-    -------
-    scalar
     """
     mean, log_variance = mean[:, None, :], log_variance[:, None, :]  # (b, 1, z)
     spread = ops.exp(log_variance - log_variances)
@@ -83,14 +70,7 @@ def mixture_divergence(
 def cluster_divergence(log_gamma: Tensor, log_pi: Tensor) -> Tensor:
     """Return KL(q(c|x) || p(c)) = sum_c gamma_c log(gamma_c / pi_c), a mean over b (eq. 12).
 
-    Parameters
-    ----------
-    log_gamma : (b, k)
-    log_pi : (k,)
-
-    Returns
-    -------
-    scalar
+    Of log_gamma (b, k) and log_pi (k,).
     """
     return ops.mean(ops.sum(ops.exp(log_gamma) * (log_gamma - log_pi), axis=1))
 
@@ -98,15 +78,7 @@ def cluster_divergence(log_gamma: Tensor, log_pi: Tensor) -> Tensor:
 def bernoulli_error(x: Tensor, logits: Tensor) -> Tensor:
     """Return -log p(x|z) of x in [0, 1] (eqs. 1 and 6), summed over values, a mean over b.
 
-    Parameters
-    ----------
-    x : (b, ...)
-    logits : (b, ...)
-        The means are their sigmoids.
-
-    Returns
-    -------
-    scalar
+    x and logits, of which the means are the sigmoids, are (b, ...).
     """
     return ops.sum(ops.softplus(logits) - x * logits) / ops.cast(ops.shape(x)[0], x.dtype)
 
@@ -192,12 +164,7 @@ class VaDE(DeepClusterer):
         return {"reconstruction": mean_squared_error(x, rebuilt)}
 
     def require_range(self) -> None:
-        """Refuse samples that are no means of Bernoulli variables where the likelihood is theirs.
-
-        Raises
-        ------
-        UserError
-        """
+        """Raise UserError for samples that cannot be Bernoulli means where they have to be."""
         low, high = (float(f(self._data)) for f in (tf.reduce_min, tf.reduce_max))
         if self.config.likelihood == "bernoulli" and not (low >= 0 and high <= 1):
             raise UserError(

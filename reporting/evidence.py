@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 import datasets
 import metrics
@@ -297,9 +298,7 @@ def confusion(y: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray
         Their numbers.
     """
     renamed = metrics.align(labels, y)  # clusters without a partner: numbers that are no class
-    names, columns = np.unique(y), np.unique(renamed)
-    alone = ~np.isin(names, columns)
-    names = np.concatenate([names[~alone], names[alone]])
-    counts = np.array([[np.sum((y == i) & (renamed == j)) for j in columns] for i in names])
-    clusters = np.array([labels[renamed == j][0] for j in columns])
-    return counts, names, clusters
+    counts = pd.crosstab(y, renamed)
+    names = sorted(counts.index, key=lambda name: name not in counts.columns)
+    clusters = np.array([labels[renamed == j][0] for j in counts.columns])
+    return counts.loc[names].to_numpy(), np.array(names), clusters

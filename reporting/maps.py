@@ -46,20 +46,17 @@ def panels(
     return codes, reasons, y
 
 
-def write(results_dir: str | os.PathLike, dataset: str) -> str | os.PathLike:
+def write(results_dir: str | os.PathLike, dataset: str) -> Path:
     """Write maps-DATASET.png from a results folder and return its path; raises as `draw`."""
-    return draw(results_dir, dataset, Path(results_dir) / f"maps-{dataset}.png")[0]
+    path = Path(results_dir) / f"maps-{dataset}.png"
+    draw(results_dir, dataset, path)
+    return path
 
 
 def draw(
     results_dir: str | os.PathLike, dataset: str, path: str | os.PathLike
-) -> tuple[str | os.PathLike, list[dict[str, object]]]:
-    """Draw the maps into a .png file.
-
-    Returns
-    -------
-    (path, points) : path, list of dict
-        The points: panel, x, y, class.
+) -> list[dict[str, object]]:
+    """Draw the maps into a .png file; return the points: panel, x, y, class.
 
     Raises
     ------
@@ -94,4 +91,4 @@ def draw(
             axis.text(0.5, 0.5, reasons[name], ha="center", va="center", transform=axis.transAxes)
     figure.suptitle(f"t-SNE of {dataset}: embeddings of one run each, by class", fontsize=11)
     figure.savefig(path, format="png")
-    return path, points
+    return points

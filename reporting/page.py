@@ -5,7 +5,6 @@ set) (evidence.groups), and of each the run with the lowest seed: no score decid
 """
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +41,7 @@ class Report:
     """
 
     def __init__(
-        self,
-        rows: list[Row],
-        folders: dict[Path, Row],
-        paper: pd.DataFrame,
-        choices: Sequence[Row] = (),
+        self, rows: list[Row], folders: dict[Path, Row], paper: pd.DataFrame, choices: list[Row]
     ):
         self.rows, self.paper, self.choices = ledger.merge(rows), paper, choices
         self.groups, self.left_out = evidence.groups(rows, folders)
@@ -200,9 +195,7 @@ class Report:
         )
 
 
-def write(
-    results_dir: str | os.PathLike, paper: pd.DataFrame | None = None
-) -> tuple[Path, list[str]]:
+def write(results_dir: str | os.PathLike) -> tuple[Path, list[str]]:
     """Write report.html from results.csv and the run folders; return (its path, warnings).
 
     Rows of users' own files, own/results.csv, have sections of their own and no published number.
@@ -211,7 +204,7 @@ def write(
     rows = [row for name in (".", "own") for row in ledger.read_rows(folder / name / "results.csv")]
     folders, warnings = ledger.folders(folder / "runs")
     choices = [row for name in (".", "own") for row in read_choices(folder / name / "choices.csv")]
-    page = Report(rows, folders, published.read_paper() if paper is None else paper, choices)
+    page = Report(rows, folders, published.read_paper(), choices)
     text = page.html()
     ledger.write_text(folder / "report.html", text)
     return folder / "report.html", warnings + page.warnings

@@ -54,10 +54,8 @@ def write(results_dir: str | os.PathLike, name: str) -> list[str]:
 
 def _named(cell, cells):
     """Return what tells a cell from the others, in words."""
-    words = []
-    for key in ("method", "dataset", "seed"):
-        if len({one[key] for one in cells}) > 1:
-            words.append(str(cell[key]))
+    keys = ("method", "dataset", "seed")
+    words = [str(cell[key]) for key in keys if len({one[key] for one in cells}) > 1]
     settings = [
         f"{n}={v:g}" if isinstance(v, float | int) else f"{n}={v}"
         for n, v in cell["settings"].items()
@@ -178,7 +176,7 @@ def _rounds(name, figure, cells, results, stem):
 def _maps(name, figure, cells, results, stem):
     """Draw the maps of the embeddings in the run folders."""
     try:
-        path, points = maps.draw(results, cells[0]["dataset"], f"{stem}.png")
+        points = maps.draw(results, cells[0]["dataset"], f"{stem}.png")
     except UserError:  # no run has an embedding here
         return []
-    return [path, _table(f"{stem}.csv", points)]
+    return [f"{stem}.png", _table(f"{stem}.csv", points)]

@@ -41,12 +41,10 @@ def coverage(tables: dict[str, pd.DataFrame]) -> Grid:
 
 
 HEAD = Markup("{}<br>{}")
-PAPERS, BOTH = (
-    Markup('<span class="paper">{}</span>'),
-    Markup(
-        '<span class="ours">{ours}</span><span class="paper">paper {paper}</span>'
-        '<span class="verdict {verdict}">{difference} {verdict}</span>'
-    ),
+PAPERS = Markup('<span class="paper">{}</span>')
+BOTH = Markup(
+    '<span class="ours">{ours}</span><span class="paper">paper {paper}</span>'
+    '<span class="verdict {verdict}">{difference} {verdict}</span>'
 )
 
 

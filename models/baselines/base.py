@@ -133,7 +133,6 @@ class Baseline(Estimator):
             return self.belong(x, self.embed(x))
 
     def width(self) -> int:
-        """Return the number of columns of `transform`."""
         return self.embed(np.zeros((1, self.n_features_in_), np.float32)).shape[1]
 
     def model_arrays(self) -> dict:
@@ -172,10 +171,6 @@ class FittedOnly(Baseline):
 
     def embed(self, x: np.ndarray) -> np.ndarray:
         return self._learnt["embedding"]
-
-    def width(self) -> int:
-        """Return the number of columns of `transform`."""
-        return self._learnt["embedding"].shape[1]
 
     def label(self, x: np.ndarray) -> np.ndarray:
         return self._learnt["labels"].copy()

@@ -77,8 +77,10 @@ def merge_by_degree(w: sparse.csr_array, labels: np.ndarray, k: int) -> np.ndarr
         members[a] = np.concatenate([members[a], members[b]])
         alive[b], value[b] = False, -np.inf
         table[:, a] += table[:, b]
-        out = np.bincount(*_rows(back, members[a]), minlength=n)
-        into = np.bincount(*_rows(w, members[a]), minlength=n)
+        out, into = (
+            np.bincount(rows.indices, rows.data, minlength=n)
+            for rows in (back[members[a]], w[members[a]])
+        )
         table[a] = np.bincount(labels, out * into, minlength=count) / len(members[a]) ** 2
         both = affinities(a)
         for other in np.flatnonzero(alive & ((best == a) | (best == b))):
@@ -88,10 +90,3 @@ def merge_by_degree(w: sparse.csr_array, labels: np.ndarray, k: int) -> np.ndarr
         best[better], value[better] = a, both[better]
         find_best(a)
     return np.unique(labels, return_inverse=True)[1]
-
-
-def _rows(w, rows):
-    """Return the columns and values of some rows of a sparse array, one after the other."""
-    starts, lengths = w.indptr[rows], np.diff(w.indptr)[rows]
-    positions = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
-    return w.indices[positions], w.data[positions]

@@ -13,6 +13,9 @@ from models.core.arrays import squared_distances, student_kernel
 from models.core.initialization import kmeans
 from models.core.monitor import Monitor
 
+TINY = 1e-3  # variance of the centres below which squared distances are nothing beside Student's 1
+LEARNT = ("weights_", "means_", "covariances_", "precisions_cholesky_")  # of scikit-learn's mixture
+
 
 class KMeansBaseline(Baseline):
     """k-means on the input; `transform` gives the distances to the centres, (n, k)."""
@@ -28,11 +31,9 @@ class KMeansBaseline(Baseline):
     def belong(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
         centers = self._learnt["centers"].astype(np.float64)
         variance = float(np.square(centers - centers.mean(axis=0)).sum(axis=1).mean())
-        unit = variance if 0 < variance < TINY else 1.0
-        return student_kernel(z.astype(np.float64) ** 2 / unit if unit != 1.0 else z**2)
-
-
-TINY = 1e-3  # variance of the centres below which squared distances are nothing beside Student's 1
+        if 0 < variance < TINY:
+            return student_kernel(z.astype(np.float64) ** 2 / variance)
+        return student_kernel(z**2)
 
 
 def _require_positive(x):
@@ -83,13 +84,15 @@ class Gaussians(Baseline):
     def needed(self, n: int, d: int) -> float:
         return 40 * n * d + 64 * self.n_clusters * d * d
 
-    def _mixture(self, **others):
-        return GaussianMixture(self.n_clusters, covariance_type=self.config.covariance, **others)
-
     def learn(self, x: np.ndarray, seed: int) -> tuple[dict, int, bool]:
         c = self.config
-        model = self._mixture(
-            reg_covar=c.reg_covar, n_init=c.n_init, max_iter=c.maxiter, random_state=seed
+        model = GaussianMixture(
+            self.n_clusters,
+            covariance_type=c.covariance,
+            reg_covar=c.reg_covar,
+            n_init=c.n_init,
+            max_iter=c.maxiter,
+            random_state=seed,
         )
         try:
             model.fit(x.astype(np.float64))
@@ -98,14 +101,19 @@ class Gaussians(Baseline):
                 f"GMM with {c.covariance} covariances and reg_covar={c.reg_covar}: a cluster "
                 "collapsed; expected a larger reg_covar or fewer clusters"
             ) from error
-        names = ("weights_", "means_", "covariances_", "precisions_cholesky_")
-        return {name: getattr(model, name) for name in names}, model.n_iter_, model.converged_
+        return {name: getattr(model, name) for name in LEARNT}, model.n_iter_, model.converged_
 
     def embed(self, x: np.ndarray) -> np.ndarray:
         return np.sqrt(squared_distances(x, self._learnt["means_"]))
 
     def belong(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
-        model = self._mixture()
-        for name, array in self._learnt.items():
-            setattr(model, name, array)
+        model = mixture_of(self._learnt, self.config.covariance)
         return model.predict_proba(x.astype(np.float64))
+
+
+def mixture_of(learnt: dict[str, np.ndarray], covariance: str) -> GaussianMixture:
+    """Return scikit-learn's mixture with the parameters of a fit, those of `LEARNT` by name."""
+    model = GaussianMixture(len(learnt["means_"]), covariance_type=covariance)
+    for name in LEARNT:
+        setattr(model, name, learnt[name])
+    return model

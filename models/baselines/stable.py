@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
 
-from models.baselines.simple import Gaussians
+from models.baselines.simple import LEARNT, Gaussians, mixture_of
 
 FORMS = ("k-means", "spherical", "diag", "tied", "full")  # of the covariances
 WIDEST = 100  # columns of which covariances are learnt; wider data get k-means
@@ -120,9 +120,6 @@ class StableMixture(Gaussians):
         return _mixture(form, self._learnt).predict_proba(_placed(x, self._learnt))
 
 
-LEARNT = ("weights_", "means_", "covariances_", "precisions_cholesky_")
-
-
 def _adjusted_rand(a, b):
     """Return the adjusted Rand index of two labellings (n,) (Hubert, Arabie 1985).
 
@@ -141,11 +138,7 @@ def _adjusted_rand(a, b):
 
 def _mixture(form, learnt):
     """Return scikit-learn's mixture with the parameters of a fit."""
-    kind = "spherical" if form == "k-means" else form
-    model = GaussianMixture(len(learnt["means_"]), covariance_type=kind)
-    for name in LEARNT:
-        setattr(model, name, learnt[name])
-    return model
+    return mixture_of(learnt, "spherical" if form == "k-means" else form)
 
 
 def _bic(form, learnt, z):

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from models.ae import KMeansOfCodes
+from models.ae import ClusteredCodes
 from models.core.autoencoder import CHUNK
 from models.core.base import DeepClusterer
 from models.core.functional import (
@@ -30,6 +30,8 @@ from models.dscdan.networks import (
     global_discriminator,
     local_discriminator,
 )
+
+INFORMATION = {"T1": "mi_global", "T2": "mi_local"}  # discriminator -> its loss
 
 
 class DualAutoencoder(DeepClusterer):
@@ -69,50 +71,42 @@ class DualAutoencoder(DeepClusterer):
         parts = [self.decoder, *self.classes.values()]
         if c.train_discriminators:
             parts += self.discriminators.values()
-        unused = self.unused_variables(c.prior, c.relative, c.mutual)
-        encoder = [v for v in self.gaussian.trainable_variables if v.path not in unused]
-        return encoder + [v for part in parts for v in part.trainable_variables]
+        return self.used_variables(c.prior, c.relative, c.mutual, parts)
 
-    def unused_variables(self, prior: float, relative: float, mutual: float) -> set[str]:
-        """Return the paths of the encoder's variables that no loss of these weights depends on."""
-        c = self.config
+    def used_variables(
+        self, prior: float, relative: float, mutual: float, parts: list[keras.Layer]
+    ) -> list[keras.Variable]:
+        """Return the encoder's variables that losses of such weights need, and those of `parts`."""
+        c, variables = self.config, self.gaussian.trainable_variables
         drawn = c.code == "draw" or (c.psi == "reparameterised" and (relative or mutual))
-        if prior or drawn:
-            return set()
-        return {v.path for v in self.gaussian.get_layer("log_variance").variables}
+        if not prior and not drawn:
+            unused = {v.path for v in self.gaussian.get_layer("log_variance").variables}
+            variables = [v for v in variables if v.path not in unused]
+        return [*variables, *(v for part in parts for v in part.trainable_variables)]
 
     def pretrain_weights(self) -> dict[str, float]:
         c = self.config
-        weights = {"reconstruction": c.original}
-        if c.relative:
-            weights["relative"] = c.relative
-        if c.mutual:
-            weights |= {f"mi_{name}": c.mutual for name in self.information_kinds()}
-        if c.prior:
-            weights["prior"] = c.prior
-        if c.pretrains_clusters:
-            weights["entropy"] = c.prior
-        return weights
-
-    def information_kinds(self) -> tuple[str, ...]:
-        """Return the kinds of mutual information, one a discriminator."""
-        return ("global", "local") if self.config.pairs == "input" else ("global",)
+        weights = {"reconstruction": c.original, "relative": c.relative}
+        weights |= {INFORMATION[name]: c.mutual for name in self.discriminators}
+        weights |= {"prior": c.prior, "entropy": c.prior * c.pretrains_clusters}
+        return {name: weight for name, weight in weights.items() if weight}
 
     def pretrain_loss(
         self, x: Tensor, targets: dict[str, Tensor], seed: Tensor
     ) -> dict[str, Tensor]:
+        """Return the terms of L, see `DualConfig`, for a batch x (b, h, w, c)."""
         c = self.config
-        mean, log_variance, local = self.gaussian(x)
-        z, noisy = self.codes(mean, log_variance, seed, c.aug_pretrain)
-        losses = self.reconstructions(x, z, noisy if c.relative else None)
+        mean, log_variance, local = self.gaussian(x)  # of p(z|x), (b, z) each; feature maps
+        z, noisy = self.codes(mean, log_variance, seed, c.aug_pretrain)  # z and psi(z)
+        losses = self.reconstructions(x, z, noisy if c.relative else None)  # eq. 12
         if c.mutual:
-            losses |= self.information(x, local, noisy)
-        if c.pretrains_clusters:
+            losses |= self.information(x, local, noisy)  # eqs. 9 and 10
+        if c.pretrains_clusters:  # as eq. 19, in the released code alone
             p = self.classes["classifier"](mean)
             losses["prior"] = class_divergence(p, self.classes["means"](mean), log_variance)
             losses["entropy"] = negative_entropy(p)
         elif c.prior:
-            losses["prior"] = gaussian_divergence(mean, log_variance)
+            losses["prior"] = gaussian_divergence(mean, log_variance)  # eq. 6
         return losses
 
     def codes(
@@ -156,17 +150,16 @@ class DualAutoencoder(DeepClusterer):
         """Return minus the global and the local information (eqs. 9 and 10)."""
         b = tf.shape(z)[0]
         z = tf.concat([z, tf.roll(z, 1, axis=0)], axis=0)  # pairs, then negative pairs
-        seen = {"global": z[:b], "local": local}
-        if self.config.pairs == "input":
-            seen["global"] = tf.reshape(x, (b, -1))
-        losses, kinds = {}, self.information_kinds()
-        for name, network in zip(kinds, self.discriminators.values(), strict=True):
+        code = self.config.pairs == "code"
+        seen = {"T1": z[:b] if code else tf.reshape(x, (b, -1)), "T2": local}
+        losses = {}
+        for name, network in self.discriminators.items():
             logits = network([tf.concat([seen[name]] * 2, axis=0), z])
-            losses[f"mi_{name}"] = -js_information(*tf.split(logits, 2))
+            losses[INFORMATION[name]] = -js_information(*tf.split(logits, 2))
         return losses
 
 
-class ConvAE(KMeansOfCodes, DualAutoencoder):
+class ConvAE(ClusteredCodes, DualAutoencoder):
     """k-means on the codes of the dual auto-encoder: ConvAE, +MI, +RS, +MI+RS by its weights.
 
     Where pretraining has a prior of classes, the argmax of its class head is the other answer, or,

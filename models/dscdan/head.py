@@ -71,28 +71,15 @@ class SpectralHead:
         """Put the network's weights back to what a seed starts from."""
         self.network.set_weights(self._new_network(seed).get_weights())
 
-    @property
-    def variables(self) -> list[keras.Variable]:
-        """The network's trainable variables."""
-        return self.network.trainable_variables
-
     def __call__(self, z):
         """Return the network's outputs (b, k) for a batch of codes (b, z)."""
         return self.network(z)
 
     def loss(self, space: Tensor, out: Tensor) -> Tensor:
-        """Return the spectral loss of a batch (DSCDAN, eqs. 14-18).
+        """Return the spectral loss of the network's outputs (b, k) (DSCDAN, eqs. 14-18).
 
-        Parameters
-        ----------
-        space : (b, s)
-            Where the graph's distances are taken: the codes, or SpectralNet's siamese outputs.
-        out : (b, k)
-            The network's outputs.
-
-        Returns
-        -------
-        scalar
+        The graph's distances are taken in `space` (b, s): the codes, or SpectralNet's siamese
+        outputs.
         """
         c = self.config
         w = affinity(space, c.n_neighbors, c.sigma, c.scale_neighbor)
@@ -117,12 +104,7 @@ class SpectralHead:
 
         Centres are numbered as those of the last call, put to the network's present outputs, with
         which they share most samples: so labels can be compared from one call to the next.
-
-        Parameters
-        ----------
-        z : float32 array (n, z)
-        seed : int
-            Decides the restarts of k-means.
+        z is float32 (n, z); the seed decides the restarts of k-means.
         """
         out = self.outputs(z)
         before = self.labels(out)

@@ -2,11 +2,13 @@
 
 A batch's codes give a graph of nearest neighbours and, through the head, class probabilities
 p(y|z) whose orthonormalised columns Y are to vary little over the graph. Encoder, decoder,
-discriminators and head are trained together.
+discriminators and head are trained together. Eqs. 1-13 are in autoencoder.py, 14-18 in spectral.py,
+19 and 20 in `DSCDAN.loss`; what comes before the joint training is not in the paper.
 
 Departures: docs/methods/dscdan.md
 """
 
+import math
 import time
 
 import keras
@@ -20,7 +22,7 @@ from models.core.graphs import lowest_cut
 from models.core.optimizers import make as make_optimizer
 from models.core.seeds import derive_seed
 from models.core.training import Trainer
-from models.dscdan.autoencoder import DualAutoencoder
+from models.dscdan.autoencoder import INFORMATION, DualAutoencoder
 from models.dscdan.head import SpectralHead
 from models.dscdan.networks import ClassMeans
 from models.settings.dscdan import LABEL_STEPS
@@ -63,7 +65,7 @@ class DSCDAN(DualAutoencoder):
             "prior": c.cluster_prior,
             "entropy": c.cluster_entropy,
             "spectral": c.spectral,
-        } | ({f"mi_{name}": c.cluster_mutual for name in self.information_kinds()})
+        } | {INFORMATION[name]: c.cluster_mutual for name in self.discriminators}
         return {name: weight for name, weight in weights.items() if weight}
 
     def loss(self, x: Tensor, targets: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
@@ -87,9 +89,7 @@ class DSCDAN(DualAutoencoder):
             parts.append(self.means)
         if c.cluster_mutual and c.train_discriminators:
             parts += self.discriminators.values()
-        unused = self.unused_variables(c.cluster_prior, c.cluster_relative, c.cluster_mutual)
-        encoder = [v for v in self.gaussian.trainable_variables if v.path not in unused]
-        return encoder + [v for part in parts for v in part.trainable_variables]
+        return self.used_variables(c.cluster_prior, c.cluster_relative, c.cluster_mutual, parts)
 
     def target_specs(self, n: int) -> dict[str, tuple[tuple, str]]:
         return {}
@@ -129,7 +129,7 @@ class DSCDAN(DualAutoencoder):
             return out
         return np.asarray(soft_assignment(self.head.embed(out), self.centers))
 
-    # -- before joint training ---------------------------------------------------------------
+    # -- before joint training: ours ---------------------------------------------------------
 
     def start(self, data: Tensor) -> tuple[np.ndarray, np.ndarray, float]:
         """Return centres to come (zeros), labels of k-means on the codes, and the seconds."""
@@ -153,8 +153,7 @@ class DSCDAN(DualAutoencoder):
         float
             The seconds that this took in earlier sessions.
         """
-        c, earlier = self.config, 0.0
-        labels = None
+        c, labels, phases, earlier = self.config, None, [], 0.0
         if c.head_init == "pretrained":
             self.head.network.set_weights(self.classes["classifier"].get_weights())
         if c.head_init == "spectral":
@@ -170,24 +169,23 @@ class DSCDAN(DualAutoencoder):
                 f"spectral start: {found['vectors']} eigenvectors, "
                 f"normalised cut {found['cut']:.4f}"
             )
-        best = None
+            phases.append(("labels", LABEL_STEPS))
+        if c.spectral_steps:
+            phases.append(("spectral", c.spectral_steps))
+        lowest, best = math.inf, self.head.network.get_weights()
         for start in range(c.head_starts if c.spectral_steps else 1):
             if start:
                 self.head.reset(derive_seed(self.seed_, NETWORK, 2, start))
-            if labels is not None:
-                _, seconds = self.train_head(z, "labels", LABEL_STEPS, start, labels)
+            for name, steps in phases:
+                loss, seconds = self.train_head(z, name, steps, start, labels)
                 earlier += seconds
-            if c.spectral_steps:
-                loss, seconds = self.train_head(z, "spectral", c.spectral_steps, start)
-                earlier += seconds
-                if best is None or loss < best[0]:
-                    best = loss, self.head.network.get_weights()
-        if best is not None:
-            self.head.network.set_weights(best[1])
+            if phases and loss < lowest:
+                lowest, best = loss, self.head.network.get_weights()
+        self.head.network.set_weights(best)
         return earlier
 
     def train_head(
-        self, z: np.ndarray, name: str, steps: int, start: int, labels: np.ndarray | None = None
+        self, z: np.ndarray, name: str, steps: int, start: int, labels: np.ndarray | None
     ) -> tuple[float, float]:
         """Fit the head to the "spectral" loss, or to "labels" (n,), with the codes z (n, z) fixed.
 
@@ -210,13 +208,13 @@ class DSCDAN(DualAutoencoder):
 
         path = self._place(f"checkpoint-head{start}-{name}.h5")
         targets = {}
-        if labels is not None:
+        if name == "labels":
             targets["label"] = tf.Variable(labels.astype(np.int32), trainable=False)
         trainer = Trainer(
             tf.constant(z),
             loss,
             {name: 1.0},
-            self.head.variables,
+            self.head.network.trainable_variables,
             make_optimizer(c.optimizer),
             batch_size=c.cluster_batch_size,
             shuffle=True,

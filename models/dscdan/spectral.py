@@ -53,31 +53,16 @@ def affinity(
 def spectral_loss(w: Tensor, y: Tensor) -> Tensor:
     """Return sum_ij W_ij ||y_i - y_j||^2 / m (DSCDAN, eq. 16, but for one more 1/m).
 
-    Parameters
-    ----------
-    w : (b, b)
-    y : (b, k), Y^T Y = m I
-
-    Returns
-    -------
-    scalar
+    w is (b, b), y (b, k) with Y^T Y = m I.
     """
     return tf.reduce_sum(w * pairwise_squared_distances(y)) / tf.cast(tf.shape(y)[0], y.dtype)
 
 
 def gram_factor(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (L, deficient): L L^T = Y~^T Y~ + jitter I, and whether any jitter was needed.
+    """Return L, float64 (k, k), L L^T = Y~^T Y~ + jitter I, and whether any jitter was needed.
 
     The jitter is the smallest of JITTERS, times the trace, that lifts the smallest eigenvalue to
-    FULL_RANK times the trace. Of values that are not finite L is the identity.
-
-    Parameters
-    ----------
-    y : float64 (b, k)
-
-    Returns
-    -------
-    float64 (k, k), bool
+    FULL_RANK times the trace. Of values y, float64 (b, k), that are not finite L is the identity.
     """
     gram = tf.matmul(y, y, transpose_a=True)
     one = tf.eye(tf.shape(gram)[0], dtype=gram.dtype)
@@ -93,19 +78,11 @@ def gram_factor(y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def orthonormalize(y: Tensor) -> Tensor:
-    """Return Y with Y^T Y = m I whose columns span those of Y~ (DSCDAN, eqs. 17 and 18).
+    """Return Y (b, k) with Y^T Y = m I whose columns span those of Y~ (DSCDAN, eqs. 17 and 18).
 
     Y = sqrt(m) Y~ (L^-1)^T, L the Cholesky factor of Y~^T Y~, in float64. Where Y~ has not full
     rank, the value is sqrt(m) Q of Y~ = Q R, which is orthonormal all the same, and the gradient
-    that of Cholesky with jitter, which is finite.
-
-    Parameters
-    ----------
-    y : (b, k), b >= k
-
-    Returns
-    -------
-    (b, k), of y's type
+    that of Cholesky with jitter, which is finite. y is (b, k), b >= k.
     """
     y64 = tf.cast(y, tf.float64)
     root = tf.sqrt(tf.cast(tf.shape(y)[0], tf.float64))
@@ -124,14 +101,10 @@ def by_qr(y: Tensor) -> Tensor:
 
 
 def orthonormalization(y: np.ndarray | Tensor) -> Tensor:
-    """Return M, float64 (k, k), with Y = Y~ M orthonormal for the samples given.
+    """Return M, float64 (k, k), with Y = Y~ M orthonormal for the samples given, y (n, k).
 
     It is applied to other samples as it is. Of a Y~ that has not full rank M is finite, and Y short
     of orthonormal.
-
-    Parameters
-    ----------
-    y : (n, k)
     """
     y = tf.cast(y, tf.float64)
     lower, _ = gram_factor(y)

@@ -29,13 +29,7 @@ LEAST = 1e-7  # training ends when the learning rate has dropped to this [releas
 def pairs(z: np.ndarray, neighbors: int, seed: int) -> np.ndarray:
     """Return pairs, int32 (2 n neighbors, 3): i, j, 1 for neighbours and 0 for others.
 
-    Each sample i has `neighbors` of either kind.
-
-    Parameters
-    ----------
-    z : (n, z)
-    neighbors : int
-    seed : int
+    Each sample i of codes z (n, z) has `neighbors` of either kind.
     """
     n = len(z)
     near = NearestNeighbors(n_neighbors=min(neighbors, n - 1)).fit(z).kneighbors()[1]
@@ -91,7 +85,7 @@ class SpectralNet(DeepClusterer):
         _, self.initial_labels_, earlier = self._initial(codes)
         z = tf.constant(codes)
         self.seconds_["initialize"] = time.monotonic() - begin + earlier
-        offset, ended_before = 0, True
+        offset, left = 0, False
         if c.siamese_epochs:
             seed = derive_seed(self.seed_, INITIALIZE)
             some = tf.constant(pairs(codes, c.siamese_neighbors, seed))
@@ -100,55 +94,32 @@ class SpectralNet(DeepClusterer):
                 a, b = (self.siamese(tf.gather(z, x[:, i])) for i in (0, 1))
                 return {"contrastive": contrastive_loss(a, b, tf.cast(x[:, 2], tf.float32))}
 
-            trainer, ended_before = self._stage(
-                "siamese",
-                some,
-                contrast,
-                self.siamese,
-                c.siamese_batch,
-                c.siamese_patience,
-                None,
-                c.siamese_epochs,
-            )
+            trainer, left = self._stage("siamese", some, contrast)
             offset = trainer.step
 
         def cut(x, targets, seed):
             space = self.siamese(x) if c.siamese_epochs else x
             return {"spectral": self.head.loss(tf.stop_gradient(space), self.head(x))}
 
-        trainer, _ = self._stage(
-            "spectral",
-            z,
-            cut,
-            self.head.network,
-            c.cluster_batch_size,
-            c.patience,
-            c.update_interval,
-            None,
-            offset,
-            resume=ended_before,
-        )
+        # Where the siamese network was trained just now, a checkpoint of what follows is older.
+        trainer, _ = self._stage("spectral", z, cut, offset, resume=not left)
         self.n_iter_, self.converged_ = trainer.step, bool(trainer.carry["converged"])
         self.finish(codes)
         self.refresh_labels_ = final = self.assign(codes).astype(np.int64)
         values = {"seconds": self.seconds_["cluster"]}
         self._monitor.row("final", offset + trainer.step, values, final)
 
-    def _stage(
-        self, name, x, loss, network, batch, patience, interval, epochs, offset=0, resume=True
-    ):
-        """Train a network until its learning rate has dropped to LEAST.
+    def _stage(self, name, x, loss, offset=0, resume=True):
+        """Train the network "siamese" or "spectral" until its learning rate has dropped to LEAST.
 
-        `offset` steps were made before, of another stage: log rows go on counting. With `resume`
-        False a checkpoint is not taken up: an earlier stage has dropped the rows before it.
-
-        Returns
-        -------
-        (trainer, ended_before) : Trainer, bool
-            The latter for the siamese stage: whether it had ended in an earlier session, so that
-            nothing was trained or logged; the log may hold rows of the next stage.
+        `offset` steps were made before, of another stage: log rows go on counting. Return the
+        trainer, and whether the siamese stage had something left to train: where an earlier
+        session ended it, nothing is logged, as the log may hold rows of the next stage.
         """
         c, siamese = self.config, name == "siamese"
+        network = self.siamese if siamese else self.head.network
+        batch = c.siamese_batch if siamese else c.cluster_batch_size
+        patience = c.siamese_patience if siamese else c.patience
         optimizer = make_optimizer(c.optimizer)
         trainer = Trainer(
             x,
@@ -163,8 +134,8 @@ class SpectralNet(DeepClusterer):
             state=self.siamese.variables,
             whole_batches=True,
         )
-        interval = interval or trainer.steps_per_pass
-        total = c.maxiter if epochs is None else epochs * interval
+        interval = trainer.steps_per_pass if siamese else c.update_interval
+        total = c.siamese_epochs * interval if siamese else c.maxiter
         beginning = {"best": np.float64(np.inf), "wait": np.int64(0), "converged": np.bool_(False)}
 
         def start(restored):
@@ -189,7 +160,7 @@ class SpectralNet(DeepClusterer):
             carry["converged"] = np.bool_(float(optimizer.learning_rate) <= LEAST * 1.001)
             return bool(carry["converged"])
 
-        trained = self.run_phase(
+        left = self.run_phase(
             trainer,
             total,
             "cluster",
@@ -202,4 +173,4 @@ class SpectralNet(DeepClusterer):
             offset=offset,
             save_at_end=siamese,  # a kill in the next stage does not cost this one
         )
-        return trainer, not trained
+        return trainer, left

@@ -62,9 +62,7 @@ class KingdraCluster:
         callback: Callable[[int, np.ndarray], object] | None = None,
     ) -> Self:
         """Cluster samples X (n, d) or (n, h, w); callback(round, labels) after each round."""
-        monitor = self.monitor
-        if callback is not None:
-            monitor = CallbackMonitor(callback)
+        monitor = self.monitor if callback is None else CallbackMonitor(callback)
         self.model = Kingdra(
             self.n_class,
             self.config,

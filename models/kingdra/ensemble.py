@@ -66,20 +66,11 @@ class Ensemble(PhasedEstimator):
 
     Parameters
     ----------
-    n_clusters : int
-        K, from 2 to the number of samples.
     config : models.settings.kingdra.InformationConfig
-    method : str
-        The name under which the model is saved.
-    random_state : int
-        The same seed gives the same labels, bit for bit, on one machine, with any `workers`.
-    run_dir : path, optional
-        Where checkpoints are kept. None: none are.
-    monitor : Monitor, optional
-    checkpoint_seconds : float
-        Time between two checkpoints of a member.
     workers : int
-        Members that train at the same time, a thread each.
+        Members that train at the same time, a thread each; any number gives the same labels.
+    n_clusters, method, random_state, run_dir, monitor, checkpoint_seconds, steps_per_execution
+        As of `DeepClusterer`.
 
     Attributes
     ----------
@@ -132,14 +123,7 @@ class Ensemble(PhasedEstimator):
     # -- the rest ----------------------------------------------------------------------------
 
     def fit(self, x: object, y: object = None) -> Self:
-        """Cluster the samples.
-
-        Parameters
-        ----------
-        x : array-like (n, d) or (n, h, w, c)
-            Finite numbers; images are flattened.
-        y : ignored
-            For scikit-learn's sake.
+        """Cluster samples x (n, d) or (n, h, w, c), which are flattened; `y` is ignored.
 
         Raises
         ------
@@ -218,7 +202,6 @@ class Ensemble(PhasedEstimator):
         return self.memberships(x).argmax(axis=1)
 
     def width(self) -> int:
-        """Return the number of columns of `transform`."""
         return int(self.n_clusters)
 
     # -- files -------------------------------------------------------------------------------

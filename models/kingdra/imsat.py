@@ -76,24 +76,14 @@ class IMSAT(Ensemble):
         if c.neighbor >= len(data):
             raise UserError(f"neighbor={c.neighbor}: expected less than n_samples={len(data)}")
         distances, earlier = self._distances(data.numpy())
-        lengths = tf.Variable(c.radius * distances)
-        trainer = Trainer(
+        self.seconds_["initialize"] = time.monotonic() - begin + earlier
+        self._minimise(
             data,
-            self.loss,
             {"augmentation": 1.0, "clustering": c.mi_weight},
-            self._trained(),
-            make_optimizer(c.optimizer),
-            batch_size=c.batch_size,
-            shuffle=True,
-            seed=derive_seed(self.seed_, STEPS),
-            targets={"length": lengths},
-            identity=self._identity,
+            derive_seed(self.seed_, STEPS),
+            targets={"length": tf.Variable(c.radius * distances)},
             whole_batches=self._leave_out_last(data.shape[0]),
         )
-        self.seconds_["initialize"] = time.monotonic() - begin + earlier
-        total = c.epochs * trainer.steps_per_pass
-        self.run_phase(trainer, total, "cluster", checkpoint=self._place("checkpoint.h5"))
-        self.n_iter_, self.converged_, self._steps_made = trainer.step, None, trainer.step
 
     def _distances(self, x):
         """Return `neighbor_distances` of all samples, and the seconds of earlier sessions.
@@ -112,6 +102,21 @@ class IMSAT(Ensemble):
             seconds += earlier
         return np.concatenate(found), seconds
 
-    def _trained(self):
-        network = self.networks[0]
-        return [*network.up, *network.betas]
+    def _minimise(self, data, weights, seed, **others):
+        """Train the encoder on samples (n, d) by the weighted `loss`; others: see `Trainer`."""
+        c, network = self.config, self.networks[0]
+        trainer = Trainer(
+            data,
+            self.loss,
+            weights,
+            [*network.up, *network.betas],
+            make_optimizer(c.optimizer),
+            batch_size=c.batch_size,
+            shuffle=True,
+            seed=seed,
+            identity=self._identity,
+            **others,
+        )
+        total = c.epochs * trainer.steps_per_pass
+        self.run_phase(trainer, total, "cluster", checkpoint=self._place("checkpoint.h5"))
+        self.n_iter_, self.converged_, self._steps_made = trainer.step, None, trainer.step

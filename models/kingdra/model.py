@@ -6,6 +6,7 @@ groups of samples on which the members agree (agreement.py); match the groups to
 Departures: docs/methods/kingdra.md
 """
 
+import itertools
 import os
 import threading
 import time
@@ -23,7 +24,7 @@ from models.core.training import Trainer
 from models.kingdra.agreement import find_groups, match_groups, mean_agreement
 from models.kingdra.ensemble import NETWORK, STEPS, STREAM, Ensemble, side_by_side
 from models.kingdra.ladder import Ladder, dot_loss, information_loss, noise_divergence
-from models.kingdra.rounds import Counter, RoundState
+from models.kingdra.rounds import RoundState
 
 
 def supervised_stream(
@@ -46,10 +47,16 @@ def supervised_stream(
 
 
 class Member:
-    """One network, its optimizer and its trainer."""
+    """One ladder network, its optimizer and its trainer.
+
+    L = ladder_weight sum_l c_l C_l + mi_weight (Q(p clean) + Q(p corrupted))
+    + kl_weight KL(p clean || p corrupted) + cross-entropy of pseudo-labels: C_l the denoising cost
+    of layer l, c_l its `denoising_costs`, Q the information ("im") or the dot loss.
+    """
 
     def __init__(self, model: "Kingdra", number: int, data: Tensor):
         self.model, self.number, self.data = model, number, data
+        self.checkpoint = model._place(f"checkpoint-member{number}.h5")
         self.network = model.networks[number]
         self.optimizer = make_optimizer(model.config.optimizer)
         n = data.shape[0]
@@ -83,14 +90,13 @@ class Member:
 
     def loss(self, x: Tensor, targets: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
         """Return {name: scalar} of a batch x (b, d), its targets and the step's seed (2,)."""
-        paths = [x, x]
+        c, paths = self.model.config, [x, x]  # the first path is clean, the others corrupted
         if self.supervised:
             paths.append(tf.gather(self.data, targets["partner"]))
         logits, layers = self.network.encode(paths, len(paths) - 1, seed)
         costs = self.network.denoising_costs(layers[0], layers[1], logits[1])
-        c = self.model.config
-        clustering = {"dot": dot_loss, "im": lambda p: information_loss(p, c.mi_mu)}
-        quality = clustering[c.clustering_loss]
+        im = partial(information_loss, mu=c.mi_mu)
+        quality = dot_loss if c.clustering_loss == "dot" else im
         cross_entropy = tf.zeros(())
         if self.supervised:
             cross_entropy = tf.reduce_mean(
@@ -121,6 +127,15 @@ class Member:
         self.targets["partner"].assign(rows)
         self.targets["pseudo"].assign(labels)
 
+    def take_up(self, state: RoundState) -> None:
+        """Go on from the checkpoint; UserError if it is behind the `RoundState`."""
+        self.prepare(state)
+        self.trainer.restore(self.checkpoint, self.model._monitor.warn)
+        if self.trainer.step < state.step:
+            raise UserError(f"{self.checkpoint}: behind the other files of the run")
+        if self.trainer.step == state.step:
+            self.trainer.mean_losses()  # of the last round, which has logged them
+
 
 class Kingdra(Ensemble):
     """The ensemble with pseudo-labels; with `pseudo_labels=False` LADDER-IM and its ensemble."""
@@ -150,23 +165,41 @@ class Kingdra(Ensemble):
 
     def train(self, data: Tensor) -> None:
         """Rounds of: train, predict, find groups on which members agree, match, log."""
+        c, lock = self.config, threading.Lock()
         members, state = self._take_up(data)
-        self._announce(members, state)
-        while state.round < self.config.rounds:
+        longest = c.epochs_first + (c.rounds - 1) * max(c.epochs, c.epochs_first)
+        total = len(members) * members[0].trainer.steps_per_pass * longest
+        self._monitor.begin("cluster", total, len(members) * state.step + 1)
+        steps = itertools.count(sum(member.trainer.step for member in members) + 1)
+
+        def count():  # steps of all members, whatever thread makes them
+            with lock:
+                self._monitor.progress("cluster", next(steps))
+
+        while state.round < c.rounds:
             begin = time.monotonic()
-            self._train_members(members, state)
+            self._train_members(members, state, count)
             predictions = [self._predictions(network, data)[0] for network in self.networks]
             labels = np.array([p.argmax(axis=1) for p in predictions])  # (m, n)
             values, others = self._pseudo_label(predictions, labels, state)
-            self._end_round(members, predictions, labels, state, values, others, begin)
+            mappings = self.correspondence(labels)
+            values["agreement"] = mean_agreement(np.take_along_axis(mappings, labels, axis=1))
+            vote = self.voted(predictions, mappings).argmax(axis=1)
+            if state.round == 1:
+                state.first_labels, state.first_vote = labels, vote
+            others = {"member": [(None, one) for one in labels]} | others
+            self._end_round(members, state, begin, values, vote, others)
         self.n_iter_, self.converged_ = state.round, None
         self._steps_made = len(members) * state.step
         self.first_labels_, self.first_vote_ = state.first_labels, state.first_vote
         self.seconds_["cluster"] = state.seconds
         self.step_seconds_["cluster"] = state.step_seconds
 
-    def _train_members(self, members, state):
-        """Train every member for a round, on its pseudo-labels too if there are groups."""
+    def _train_members(self, members, state, count):
+        """Train every member for a round, on its pseudo-labels too if there are groups.
+
+        count: called after each step of a member.
+        """
         c, begin = self.config, time.monotonic()
         epochs = c.epochs if state.groups else c.epochs_first
         end = state.step + epochs * members[0].trainer.steps_per_pass
@@ -175,13 +208,13 @@ class Kingdra(Ensemble):
         def progress(step):
             if stop.is_set():
                 raise TrainingFailed("stopped: another member failed")
-            self._counter.add()
+            count()
 
         def train(member):
             self.run_phase(
                 member.trainer,
                 end,
-                checkpoint=self._member_checkpoint(member.number),
+                checkpoint=member.checkpoint,
                 resume=False,
                 progress=progress,
                 save_at_end=True,
@@ -198,16 +231,8 @@ class Kingdra(Ensemble):
     def _pseudo_label(self, predictions, labels, state):
         """Put the next round's groups, and each member's clusters for them, into the state.
 
-        Parameters
-        ----------
-        predictions : list of m float arrays (n, k)
-        labels : int array (m, n)
-        state : RoundState
-
-        Returns
-        -------
-        (values, others) : dicts
-            What to log, and labels of other kinds (see `Monitor.row`).
+        predictions, labels: of the members, m arrays (n, k) and (m, n). Return what to log, and
+        the pseudo-labels as `Monitor.row` takes them.
         """
         c, k, begin = self.config, self.n_clusters, time.monotonic()
         if not c.pseudo_labels:
@@ -232,18 +257,12 @@ class Kingdra(Ensemble):
         pseudo = (rows, np.repeat(np.arange(len(groups)), sizes))
         return values, {"pseudo": [pseudo] if len(rows) else []}
 
-    def _end_round(self, members, predictions, labels, state, values, others, begin):
+    def _end_round(self, members, state, begin, values, vote, others):
         """Log the round that began at time `begin`, and write the state."""
-        mappings = self.correspondence(labels)
-        vote = self.voted(predictions, mappings).argmax(axis=1)
-        if state.round == 1:
-            state.first_labels, state.first_vote = labels, vote
-        values["agreement"] = mean_agreement(np.take_along_axis(mappings, labels, axis=1))
         losses = [member.trainer.mean_losses() for member in members]
         values |= {name: float(np.mean([one[name] for one in losses])) for name in losses[0]}
         state.seconds += time.monotonic() - begin
         values["seconds"] = state.seconds
-        others = {"member": [(None, one) for one in labels]} | others
         self._monitor.row("cluster", len(members) * state.step, values, vote, others)
         if self.run_dir is not None:
             state.save(self._place("checkpoint-rounds.h5"), self._identity)
@@ -270,43 +289,14 @@ class Kingdra(Ensemble):
             if os.path.exists(path):
                 state = RoundState.load(path, self._identity)
             for member in members:
-                self._take_up_member(member, state)
+                member.take_up(state)
         except UserError as error:
             self._monitor.warn(f"{error}; the run starts over")
-            self._put_aside(["checkpoint-rounds.h5", *map(self._member_file, range(m))])
+            for file in [path, *(member.checkpoint for member in members)]:
+                if os.path.exists(file):
+                    os.replace(file, f"{file}.damaged")
             self._build(self._shape)
             return beginning()
         more = [member.trainer.seconds for member in members] - state.member_seconds
         state.seconds += more.sum() / min(self.workers, m)  # of a round that was cut short
         return members, state
-
-    def _take_up_member(self, member, state):
-        """Restore a member's checkpoint, which must not be behind the state."""
-        member.prepare(state)
-        checkpoint = self._member_checkpoint(member.number)
-        member.trainer.restore(checkpoint, self._monitor.warn)
-        if member.trainer.step < state.step:
-            raise UserError(f"{checkpoint}: behind the other files of the run")
-        if member.trainer.step == state.step:
-            member.trainer.mean_losses()  # of the last round, which has logged them
-
-    def _announce(self, members, state):
-        """Tell the monitor of the steps of all members to come, and count them."""
-        c, m = self.config, len(members)
-        self._counter = Counter(self._monitor, sum(member.trainer.step for member in members))
-        longest = c.epochs_first + (c.rounds - 1) * max(c.epochs, c.epochs_first)
-        total = m * members[0].trainer.steps_per_pass * longest
-        self._monitor.begin("cluster", total, m * state.step + 1)
-
-    @staticmethod
-    def _member_file(number):
-        return f"checkpoint-member{number}.h5"
-
-    def _member_checkpoint(self, number):
-        return self._place(self._member_file(number))
-
-    def _put_aside(self, names):
-        """Rename checkpoints, of which one is of no use, so that the next start finds none."""
-        for path in map(self._place, names):
-            if os.path.exists(path):
-                os.replace(path, f"{path}.damaged")

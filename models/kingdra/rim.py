@@ -9,9 +9,7 @@ Departures: docs/methods/kingdra.md
 import tensorflow as tf
 
 from models.core.functional import Tensor
-from models.core.optimizers import make as make_optimizer
 from models.core.seeds import SeedUse, new_stream
-from models.core.training import Trainer
 from models.kingdra.imsat import IMSAT
 from models.kingdra.ladder import information_loss
 
@@ -27,18 +25,5 @@ class DeepRIM(IMSAT):
         }
 
     def train(self, data: Tensor) -> None:
-        c = self.config
-        trainer = Trainer(
-            data,
-            self.loss,
-            {"clustering": 1.0, "decay": c.weight_decay},
-            self._trained(),
-            make_optimizer(c.optimizer),
-            batch_size=c.batch_size,
-            shuffle=True,
-            seed=new_stream(self.seed_, SeedUse.RIM),
-            identity=self._identity,
-        )
-        total = c.epochs * trainer.steps_per_pass
-        self.run_phase(trainer, total, "cluster", checkpoint=self._place("checkpoint.h5"))
-        self.n_iter_, self.converged_, self._steps_made = trainer.step, None, trainer.step
+        weights = {"clustering": 1.0, "decay": self.config.weight_decay}
+        self._minimise(data, weights, new_stream(self.seed_, SeedUse.RIM))

@@ -1,7 +1,6 @@
-"""What goes from one round of Kingdra to the next, and its file; counting of all members' steps."""
+"""What goes from one round of Kingdra to the next, and its file."""
 
 import os
-import threading
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -9,7 +8,6 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import load_arrays, save_arrays
-from models.core.monitor import Monitor
 
 
 @dataclass
@@ -106,15 +104,3 @@ class RoundState:
 
 NUMBERS = ("round", "step", "seconds", "step_seconds")
 ARRAYS = ("clusters", "member_seconds", "first_labels", "first_vote")
-
-
-class Counter:
-    """Counts the steps of all members for the monitor, whatever thread makes them."""
-
-    def __init__(self, monitor: Monitor, steps: int):
-        self._monitor, self._steps, self._lock = monitor, steps, threading.Lock()
-
-    def add(self) -> None:
-        with self._lock:
-            self._steps += 1
-            self._monitor.progress("cluster", self._steps)
