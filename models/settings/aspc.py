@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from common.errors import UserError
 from models.settings.base import INITS
 from models.settings.dec_da import BOTH, CONV, DIGITS, FC, Config
-from models.settings.fields import Adam, never, setting, start, when
+from models.settings.fields import Adam, never, setting, start, unused, when
 from models.settings.method import Method
 
 
@@ -20,9 +20,7 @@ class ASPCConfig(Config):
     clustering_protocol = 2  # 1: the loss summed over the latent dimensions, did not average
 
     init: str = start("k-means", "start of clustering", choices=INITS)
-    alpha: float = setting(
-        0.0, "of no effect", ge=0, effect=[never("its loss has no reconstruction term")]
-    )
+    alpha: float = unused(0.0, "its loss has no reconstruction term", ge=0)
     maxiter: int | None = setting(None, "clustering steps at most, besides --epochs", ge=0)
     update_interval: int | None = setting(
         None, "always one epoch", ge=1, effect=[never("it is always one epoch")]
@@ -58,10 +56,8 @@ class ASPCFromRCCConfig(ASPCConfig):
 
     finds_k = True
 
-    n_init: int = setting(20, "of no effect", ge=1, effect=[never("RCC has one start")])
-    init: str = setting(
-        "k-means", "of no effect", choices=INITS, effect=[never("it starts by RCC")]
-    )
+    n_init: int = unused(20, "RCC has one start", ge=1)
+    init: str = unused("k-means", "it starts by RCC", choices=INITS)
     n_neighbors: int = start(10, "neighbours in RCC's graph", ge=1)
     metric: str = start("cosine", "distance of neighbours", choices=("cosine", "euclidean"))
     rcc_maxiter: int = start(100, "steps of RCC at most", ge=1)

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from common.errors import UserError, unknown
@@ -12,7 +12,7 @@ from models.settings.fields import (
     SGD,
     Adam,
     Condition,
-    Option,
+    Setting,
     augment,
     both,
     either,
@@ -55,43 +55,24 @@ class Settings:
     def check(self) -> None:
         """Raise UserError for values that do not go together; by default all do."""
 
-    def options(self) -> dict[str, Option]:
-        """Return {name: Option} of the settings that are options, with the record's defaults."""
-        found = {}
+    def options(self) -> dict[str, Setting]:
+        """Return {name: Setting} of the settings that are options, with the record's defaults."""
+        found = []
         for one in settings_of(type(self)).values():
             value = getattr(self, one.name)
-            if one.flag and one.kind is SGD:
-                prefix = one.name.removesuffix("optimizer")
-                parts = (
-                    ("optimizer", str, value.name),
-                    ("lr", float, value.lr),
-                    ("momentum", float, getattr(value, "momentum", None)),
-                )
-                texts = (one.help, "its learning rate", "its momentum (sgd)")
-                for (part, kind, default), text in zip(parts, texts, strict=True):
-                    found[prefix + part] = Option(
-                        prefix + part,
-                        one.name,
-                        kind,
-                        default,
-                        text,
-                        one.stage,
-                        tuple(OPTIMIZERS) if kind is str else None,
-                    )
-            elif one.flag:
-                found[one.name] = Option(
-                    one.name,
-                    one.name,
-                    one.kind,
-                    value,
-                    one.help,
-                    one.stage,
-                    one.choices,
-                    one.word,
-                    one.several,
-                    one.hidden,
-                )
-        return found
+            if one.offered and one.kind is SGD:
+                lr, momentum = (one.name.replace("optimizer", part) for part in ("lr", "momentum"))
+                rate, speed = value.lr, getattr(value, "momentum", None)
+                found += [
+                    replace(one, kind=str, default=value.name, choices=tuple(OPTIMIZERS)),
+                    replace(one, kind=float, default=rate, name=lr, help="its learning rate"),
+                    replace(
+                        one, kind=float, default=speed, name=momentum, help="its momentum (sgd)"
+                    ),
+                ]
+            elif one.offered:
+                found.append(replace(one, default=value))
+        return {option.name: option for option in found}
 
     def changed(self, values: dict) -> Self:
         """Return the record with some options changed.
@@ -118,7 +99,7 @@ class Settings:
                 changes[name] = owner.converted(value)
         for name, some in parts.items():
             changes[name] = self._optimizer(name, some)
-        return dataclasses.replace(self, **changes)
+        return replace(self, **changes)
 
     def _optimizer(self, name, values):
         """Return the record's optimizer with some of its options changed."""
@@ -137,7 +118,7 @@ class Settings:
             raise UserError(f"{prefix}momentum={value}: adam has none; expected sgd")
         changes = {part: plain(v) for part, v in changes.items()}
         changes = {part: float(v) if type(v) is int else v for part, v in changes.items()}
-        return dataclasses.replace(optimizer, **changes)
+        return replace(optimizer, **changes)
 
     def without_effect(self) -> dict[str, str]:
         """Return {setting: why} of the settings that change nothing under the others.
@@ -236,7 +217,7 @@ class PretrainConfig(Settings):
     clustering_protocol = 1  # to be raised where `protocol` would be: the start has its own part
 
     # "fc": D-500-500-2000-10, "conv": 32-64-128-10; its method's name says which
-    network: str = both("fc", "the auto-encoder", choices=("fc", "conv"), flag=False)
+    network: str = both("fc", "the auto-encoder", choices=("fc", "conv"), offered=False)
     latent_dim: int = both(10, "length of a code", ge=1)
     batch_size: int = both(256, "samples a step", ge=1)
     aug_pretrain: bool = pretrain(False, "augment in pretraining")

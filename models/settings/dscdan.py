@@ -35,7 +35,7 @@ class DualConfig(PretrainConfig):
     cost = "dual"
     logged = ("relative", "prior", "entropy", "mi_global", "mi_local", "spectral")
 
-    network: str = both("dual", "the auto-encoder", choices=("dual",), flag=False)
+    network: str = both("dual", "the auto-encoder", choices=("dual",), offered=False)
     latent_dim: int = both(120, "length of a code", ge=1)
     batch_size: int = pretrain(100, "samples a step of pretraining", ge=1)
     pretrain_optimizer: SGD | Adam = pretrain(Adam(1e-3), "optimizer of pretraining")
@@ -150,9 +150,8 @@ class DSCDANConfig(DualConfig):
     )
     head_init: str = setting(
         "random",
-        "start of the head: random, spectral (labels of the "
-        "spectral clustering with the lowest cut), or pretrained (the class "
-        "head)",
+        "start of the head: random, spectral (labels of the spectral clustering with the lowest "
+        "cut), or pretrained (the class head)",
         choices=("random", "spectral", "pretrained"),
     )
     class_means: str = setting(

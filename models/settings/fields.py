@@ -106,7 +106,10 @@ def plain(value: object) -> object:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a record says about one of its fields; the arguments of `setting`."""
+    """A field of a record, by the arguments of `setting`, and an option of main.py.
+
+    An optimizer is one field and three options: its name, its learning rate and its momentum.
+    """
 
     help: str
     ge: float = -math.inf
@@ -120,9 +123,10 @@ class Setting:
     effect: tuple = ()
     key: object = None
     omit: str | None = None
-    flag: bool = True
+    offered: bool = True
     # from the field:
-    name: str = ""
+    setting: str = ""  # its name
+    name: str = ""  # of the option: the same but for parts of an optimizer
     kind: type = float  # bool, int, float, str, or SGD for an optimizer
     optional: bool = False
     several: bool = False
@@ -139,9 +143,33 @@ class Setting:
         return self.stage in ("both", "pretrain") and all(c.holds(config) for c in self.effect)
 
     @property
+    def flag(self) -> str:
+        """The option's name on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
     def hidden(self) -> bool:
-        """Whether it never has an effect."""
+        """Whether it never has an effect: not in help."""
         return any(not condition.tests for condition in self.effect)
+
+    @property
+    def shown(self) -> str:
+        """The default as a user would write it."""
+        if self.default is None:
+            return "none"
+        if isinstance(self.default, bool):
+            return "on" if self.default else "off"
+        if isinstance(self.default, tuple):
+            return " ".join(f"{v:g}" for v in self.default)
+        return self.default if isinstance(self.default, str) else f"{self.default:g}"
+
+    @property
+    def described(self) -> str:
+        """The help text with the choices, unless it names them, and the default."""
+        text = self.help
+        if self.choices and not all(choice in text for choice in self.choices):
+            text += f": {', '.join(self.choices)}"
+        return text if "(default" in text else f"{text} (default {self.shown})"
 
     def without_effect(self, config: "Settings") -> str | None:
         """Return why it changes nothing under a config; None if it has an effect."""
@@ -215,48 +243,6 @@ class Setting:
             raise UserError(f"momentum={momentum!r}: expected a number >= 0 and < 1")
 
 
-@dataclass(frozen=True)
-class Option:
-    """A setting as an option of main.py, with its default in a record.
-
-    An optimizer is three options: its name, its learning rate and its momentum.
-    """
-
-    name: str
-    setting: str  # the field that it belongs to
-    kind: type
-    default: object
-    help: str
-    stage: str
-    choices: tuple | None = None
-    word: str | None = None
-    several: bool = False
-    hidden: bool = False  # not in help: it never has an effect
-
-    @property
-    def flag(self) -> str:
-        """The option's name on the command line."""
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def shown(self) -> str:
-        """The default as a user would write it."""
-        if isinstance(self.default, tuple):
-            return " ".join(f"{v:g}" for v in self.default)
-        words = {None: "none", True: "on", False: "off"}
-        if self.default is None or isinstance(self.default, bool):
-            return words[self.default]
-        return f"{self.default:g}" if isinstance(self.default, int | float) else self.default
-
-    @property
-    def described(self) -> str:
-        """The help text with the choices, unless it names them, and the default."""
-        text = self.help
-        if self.choices and not all(choice in text for choice in self.choices):
-            text += f": {', '.join(self.choices)}"
-        return text if "(default" in text else f"{text} (default {self.shown})"
-
-
 def setting(default: T, text: str, *, compare: bool = True, **declared: typing.Any) -> T:
     """Declare a setting of a record.
 
@@ -283,7 +269,7 @@ def setting(default: T, text: str, *, compare: bool = True, **declared: typing.A
     omit : {"key", "hash"}, optional
         At its default it is left out of the key of pretraining; with "hash" of `to_dict`, and so
         of hashes, too. For settings that are newer than committed rows.
-    flag : bool
+    offered : bool
         Whether it is an option of main.py and of sweep files.
     compare : bool
         As of dataclasses.field.
@@ -294,6 +280,11 @@ def setting(default: T, text: str, *, compare: bool = True, **declared: typing.A
     """
     declared["effect"] = tuple(declared.get("effect", ()))
     return field(default=default, compare=compare, metadata={"setting": Setting(text, **declared)})
+
+
+def unused(default: T, why: str, **declared: typing.Any) -> T:
+    """Declare a setting that never has an effect: it is there because records are shared."""
+    return setting(default, "of no effect", effect=[never(why)], **declared)
 
 
 # Settings of the other stages: `setting` with its `stage`.
@@ -320,6 +311,7 @@ def _described(f, hint):
         kind = type(f.default[0])
     return dataclasses.replace(
         f.metadata["setting"],
+        setting=f.name,
         name=f.name,
         kind=kind,
         several=kinds[0] is tuple,

@@ -88,7 +88,7 @@ class KingdraConfig(InformationConfig):
         ge=0,
         count=2,
         compare=False,
-        flag=False,
+        offered=False,
     )
     confidence: float = setting(
         0.9,

@@ -1,4 +1,4 @@
-"""A row of the registry: a method, and what its paper says of its settings. No TensorFlow here."""
+"""A row of the registry of methods. No TensorFlow here."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -43,22 +43,6 @@ class Method:
     def cls(self) -> str:
         """The name of the class."""
         return self.path.partition(":")[2]
-
-    @property
-    def network(self) -> str | None:
-        """The kind of the auto-encoder, None if there is none."""
-        return getattr(self.settings, "network", None)
-
-    @property
-    def augmentation(self) -> str:
-        """The augmented stages: "none", "pretrain", "cluster" or "both"."""
-        flags = [getattr(self.settings, f"aug_{s}", False) for s in ("pretrain", "cluster")]
-        return {(0, 0): "none", (1, 0): "pretrain", (0, 1): "cluster", (1, 1): "both"}[tuple(flags)]
-
-    @property
-    def augmented(self) -> bool:
-        """Whether a stage is augmented."""
-        return self.augmentation != "none"
 
     def settings_for(
         self, dataset: str | None = None, n: int | None = None, vectors: bool = False
