@@ -49,8 +49,7 @@ class AutoencoderEstimator(PhasedEstimator):
     def make_networks(self, shape: tuple, seed: int) -> None:
         """Make `encoder`, samples -> embedding, `decoder`, and what else the method has."""
         c = self.config
-        make = AUTOENCODERS[c.network]
-        self.encoder, self.decoder = make(shape, c.latent_dim, seed, c.precision)
+        self.encoder, self.decoder = AUTOENCODERS[c.network](shape, c.latent_dim, seed, c.precision)
 
     def shared_networks(self) -> dict[str, keras.Layer]:
         """Return {name: network} of what pretraining gives and runs share."""
@@ -87,13 +86,7 @@ class AutoencoderEstimator(PhasedEstimator):
     def _augmentation(self, wanted):
         """Return the augmentation, or None where it is not wanted."""
         c = self.config
-        if not wanted:
-            return None
-        return RandomShiftRotate(c.shift, c.rotation, c.shift_pixels, c.center)
-
-    def pretrain_key(self) -> tuple[str, dict]:
-        """Return the name under which this run's pretraining is shared, and what it stands for."""
-        return pretrain_key(self.config, self._shape, self._data_hash, self.seed_, self.n_clusters)
+        return RandomShiftRotate(c.shift, c.rotation, c.shift_pixels, c.center) if wanted else None
 
     def _pretrain(self, data):
         """Load pretrained weights, or train the auto-encoder and keep it for others."""
@@ -102,7 +95,9 @@ class AutoencoderEstimator(PhasedEstimator):
         elif (self.cache_dir or self.run_dir) is None:
             self.pretrain(data, None)
         else:
-            key, about = self.pretrain_key()
+            key, about = pretrain_key(
+                self.config, self._shape, self._data_hash, self.seed_, self.n_clusters
+            )
             share(
                 os.path.join(self.cache_dir or self.run_dir, key),
                 self._load_autoencoder,
@@ -128,10 +123,9 @@ class AutoencoderEstimator(PhasedEstimator):
             augment=self._augmentation(c.aug_pretrain),
             shuffles=c.shuffles,
         )
-        total = c.pretrain_epochs * trainer.steps_per_pass
         self.run_phase(
             trainer,
-            total,
+            c.pretrain_epochs * trainer.steps_per_pass,
             "pretrain",
             checkpoint=checkpoint,
             retries=RETRIES,
@@ -162,14 +156,15 @@ class AutoencoderEstimator(PhasedEstimator):
 
     # -- use ---------------------------------------------------------------------------------
 
-    def _make_encoder(self, shape):
-        """Make the networks for samples of a shape, and compile the encoder."""
+    def _build(self, shape):
+        """Make networks and centres for samples of a shape, and compile the encoder."""
         self._shape = tuple(shape)
         self.n_features_in_ = int(np.prod(shape))
         self.make_networks(shape, derive_seed(self.seed_, NETWORK))
         self._encode_batch = tf.function(
             self.encoder, input_signature=[tf.TensorSpec((None, *shape), tf.float32)]
         )
+        self.centers = self.make_centers()
 
     def _networks(self):
         """Return {name: network} of all networks, the shared ones first."""
@@ -177,8 +172,7 @@ class AutoencoderEstimator(PhasedEstimator):
 
     def _encode(self, x):
         """Return the embedding z (n, z) of samples, without augmentation."""
-        parts = [self._encode_batch(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)]
-        z = np.concatenate([np.asarray(part) for part in parts])
+        z = np.concatenate([self._encode_batch(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)])
         if not np.isfinite(z).all():
             raise TrainingFailed("the embedding is not finite")
         return z
@@ -188,12 +182,12 @@ class AutoencoderEstimator(PhasedEstimator):
         augment = self._augmentation(self.config.aug_cluster)
         if augment is None:
             return self._encode(self._data)
-        seed = derive_seed(self.seed_, SELECT, step)
+        x, seed = self._data, derive_seed(self.seed_, SELECT, step)
         parts = [
-            self._encode_batch(augment(self._data[i : i + CHUNK], tf.constant([seed, i])))
-            for i in range(0, len(self._data), CHUNK)
+            self._encode_batch(augment(x[i : i + CHUNK], tf.constant([seed, i])))
+            for i in range(0, len(x), CHUNK)
         ]
-        return np.concatenate([np.asarray(part) for part in parts])
+        return np.concatenate(parts)
 
     def encode(self, x: object) -> np.ndarray:
         """Return the codes of samples, float32 (n, z)."""
@@ -221,13 +215,9 @@ class AutoencoderEstimator(PhasedEstimator):
     def _load_autoencoder(self, path):
         """Take the auto-encoder's weights from an ae_weights.h5 or a model_final.h5."""
         arrays, about = load_arrays(path)
-        self._assign(path, arrays, self.shared_networks())
+        assign_arrays(path, arrays, self.shared_networks(), self.config.network, self._shape)
         self.seconds_["pretrain"] = float(about.get("seconds", 0.0))
         self.step_seconds_["pretrain"] = float(about.get("step_seconds", np.nan))
-
-    def _assign(self, path, arrays, networks):
-        """Copy a file's arrays into networks; UserError names what differs."""
-        assign_arrays(path, arrays, networks, self.config.network, self._shape)
 
     # -- use after fit, by the hooks `embed` and `assign` ----------------------------------------
 
