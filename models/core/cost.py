@@ -15,11 +15,7 @@ from models.settings.spectral_sat import SpectralSATConfig
 
 AUTO = 200  # restarts that n_init "auto" makes at most
 LLOYD = 60  # iterations of k-means that a restart takes, about
-
-
-def most_restarts(n_init: int | str) -> int:
-    """Return the largest number of restarts of k-means that a setting stands for."""
-    return AUTO if n_init == "auto" else n_init
+Operations = tuple[float, float]  # of pretraining, and of the longest clustering
 
 
 def layer_products(network: str, shape: tuple, latent_dim: int = 10) -> tuple[list[int], list[int]]:
@@ -50,20 +46,9 @@ def weight_count(network: str, shape: tuple, latent_dim: int = 10) -> int:
 def step_flops(
     network: str, shape: tuple, batch_size: int, latent_dim: int = 10, decoder: bool = True
 ) -> int:
-    """Return the floating-point operations of one training step.
+    """Return the floating-point operations of one training step on samples of a shape.
 
-    Parameters
-    ----------
-    network : {"fc", "conv"}
-    shape : tuple
-        A sample's shape.
-    batch_size, latent_dim : int
-    decoder : bool
-        Whether the loss needs the decoder.
-
-    Returns
-    -------
-    int
+    decoder: whether the loss needs it.
     """
     encode, decode = layer_products(network, shape, latent_dim)
     products = 3 * sum(encode) - encode[0] + (3 * sum(decode) if decoder else 0)
@@ -93,7 +78,8 @@ def dual_products(config: DualConfig, d: int) -> tuple[int, int, int]:
 
 def _kmeans(config, n, z, k):
     """Return about how many operations k-means on n samples of z values takes, all restarts."""
-    return 2 * LLOYD * most_restarts(config.n_init) * k * n * z
+    restarts = AUTO if config.n_init == "auto" else config.n_init
+    return 2 * LLOYD * restarts * k * n * z
 
 
 def _head_products(config, k, neighbors_space):
@@ -110,8 +96,8 @@ def _chain(*widths):
     return sum(a * b for a, b in zip(widths, widths[1:], strict=False))
 
 
-def autoencoder_flops(config: PretrainConfig, n: int, shape: tuple, k: int) -> tuple[int, int]:
-    """Return the operations (pretraining, longest clustering) of DEC and its kin.
+def autoencoder_flops(config: PretrainConfig, n: int, d: int, k: int, shape: tuple) -> Operations:
+    """Return the operations of DEC and its kin.
 
     Clustering has the steps, the embedding of all samples at each refresh and at either end, and
     k-means.
@@ -134,8 +120,10 @@ def _start(config, n, shape, k):
     return pretraining, embedding + _kmeans(config, n, config.latent_dim, k), embedding
 
 
-def spectralnet_flops(config: SpectralNetConfig, n: int, shape: tuple, k: int) -> tuple[int, int]:
-    """Return the operations (pretraining, longest clustering) of SpectralNet.
+def spectralnet_flops(
+    config: SpectralNetConfig, n: int, d: int, k: int, shape: tuple
+) -> Operations:
+    """Return the operations of SpectralNet.
 
     Clustering has the passes over the siamese network's pairs, two samples each, the steps of the
     spectral network, for which the siamese one computes the graph's space without a gradient, and
@@ -161,25 +149,22 @@ def _dual_steps(config, d, samples, relative, mutual, more=0):
     return 6 * samples * a_sample
 
 
-def dual_flops(config: DualConfig, n: int, d: int, k: int) -> tuple[int, int]:
-    """Return about how many operations (pretraining, clustering) a dual auto-encoder takes.
-
-    Clustering is k-means on the codes.
-    """
+def dual_flops(config: DualConfig, n: int, d: int, k: int, shape: tuple) -> Operations:
+    """Return about how many operations a dual auto-encoder, and k-means on its codes, takes."""
     encoder, _, _ = dual_products(config, d)
     samples = config.pretrain_epochs * n
     pretraining = _dual_steps(config, d, samples, config.relative, config.mutual)
     return pretraining, 2 * n * encoder + _kmeans(config, n, config.latent_dim, k)
 
 
-def dscdan_flops(config: DSCDANConfig, n: int, d: int, k: int) -> tuple[int, int]:
-    """Return about how many operations (pretraining, clustering) DSCDAN takes.
+def dscdan_flops(config: DSCDANConfig, n: int, d: int, k: int, shape: tuple) -> Operations:
+    """Return about how many operations DSCDAN takes.
 
     Clustering has k-means on the codes, the starts of the head, the joint steps, and refreshes of
     all samples with k-means in the spectral embedding.
     """
     encoder, _, _ = dual_products(config, d)
-    pretraining, start = dual_flops(config, n, d, k)
+    pretraining, start = dual_flops(config, n, d, k, shape)
     size = min(n, config.cluster_batch_size)
     head, graph = _head_products(config, k, config.latent_dim)
     alone = config.head_starts * config.spectral_steps * (head + graph)
@@ -189,14 +174,12 @@ def dscdan_flops(config: DSCDANConfig, n: int, d: int, k: int) -> tuple[int, int
         start += 2 * n * n * config.latent_dim + _eigenvectors(n, k)
     refreshes = math.ceil(config.maxiter / config.update_interval) + 1
     refresh = 2 * n * (encoder + head) + _kmeans(config, n, k, k)
-    joint = _dual_steps(
-        config,
-        d,
+    samples, relative, mutual = (
         config.maxiter * size,
         config.cluster_relative,
         config.cluster_mutual,
-        head + graph,
     )
+    joint = _dual_steps(config, d, samples, relative, mutual, head + graph)
     return pretraining, start + 6 * size * alone + joint + refreshes * refresh
 
 
@@ -205,47 +188,48 @@ def _eigenvectors(n, k):
     return 500 * n * 20 * k
 
 
-def kingdra_flops(config: KingdraConfig, n: int, d: int, k: int) -> int:
+def kingdra_flops(config: KingdraConfig, n: int, d: int, k: int, shape: tuple) -> Operations:
     """Return the operations of all passes of the members, and of all samples' predictions."""
     products = 2 * _layers(config, d, k)
     paths = 4 if config.pseudo_labels else 3  # clean, corrupted, decoder, pseudo-labelled
     later = max(config.epochs, config.epochs_first)  # a round without pseudo-labels is as the first
     epochs = config.epochs_first + (config.rounds - 1) * later
-    return n * config.members * products * (3 * epochs * paths + config.rounds + 1)
+    return 0.0, n * config.members * products * (3 * epochs * paths + config.rounds + 1)
 
 
-def imsat_flops(config: IMSATConfig, n: int, d: int, k: int) -> float:
+def imsat_flops(config: IMSATConfig, n: int, d: int, k: int, shape: tuple) -> Operations:
     """Return the operations of clean and perturbed samples, and of the search for perturbations.
 
     And of what comes before and after: distances to neighbours, all samples' predictions.
     """
     products = 2 * _layers(config, d, k)
     search = 1.5 * config.power_iterations if config.perturbation == "vat" else 0
-    return 3 * n * config.epochs * products * (2 + search) + 2 * n * n * d + n * products
+    return 0.0, 3 * n * config.epochs * products * (2 + search) + 2 * n * n * d + n * products
 
 
-def spectral_sat_flops(config: SpectralSATConfig, n: int, d: int, k: int, shape: tuple) -> int:
+def spectral_sat_flops(
+    config: SpectralSATConfig, n: int, d: int, k: int, shape: tuple
+) -> Operations:
     """Return the operations of the graph, its cuts, and the steps on clean and moved samples.
 
     Distances to the candidates in 64 principal components count, and seven tangents for each.
     """
-    layers, pixels, before = 0, d, 1
+    layers = _chain(d, 1200, 1200, k)
     if config.network == "conv":
+        layers = 0
         h, w, before = shape if len(shape) == 3 else (math.isqrt(d), math.isqrt(d), 1)
         for filters in (32, 64, 128):
             h, w = math.ceil(h / 2), math.ceil(w / 2)
             layers += h * w * 9 * before * filters
             before = filters
         layers += h * w * before * k
-    else:
-        layers = _chain(pixels, 1200, 1200, k)
     steps = (config.fit_steps + config.maxiter) * 2 * min(n, config.batch_size)
     size = min(64, d) if config.aug_cluster and config.tangents else d
     graph = 2 * n * n * size + (2 * n * config.candidates * 15 * size if size < d else 0)
     cuts = len(config.neighbors) * (
         _eigenvectors(n, k) + 2 * LLOYD * config.n_init * (config.more + 1) * k * n * k
     )
-    return graph + cuts + 6 * steps * layers
+    return 0.0, graph + cuts + 6 * steps * layers
 
 
 def _point(n, d):
@@ -264,51 +248,47 @@ def _stable(config, n, d, k):
     return 2 * k * fits * 30 * _point(n, d) * d
 
 
-# A record's `cost` -> (config, n, d, k, shape) -> operations of (pretraining, clustering)
+def _clustering(count):
+    """Return (config, n, d, k, shape) -> Operations of a method that has no pretraining."""
+    return lambda config, n, d, k, shape: (0.0, count(config, n, d, k))
+
+
+# A record's `cost` -> (config, n, d, k, shape) -> Operations
 COUNTS = {
-    "autoencoder": lambda c, n, d, k, shape: autoencoder_flops(c, n, shape, k),
-    "spectralnet": lambda c, n, d, k, shape: spectralnet_flops(c, n, shape, k),
-    "dual": lambda c, n, d, k, shape: dual_flops(c, n, d, k),
-    "dscdan": lambda c, n, d, k, shape: dscdan_flops(c, n, d, k),
-    "kingdra": lambda c, n, d, k, shape: (0.0, kingdra_flops(c, n, d, k)),
-    "imsat": lambda c, n, d, k, shape: (0.0, imsat_flops(c, n, d, k)),
-    "rim": lambda c, n, d, k, shape: (0.0, n * 2 * _layers(c, d, k) * (3 * c.epochs + 1)),
-    "spectral-sat": lambda c, n, d, k, shape: (0.0, spectral_sat_flops(c, n, d, k, shape)),
-    "k-means": lambda c, n, d, k, shape: (0.0, LLOYD * most_restarts(c.n_init) * k * _point(n, d)),
-    "nmf": lambda c, n, d, k, shape: (0.0, 8 * k * c.maxiter * _point(n, d)),
-    "ncut": lambda c, n, d, k, shape: (0.0, n * _point(n, d) + _eigenvectors(n, k)),
-    "landmarks": lambda c, n, d, k, shape: (
-        0.0,
-        6 * c.landmarks * _point(n, d) + _eigenvectors(n, k),
+    "autoencoder": autoencoder_flops,
+    "spectralnet": spectralnet_flops,
+    "dual": dual_flops,
+    "dscdan": dscdan_flops,
+    "kingdra": kingdra_flops,
+    "imsat": imsat_flops,
+    "rim": _clustering(lambda c, n, d, k: n * 2 * _layers(c, d, k) * (3 * c.epochs + 1)),
+    "spectral-sat": spectral_sat_flops,
+    "k-means": _clustering(_kmeans),
+    "nmf": _clustering(lambda c, n, d, k: 8 * k * c.maxiter * _point(n, d)),
+    "ncut": _clustering(lambda c, n, d, k: n * _point(n, d) + _eigenvectors(n, k)),
+    "landmarks": _clustering(
+        lambda c, n, d, k: 6 * c.landmarks * _point(n, d) + _eigenvectors(n, k)
     ),
-    "ward": lambda c, n, d, k, shape: (0.0, 4 * n * _point(n, d)),
-    "gdl": lambda c, n, d, k, shape: (0.0, n * _point(n, d) + (n / 5) ** 2 * 100),
-    "gmm": lambda c, n, d, k, shape: (0.0, _gmm(c, n, d, k)),
-    "stable": lambda c, n, d, k, shape: (0.0, _stable(c, n, d, k)),
-    "rcc": lambda c, n, d, k, shape: (
-        0.0,
-        (n + 11 * c.maxiter * (2 * c.n_neighbors + 12)) * _point(n, d),
+    "ward": _clustering(lambda c, n, d, k: 4 * n * _point(n, d)),
+    "gdl": _clustering(lambda c, n, d, k: n * _point(n, d) + (n / 5) ** 2 * 100),
+    "gmm": _clustering(_gmm),
+    "stable": _clustering(_stable),
+    "rcc": _clustering(
+        lambda c, n, d, k: (n + 11 * c.maxiter * (2 * c.n_neighbors + 12)) * _point(n, d)
     ),
-    "umap": lambda c, n, d, k, shape: (0.0, n * (5000 * d + 100_000_000)),
-    None: lambda c, n, d, k, shape: (0.0, 0.0),  # not known
+    "umap": _clustering(lambda c, n, d, k: n * (5000 * d + 100_000_000)),
+    None: _clustering(lambda c, n, d, k: 0.0),  # not known
 }
 
 
 def method_flops(
     config: Settings, n: int, d: int, k: int, shape: tuple | None = None
-) -> tuple[float, float]:
-    """Return about how many operations (pretraining, longest clustering) take on n samples.
+) -> Operations:
+    """Return about how many operations a method takes on n samples of d values, k clusters.
 
     The record's `cost` says how they are counted. An order of magnitude for methods of which the
-    data decide how many iterations they take.
-
-    Parameters
-    ----------
-    config : Settings
-    n, d, k : int
-        Samples, values of a sample, clusters.
-    shape : tuple, optional
-        A sample's (h, w, c), which convolutions need; else (d,).
+    data decide how many iterations they take. `shape` is a sample's (h, w, c), which convolutions
+    need; else (d,).
     """
     return COUNTS[config.cost](config, n, d, k, shape or (d,))
 
