@@ -31,17 +31,9 @@ def assign_arrays(
     kind: str,
     shape: tuple,
 ) -> None:
-    """Copy a file's arrays into networks, all or none.
+    """Copy a file's arrays, named as by `arrays_of`, into {name: network}, all or none.
 
-    Parameters
-    ----------
-    path : path
-        Of the file, for messages.
-    arrays : dict of str -> array
-        As `arrays_of` names them; others are left alone.
-    networks : dict of name -> keras.Model
-    kind, shape : str, tuple
-        The network's kind and the shape of its samples, for messages.
+    Path, kind of network and shape of its samples are for messages.
 
     Raises
     ------

@@ -75,12 +75,7 @@ class Settings:
         return {option.name: option for option in found}
 
     def changed(self, values: dict) -> Self:
-        """Return the record with some options changed.
-
-        Parameters
-        ----------
-        values : dict
-            Option -> plain value, as in the "settings" of a sweep file: {"tol": 0.1, "lr": 0.5}.
+        """Return the record with some options changed, {"tol": 0.1, "lr": 0.5} for example.
 
         Raises
         ------
@@ -304,16 +299,8 @@ def pretrain_key(
 ) -> tuple[str, dict]:
     """Return the name under which a pretraining is shared, and what it stands for.
 
-    Parameters
-    ----------
-    config : Config
-    shape : tuple
-        A sample's shape, as the network takes it.
-    data_hash : str
-        `models.core.samples.hash_array` of the samples.
-    seed : int
-    n_clusters : int, optional
-        Counts only where the config says that it does.
+    `shape` is a sample's, as the network takes it, `data_hash` the samples'
+    `models.core.samples.hash_array`. K counts only where the config says that it does.
     """
     about = config.pretrain_dict() | {"shape": list(shape), "data": data_hash, "seed": int(seed)}
     if config.pretrains_clusters:
