@@ -61,8 +61,7 @@ class PhasedEstimator(Estimator):
     def begin(self, x: object) -> np.ndarray:
         """Check training samples, return them, and make ready what phases need.
 
-        That is the monitor, the folder, no seconds yet, and the digest `_identity` of what decides
-        the result, by which a checkpoint is known.
+        The digest `_identity` is of what decides the result: by it a checkpoint is known.
         """
         x = self._training_samples(x)
         self._make_ready()
@@ -103,7 +102,6 @@ class PhasedEstimator(Estimator):
 
         Parameters
         ----------
-        trainer : Trainer
         total : int
             Steps of the phase in all, those of earlier sessions included.
         name : str, optional
@@ -114,7 +112,6 @@ class PhasedEstimator(Estimator):
             Steps between two calls of `refresh`; None: a pass over the data.
         refresh : callable (step) -> bool, optional
             See `Trainer.run`. None: the mean losses are logged, at the end, too.
-        checkpoint : path, optional
         carry : names, optional
             Arrays that a checkpoint must hold in `trainer.carry`.
         start : callable (restored) -> bool
@@ -254,7 +251,6 @@ def once(
         Where it is kept; None: nowhere.
     identity : str
         Of the run: what another left behind is computed anew.
-    compute : callable
     warn : callable (str)
         Called with a line on a file that is of no use.
     """

@@ -38,9 +38,6 @@ class Trainer:
         The total is the sum of weight * loss over these names; `loss` returns just these.
     variables : list of keras.Variable
         What the optimizer updates.
-    optimizer : keras.optimizers.Optimizer
-    batch_size : int
-    seed : int
     shuffle : bool
         True: a new permutation for each pass. False: contiguous slices in data order.
     augment : callable (x (b, ...), seed int32 (2,)) -> x (b, ...), optional
@@ -186,7 +183,6 @@ class Trainer:
         interval : int
             `refresh(step)` is called at each multiple of it below `total`, 0 included, before
             the step; it may change targets and returns True to stop.
-        refresh : callable
         checkpoint : path, optional
             Written between two steps: after `FIRST` seconds, after twice as many, and so on up to
             `every` seconds, so that a run that is killed again and again gets on.

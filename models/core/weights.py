@@ -75,12 +75,9 @@ def share(
 
     Parameters
     ----------
-    folder : path
     load : callable (path)
         Raises UserError if the file is of no use; it is put aside then.
     train : callable (path of a checkpoint)
-    save : callable (path)
-    monitor : Monitor
     """
     os.makedirs(folder, exist_ok=True)
     weights = os.path.join(folder, "ae_weights.h5")

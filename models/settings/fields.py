@@ -112,18 +112,24 @@ class Setting:
     """
 
     help: str
-    ge: float = -math.inf
+    ge: float = -math.inf  # bounds: >=, >, <=, <
     gt: float | None = None
-    le: float | str = math.inf
+    le: float | str = math.inf  # or the name of another setting
     lt: float = math.inf
-    choices: tuple | None = None
-    word: str | None = None
-    count: object = None
+    choices: tuple | None = None  # the values allowed
+    word: str | None = None  # a word that may take the place of the number, as "auto"
+    count: object = None  # how many values a tuple has: an int, or (record) -> int
+    # Where it acts, of STAGES. Of "pretrain" and "both", and of "augment" where pretraining is
+    # augmented, the pretrained weights depend, and with them the key under which runs share them.
     stage: str = "cluster"
+    # It has an effect only where all these conditions hold; elsewhere choosing it is a mistake.
     effect: tuple = ()
+    # (record) -> whether the pretrained weights depend on it, where stage and effect do not say so.
     key: object = None
+    # "key": at its default it is left out of the key of pretraining; "hash": of `to_dict`, and so
+    # of hashes, too. For settings that are newer than committed rows.
     omit: str | None = None
-    offered: bool = True
+    offered: bool = True  # whether it is an option of main.py and of sweep files
     # from the field:
     setting: str = ""  # its name
     name: str = ""  # of the option: the same but for parts of an optimizer
@@ -244,39 +250,9 @@ class Setting:
 
 
 def setting(default: T, text: str, *, compare: bool = True, **declared: typing.Any) -> T:
-    """Declare a setting of a record.
+    """Declare a field of a record by its default, its help text and what else `Setting` has.
 
-    Parameters
-    ----------
-    default : bool, int, float, str, tuple, SGD, Adam or None
-    text : str
-        The help text.
-    ge, gt, le, lt : float, optional
-        Bounds: >=, >, <=, <. `le` may be the name of another setting.
-    choices : tuple, optional
-        The values allowed.
-    word : str, optional
-        A word that may take the place of the number, as "auto".
-    count : int or callable (record) -> int, optional
-        How many values a tuple has.
-    stage : {"cluster", "pretrain", "both", "augment", "start"}
-        Where it acts. Of "pretrain" and "both", and of "augment" where pretraining is augmented,
-        the pretrained weights depend, and with them the key under which runs share them.
-    effect : tuple of Condition
-        It has an effect only where all hold; elsewhere choosing it is a mistake.
-    key : callable (record) -> bool, optional
-        Whether the pretrained weights depend on it, where stage and effect do not say so.
-    omit : {"key", "hash"}, optional
-        At its default it is left out of the key of pretraining; with "hash" of `to_dict`, and so
-        of hashes, too. For settings that are newer than committed rows.
-    offered : bool
-        Whether it is an option of main.py and of sweep files.
-    compare : bool
-        As of dataclasses.field.
-
-    Returns
-    -------
-    dataclasses.Field
+    `compare` is as of dataclasses.field; `effect` may be any iterable of Conditions.
     """
     declared["effect"] = tuple(declared.get("effect", ()))
     return field(default=default, compare=compare, metadata={"setting": Setting(text, **declared)})

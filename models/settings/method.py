@@ -9,29 +9,15 @@ from models.settings.fields import SGD, Adam
 
 @dataclass(frozen=True)
 class Method:
-    """A row of the registry: a method, its class, and what its paper says of its settings.
+    """A row of the registry: a method, its class, and what its paper says of its settings."""
 
-    Parameters
-    ----------
-    path : str
-        "module:Class".
-    settings : Settings
-        The published settings.
-    paper : str
-        Its page, docs/methods/{paper}.md.
-    ours : bool
-        Whether it is in no paper.
-    by_dataset : dict
-        Data set -> {setting: value} where the paper's differ on it.
-    by_size : dict
-        Number of samples -> {setting: value} from that number on; the largest that fits counts.
-    """
-
-    path: str
-    settings: Settings
-    paper: str
-    ours: bool = False
+    path: str  # "module:Class"
+    settings: Settings  # the published ones
+    paper: str  # its page, docs/methods/{paper}.md
+    ours: bool = False  # whether it is in no paper
+    # data set -> {setting: value} where the paper's differ on it
     by_dataset: dict = field(default_factory=dict)
+    # number of samples -> {setting: value} from that number on; the largest that fits counts
     by_size: dict = field(default_factory=dict)
 
     @property
