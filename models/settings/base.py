@@ -16,7 +16,6 @@ from models.settings.fields import (
     augment,
     both,
     either,
-    plain,
     pretrain,
     settings_of,
     start,
@@ -111,8 +110,8 @@ class Settings:
         if isinstance(optimizer, Adam) and changes.pop("momentum", None) is not None:
             value = values[prefix + "momentum"]
             raise UserError(f"{prefix}momentum={value}: adam has none; expected sgd")
-        changes = {part: plain(v) for part, v in changes.items()}
-        changes = {part: float(v) if type(v) is int else v for part, v in changes.items()}
+        options = self.options()
+        changes = {part: options[prefix + part].converted(v) for part, v in changes.items()}
         return replace(optimizer, **changes)
 
     def without_effect(self) -> dict[str, str]:
