@@ -74,7 +74,6 @@ def build(
         --data.
     config : Settings, optional
         Takes the place of the published settings.
-    random_state : int
     **others
         The method's settings (tol=1e-3, maxiter=2000, ...) to override, an optimizer as a record
         or by the names of its options (optimizer="adam", lr=1e-3), or parameters of its class:

@@ -198,18 +198,9 @@ class DeepClusterer(AutoencoderEstimator):
     # -- the algorithm -----------------------------------------------------------------------
 
     def fit(self, x: object, y: object = None) -> Self:
-        """Cluster the samples.
+        """Cluster samples x (n, h, w, c) or (n, d), finite numbers, images scaled to [0, 1].
 
-        Parameters
-        ----------
-        x : array-like (n, h, w, c) or (n, d)
-            Finite numbers; images scaled to [0, 1].
-        y : ignored
-            For scikit-learn's sake.
-
-        Returns
-        -------
-        self
+        `y` is ignored. Return self.
 
         Raises
         ------

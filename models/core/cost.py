@@ -6,12 +6,11 @@ ab = (output pixels) * kernel^2 * c_in * c_out; a transposed one with its input 
 else (activations, augmentation, optimizer) is left out: it is small.
 """
 
+import itertools
 import math
 
-from models.settings.base import PretrainConfig, Settings
-from models.settings.dscdan import LABEL_STEPS, DSCDANConfig, DualConfig, SpectralNetConfig
-from models.settings.kingdra import IMSATConfig, KingdraConfig
-from models.settings.spectral_sat import SpectralSATConfig
+from models.settings.base import Settings
+from models.settings.dscdan import LABEL_STEPS
 
 AUTO = 200  # restarts that n_init "auto" makes at most
 LLOYD = 60  # iterations of k-means that a restart takes, about
@@ -22,7 +21,7 @@ def layer_products(network: str, shape: tuple, latent_dim: int = 10) -> tuple[li
     """Return the multiply-adds a sample of each layer, as (encoder, decoder) lists of ints."""
     if network == "fc":
         widths = [math.prod(shape), 500, 500, 2000, latent_dim]
-        encoder = [a * b for a, b in zip(widths, widths[1:], strict=False)]
+        encoder = [a * b for a, b in itertools.pairwise(widths)]
         return encoder, encoder[::-1]
     h, w, c = shape
     valid = (h % 8 != 0 or w % 8 != 0) and min(h, w) >= 9
@@ -55,131 +54,125 @@ def step_flops(
     return 2 * batch_size * products
 
 
-def dual_products(config: DualConfig, d: int) -> tuple[int, int, int]:
+def _dual_products(c, d):
     """Return the multiply-adds a sample of DSCDAN's (encoder, decoder, discriminators).
 
     d is the number of values of a square image, grey or of three channels.
     """
     channels = 1 if math.isqrt(d) ** 2 == d else 3
     side, before, encoder, decoder = math.isqrt(d // channels), channels, 0, 0
-    for i, filters in enumerate(config.filters):
-        wide = side**2 * config.kernel**2
-        side = math.ceil(side / (2 if i % 2 == 0 or len(config.filters) == 2 else 1))
-        encoder += side**2 * config.kernel**2 * before * filters
-        after = config.filters[min(i + 1, len(config.filters) - 1)]
-        decoder += min(wide, side**2 * config.kernel**2) * after * filters
+    for i, filters in enumerate(c.filters):
+        wide = side**2 * c.kernel**2
+        side = math.ceil(side / (2 if i % 2 == 0 or len(c.filters) == 2 else 1))
+        encoder += side**2 * c.kernel**2 * before * filters
+        after = c.filters[min(i + 1, len(c.filters) - 1)]
+        decoder += min(wide, side**2 * c.kernel**2) * after * filters
         before = filters
-    decoder += d * config.kernel**2 * config.filters[0]
-    code = side**2 * before * config.latent_dim
-    pairs = 2 * (side**2 if config.pairs == "input" else 1)  # positive and negative ones
+    decoder += d * c.kernel**2 * c.filters[0]
+    code = side**2 * before * c.latent_dim
+    pairs = 2 * (side**2 if c.pairs == "input" else 1)  # positive and negative ones
     discriminators = 2 * 120 * 120 * pairs
     return encoder + 2 * code, decoder + code, discriminators + 2 * d * 120
 
 
-def _kmeans(config, n, z, k):
+def _kmeans(c, n, z, k):
     """Return about how many operations k-means on n samples of z values takes, all restarts."""
-    restarts = AUTO if config.n_init == "auto" else config.n_init
+    restarts = AUTO if c.n_init == "auto" else c.n_init
     return 2 * LLOYD * restarts * k * n * z
 
 
-def _head_products(config, k, neighbors_space):
+def _head_products(c, k, neighbors_space):
     """Return the multiply-adds a sample of the (spectral network, loss on a batch's graph).
 
     neighbors_space is the number of dimensions in which the graph is made.
     """
-    head = _chain(config.latent_dim, *config.head, k)
-    return head, config.cluster_batch_size * (neighbors_space + k)
+    head = _chain(c.latent_dim, *c.head, k)
+    return head, c.cluster_batch_size * (neighbors_space + k)
 
 
 def _chain(*widths):
     """Return the multiply-adds a sample of dense layers."""
-    return sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    return sum(a * b for a, b in itertools.pairwise(widths))
 
 
-def autoencoder_flops(config: PretrainConfig, n: int, d: int, k: int, shape: tuple) -> Operations:
+def _autoencoder(c, n, d, k, shape):
     """Return the operations of DEC and its kin.
 
     Clustering has the steps, the embedding of all samples at each refresh and at either end, and
     k-means.
     """
-    passes = math.ceil(n / config.batch_size)
-    pretraining, start, embedding = _start(config, n, shape, k)
-    steps = config.total_steps(passes)
-    decoder = getattr(config, "alpha", 0) > 0
-    step = step_flops(config.network, shape, config.batch_size, config.latent_dim, decoder)
-    refreshes = math.ceil(steps / (getattr(config, "update_interval", None) or passes))
+    passes = math.ceil(n / c.batch_size)
+    pretraining, start, embedding = _start(c, n, shape, k)
+    steps = c.total_steps(passes)
+    decoder = getattr(c, "alpha", 0) > 0
+    step = step_flops(c.network, shape, c.batch_size, c.latent_dim, decoder)
+    refreshes = math.ceil(steps / (getattr(c, "update_interval", None) or passes))
     return pretraining, start + steps * step + (refreshes + 1) * embedding
 
 
-def _start(config, n, shape, k):
+def _start(c, n, shape, k):
     """Return the operations of (pretraining, the first k-means, embedding all samples once)."""
-    network = (config.network, shape, config.batch_size, config.latent_dim)
-    passes = math.ceil(n / config.batch_size)
-    pretraining = step_flops(*network) * config.pretraining_length(passes)
-    embedding = 2 * n * sum(layer_products(config.network, shape, config.latent_dim)[0])
-    return pretraining, embedding + _kmeans(config, n, config.latent_dim, k), embedding
+    network = (c.network, shape, c.batch_size, c.latent_dim)
+    passes = math.ceil(n / c.batch_size)
+    pretraining = step_flops(*network) * c.pretraining_length(passes)
+    embedding = 2 * n * sum(layer_products(c.network, shape, c.latent_dim)[0])
+    return pretraining, embedding + _kmeans(c, n, c.latent_dim, k), embedding
 
 
-def spectralnet_flops(
-    config: SpectralNetConfig, n: int, d: int, k: int, shape: tuple
-) -> Operations:
+def _spectralnet(c, n, d, k, shape):
     """Return the operations of SpectralNet.
 
     Clustering has the passes over the siamese network's pairs, two samples each, the steps of the
     spectral network, for which the siamese one computes the graph's space without a gradient, and
     k-means at either end.
     """
-    pretraining, start, _ = _start(config, n, shape, k)
-    siamese = _chain(config.latent_dim, *config.siamese) if config.siamese_epochs else 0
-    space = config.siamese[-1] if config.siamese_epochs else config.latent_dim
-    pairs = 2 * n * config.siamese_neighbors  # neighbours and others
-    size = min(config.siamese_batch, pairs)
+    pretraining, start, _ = _start(c, n, shape, k)
+    siamese = _chain(c.latent_dim, *c.siamese) if c.siamese_epochs else 0
+    space = c.siamese[-1] if c.siamese_epochs else c.latent_dim
+    pairs = 2 * n * c.siamese_neighbors  # neighbours and others
+    size = min(c.siamese_batch, pairs)
     pairs -= pairs % size  # whole batches
-    first = 6 * config.siamese_epochs * 2 * pairs * siamese
-    batch = min(n, config.cluster_batch_size)
-    head, graph = _head_products(config, k, space)
-    second = config.maxiter * batch * (6 * (head + graph) + 2 * siamese)
-    return pretraining, start + first + second + 2 * n * head + _kmeans(config, n, k, k)
+    first = 6 * c.siamese_epochs * 2 * pairs * siamese
+    batch = min(n, c.cluster_batch_size)
+    head, graph = _head_products(c, k, space)
+    second = c.maxiter * batch * (6 * (head + graph) + 2 * siamese)
+    return pretraining, start + first + second + 2 * n * head + _kmeans(c, n, k, k)
 
 
-def _dual_steps(config, d, samples, relative, mutual, more=0):
+def _dual_steps(c, d, samples, relative, mutual, more=0):
     """Return the operations of gradient steps of the dual auto-encoder on so many samples."""
-    encoder, decoder, discriminators = dual_products(config, d)
+    encoder, decoder, discriminators = _dual_products(c, d)
     a_sample = encoder + decoder * (2 if relative else 1) + (discriminators if mutual else 0) + more
     return 6 * samples * a_sample
 
 
-def dual_flops(config: DualConfig, n: int, d: int, k: int, shape: tuple) -> Operations:
+def _dual(c, n, d, k, shape):
     """Return about how many operations a dual auto-encoder, and k-means on its codes, takes."""
-    encoder, _, _ = dual_products(config, d)
-    samples = config.pretrain_epochs * n
-    pretraining = _dual_steps(config, d, samples, config.relative, config.mutual)
-    return pretraining, 2 * n * encoder + _kmeans(config, n, config.latent_dim, k)
+    encoder, _, _ = _dual_products(c, d)
+    samples = c.pretrain_epochs * n
+    pretraining = _dual_steps(c, d, samples, c.relative, c.mutual)
+    return pretraining, 2 * n * encoder + _kmeans(c, n, c.latent_dim, k)
 
 
-def dscdan_flops(config: DSCDANConfig, n: int, d: int, k: int, shape: tuple) -> Operations:
+def _dscdan(c, n, d, k, shape):
     """Return about how many operations DSCDAN takes.
 
     Clustering has k-means on the codes, the starts of the head, the joint steps, and refreshes of
     all samples with k-means in the spectral embedding.
     """
-    encoder, _, _ = dual_products(config, d)
-    pretraining, start = dual_flops(config, n, d, k, shape)
-    size = min(n, config.cluster_batch_size)
-    head, graph = _head_products(config, k, config.latent_dim)
-    alone = config.head_starts * config.spectral_steps * (head + graph)
-    if config.head_init == "spectral":
-        starts = config.head_starts if config.spectral_steps else 1
+    encoder, _, _ = _dual_products(c, d)
+    pretraining, start = _dual(c, n, d, k, shape)
+    size = min(n, c.cluster_batch_size)
+    head, graph = _head_products(c, k, c.latent_dim)
+    alone = c.head_starts * c.spectral_steps * (head + graph)
+    if c.head_init == "spectral":
+        starts = c.head_starts if c.spectral_steps else 1
         alone += starts * LABEL_STEPS * head
-        start += 2 * n * n * config.latent_dim + _eigenvectors(n, k)
-    refreshes = math.ceil(config.maxiter / config.update_interval) + 1
-    refresh = 2 * n * (encoder + head) + _kmeans(config, n, k, k)
-    samples, relative, mutual = (
-        config.maxiter * size,
-        config.cluster_relative,
-        config.cluster_mutual,
-    )
-    joint = _dual_steps(config, d, samples, relative, mutual, head + graph)
+        start += 2 * n * n * c.latent_dim + _eigenvectors(n, k)
+    refreshes = math.ceil(c.maxiter / c.update_interval) + 1
+    refresh = 2 * n * (encoder + head) + _kmeans(c, n, k, k)
+    steps = (c.maxiter * size, c.cluster_relative, c.cluster_mutual)
+    joint = _dual_steps(c, d, *steps, head + graph)
     return pretraining, start + 6 * size * alone + joint + refreshes * refresh
 
 
@@ -188,34 +181,32 @@ def _eigenvectors(n, k):
     return 500 * n * 20 * k
 
 
-def kingdra_flops(config: KingdraConfig, n: int, d: int, k: int, shape: tuple) -> Operations:
+def _kingdra(c, n, d, k, shape):
     """Return the operations of all passes of the members, and of all samples' predictions."""
-    products = 2 * _layers(config, d, k)
-    paths = 4 if config.pseudo_labels else 3  # clean, corrupted, decoder, pseudo-labelled
-    later = max(config.epochs, config.epochs_first)  # a round without pseudo-labels is as the first
-    epochs = config.epochs_first + (config.rounds - 1) * later
-    return 0.0, n * config.members * products * (3 * epochs * paths + config.rounds + 1)
+    products = 2 * _layers(c, d, k)
+    paths = 4 if c.pseudo_labels else 3  # clean, corrupted, decoder, pseudo-labelled
+    later = max(c.epochs, c.epochs_first)  # a round without pseudo-labels is as the first
+    epochs = c.epochs_first + (c.rounds - 1) * later
+    return 0.0, n * c.members * products * (3 * epochs * paths + c.rounds + 1)
 
 
-def imsat_flops(config: IMSATConfig, n: int, d: int, k: int, shape: tuple) -> Operations:
+def _imsat(c, n, d, k, shape):
     """Return the operations of clean and perturbed samples, and of the search for perturbations.
 
     And of what comes before and after: distances to neighbours, all samples' predictions.
     """
-    products = 2 * _layers(config, d, k)
-    search = 1.5 * config.power_iterations if config.perturbation == "vat" else 0
-    return 0.0, 3 * n * config.epochs * products * (2 + search) + 2 * n * n * d + n * products
+    products = 2 * _layers(c, d, k)
+    search = 1.5 * c.power_iterations if c.perturbation == "vat" else 0
+    return 0.0, 3 * n * c.epochs * products * (2 + search) + 2 * n * n * d + n * products
 
 
-def spectral_sat_flops(
-    config: SpectralSATConfig, n: int, d: int, k: int, shape: tuple
-) -> Operations:
+def _spectral_sat(c, n, d, k, shape):
     """Return the operations of the graph, its cuts, and the steps on clean and moved samples.
 
     Distances to the candidates in 64 principal components count, and seven tangents for each.
     """
     layers = _chain(d, 1200, 1200, k)
-    if config.network == "conv":
+    if c.network == "conv":
         layers = 0
         h, w, before = shape if len(shape) == 3 else (math.isqrt(d), math.isqrt(d), 1)
         for filters in (32, 64, 128):
@@ -223,11 +214,11 @@ def spectral_sat_flops(
             layers += h * w * 9 * before * filters
             before = filters
         layers += h * w * before * k
-    steps = (config.fit_steps + config.maxiter) * 2 * min(n, config.batch_size)
-    size = min(64, d) if config.aug_cluster and config.tangents else d
-    graph = 2 * n * n * size + (2 * n * config.candidates * 15 * size if size < d else 0)
-    cuts = len(config.neighbors) * (
-        _eigenvectors(n, k) + 2 * LLOYD * config.n_init * (config.more + 1) * k * n * k
+    steps = (c.fit_steps + c.maxiter) * 2 * min(n, c.batch_size)
+    size = min(64, d) if c.aug_cluster and c.tangents else d
+    graph = 2 * n * n * size + (2 * n * c.candidates * 15 * size if size < d else 0)
+    cuts = len(c.neighbors) * (
+        _eigenvectors(n, k) + 2 * LLOYD * c.n_init * (c.more + 1) * k * n * k
     )
     return 0.0, graph + cuts + 6 * steps * layers
 
@@ -237,32 +228,32 @@ def _point(n, d):
     return 2 * n * d
 
 
-def _gmm(config, n, d, k):
-    values = d if config.covariance in ("full", "tied") else 4
-    return 2 * k * config.n_init * config.maxiter * _point(n, d) * values
+def _gmm(c, n, d, k):
+    values = d if c.covariance in ("full", "tied") else 4
+    return 2 * k * c.n_init * c.maxiter * _point(n, d) * values
 
 
-def _stable(config, n, d, k):
+def _stable(c, n, d, k):
     d = min(d, 100)  # see models/baselines/stable.py; a step of the full form costs as much as d^2
-    fits = (1 + 2 * config.pairs * min(1.0, 1600 / n)) * config.mixture_n_init
+    fits = (1 + 2 * c.pairs * min(1.0, 1600 / n)) * c.mixture_n_init
     return 2 * k * fits * 30 * _point(n, d) * d
 
 
 def _clustering(count):
-    """Return (config, n, d, k, shape) -> Operations of a method that has no pretraining."""
-    return lambda config, n, d, k, shape: (0.0, count(config, n, d, k))
+    """Return (c, n, d, k, shape) -> Operations of a method that has no pretraining."""
+    return lambda c, n, d, k, shape: (0.0, count(c, n, d, k))
 
 
-# A record's `cost` -> (config, n, d, k, shape) -> Operations
+# A record's `cost` -> (c, n, d, k, shape) -> Operations
 COUNTS = {
-    "autoencoder": autoencoder_flops,
-    "spectralnet": spectralnet_flops,
-    "dual": dual_flops,
-    "dscdan": dscdan_flops,
-    "kingdra": kingdra_flops,
-    "imsat": imsat_flops,
+    "autoencoder": _autoencoder,
+    "spectralnet": _spectralnet,
+    "dual": _dual,
+    "dscdan": _dscdan,
+    "kingdra": _kingdra,
+    "imsat": _imsat,
     "rim": _clustering(lambda c, n, d, k: n * 2 * _layers(c, d, k) * (3 * c.epochs + 1)),
-    "spectral-sat": spectral_sat_flops,
+    "spectral-sat": _spectral_sat,
     "k-means": _clustering(_kmeans),
     "nmf": _clustering(lambda c, n, d, k: 8 * k * c.maxiter * _point(n, d)),
     "ncut": _clustering(lambda c, n, d, k: n * _point(n, d) + _eigenvectors(n, k)),

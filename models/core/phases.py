@@ -100,6 +100,8 @@ class PhasedEstimator(Estimator):
     ) -> bool:
         """Take a phase up from its checkpoint, train to its end, log it and count its seconds.
 
+        Return whether there was something left to train.
+
         Parameters
         ----------
         total : int
@@ -133,11 +135,6 @@ class PhasedEstimator(Estimator):
             its end is left as it is.
         at_end : callable ()
             Called after the last step; a failure there counts as one of the steps.
-
-        Returns
-        -------
-        bool
-            Whether there was something left to train.
 
         Raises
         ------

@@ -30,7 +30,6 @@ class Config(PretrainConfig):
     tol: float = setting(1e-3, "stop below this share of changed labels", ge=0)
 
     def total_steps(self, steps_per_pass: int) -> int:
-        """Return the largest number of clustering steps."""
         return self.maxiter
 
 

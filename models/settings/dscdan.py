@@ -200,7 +200,6 @@ class DSCDANConfig(DualConfig):
         return self.head if self.head_init == "pretrained" else super().class_head
 
     def total_steps(self, steps_per_pass: int) -> int:
-        """Return the largest number of joint steps."""
         return self.maxiter
 
 
@@ -253,7 +252,6 @@ class SpectralNetConfig(PretrainConfig):
     )
 
     def total_steps(self, steps_per_pass: int) -> int:
-        """Return the largest number of steps of the spectral network."""
         return self.maxiter
 
 

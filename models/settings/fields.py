@@ -10,7 +10,6 @@ The annotation gives its type; everything else about it is in this one line.
 import dataclasses
 import functools
 import math
-import types
 import typing
 from dataclasses import dataclass, field
 
@@ -66,11 +65,8 @@ class Condition:
     why: str
 
     def holds(self, config: "Settings") -> bool:
-        for name, values in self.tests:
-            value = getattr(config, name, None)
-            if hasattr(config, name) and (value in values if values else bool(value)):
-                return True
-        return False
+        found = ((getattr(config, name), v) for name, v in self.tests if hasattr(config, name))
+        return any(value in values if values else bool(value) for value, values in found)
 
     def reason(self, config: "Settings") -> str:
         values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
@@ -230,8 +226,7 @@ class Setting:
         count = self.count(config) if callable(self.count) else self.count
         if isinstance(values, list | tuple) and any(plain(v) is not v for v in values):
             values = tuple(map(plain, values))
-        good = isinstance(values, list | tuple) and len(values) >= 1
-        good = good and count in (None, len(values))
+        good = isinstance(values, list | tuple) and values and count in (None, len(values))
         if not (good and all(self._fits(v, self.le) for v in values)):
             what = "integers" if self.kind is int else "numbers"
             what = what if count is None else f"{count} {what}"
@@ -280,18 +275,15 @@ def _described(f, hint):
     """Return a field's Setting with what its annotation says."""
     if "setting" not in f.metadata:
         raise TypeError(f"{f.name}: declare it with setting(default, help, ...)")
-    union = isinstance(hint, types.UnionType)
-    kinds = [k for k in (typing.get_args(hint) if union else (hint,)) if k is not type(None)]
-    kind = kinds[0]
-    if kind is tuple:
-        kind = type(f.default[0])
+    kinds = typing.get_args(hint) or (hint,)  # of a union
+    several = kinds[0] is tuple
     return dataclasses.replace(
         f.metadata["setting"],
         setting=f.name,
         name=f.name,
-        kind=kind,
-        several=kinds[0] is tuple,
-        optional=union and type(None) in typing.get_args(hint),
+        kind=type(f.default[0]) if several else kinds[0],
+        several=several,
+        optional=type(None) in kinds,
         default=f.default,
     )
 
