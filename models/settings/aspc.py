@@ -16,7 +16,6 @@ from models.settings.method import Method
 class ASPCConfig(Config):
     """ASPC's settings: those of `Config` and its own."""
 
-    warmup_epochs = 0  # before the T epochs
     clustering_protocol = 2  # 1: the loss summed over the latent dimensions, did not average
 
     init: str = start("k-means", "start of clustering", choices=INITS)
@@ -44,10 +43,6 @@ class ASPCConfig(Config):
                 f"update_interval={self.update_interval!r}: expected None, as ASPC updates its "
                 "targets once per epoch"
             )
-
-    def total_steps(self, steps_per_pass: int) -> int:
-        steps = (self.warmup_epochs + self.epochs) * steps_per_pass
-        return steps if self.maxiter is None else min(steps, self.maxiter)
 
 
 @dataclass(frozen=True)

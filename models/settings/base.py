@@ -207,6 +207,7 @@ class PretrainConfig(Settings):
     pretrains = True
     scalable = True
     pretrains_clusters = False  # whether the pretrained weights depend on the number of clusters
+    warmup_epochs = 0  # of clustering, before its `epochs`
     cost = "autoencoder"
     clustering_protocol = 1  # to be raised where `protocol` would be: the start has its own part
 
@@ -289,8 +290,15 @@ class PretrainConfig(Settings):
         return self.pretrain_epochs * steps_per_pass
 
     def total_steps(self, steps_per_pass: int) -> int:
-        """Return the largest number of clustering steps."""
-        return 0
+        """Return the largest number of clustering steps: what `epochs` and `maxiter` allow.
+
+        0 for a method that has neither.
+        """
+        epochs, maxiter = getattr(self, "epochs", None), getattr(self, "maxiter", None)
+        limits = [] if maxiter is None else [maxiter]
+        if epochs is not None:
+            limits.append((self.warmup_epochs + epochs) * steps_per_pass)
+        return min(limits, default=0)
 
 
 def pretrain_key(

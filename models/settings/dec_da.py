@@ -29,9 +29,6 @@ class Config(PretrainConfig):
     update_interval: int | None = setting(140, "steps between refreshes of the targets", ge=1)
     tol: float = setting(1e-3, "stop below this share of changed labels", ge=0)
 
-    def total_steps(self, steps_per_pass: int) -> int:
-        return self.maxiter
-
 
 @dataclass(frozen=True)
 class DECConfig(Config):

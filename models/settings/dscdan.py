@@ -199,9 +199,6 @@ class DSCDANConfig(DualConfig):
         """Widths of pretraining's class head: the joint stage's where that goes on with it."""
         return self.head if self.head_init == "pretrained" else super().class_head
 
-    def total_steps(self, steps_per_pass: int) -> int:
-        return self.maxiter
-
 
 SIAMESE = when("siamese_epochs")
 
@@ -250,9 +247,6 @@ class SpectralNetConfig(PretrainConfig):
     siamese_patience: int = setting(
         10, "epochs without improvement before its rate drops", ge=0, effect=[SIAMESE]
     )
-
-    def total_steps(self, steps_per_pass: int) -> int:
-        return self.maxiter
 
 
 # Channels and kernels of DSCDAN's Table 2; digits, 8x8 pixels, are in no paper.

@@ -53,9 +53,6 @@ class VaDEConfig(PretrainConfig):
     )
     tol: float = setting(0.0, "stop below this share of changed labels", ge=0)  # none in [C]
 
-    def total_steps(self, steps_per_pass: int) -> int:
-        return self.epochs * steps_per_pass
-
 
 # [C]: the rate halves every 5 epochs, without end, 15 epochs.
 REUTERS = {"likelihood": "gaussian", "epochs": 15, "decay": 0.5, "decay_epochs": 5, "least_lr": 0.0}
