@@ -158,9 +158,9 @@ class Trainer:
             self.step += 1
             return
         left = self.steps_per_pass - self.step % self.steps_per_pass
-        batches = [self.rows(self.step + i) for i in range(min(count, left))]
-        size = len(batches[0])
-        batches = list(itertools.takewhile(lambda rows: len(rows) == size, batches))
+        size = len(self.rows(self.step))
+        ahead = map(self.rows, range(self.step, self.step + min(count, left)))
+        batches = list(itertools.takewhile(lambda rows: len(rows) == size, ahead))
         self._train_steps(np.stack(batches), self.step)
         self.step += len(batches)
 

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self
 
 from common.errors import UserError, unknown
@@ -60,14 +61,13 @@ class Settings:
         for one in settings_of(type(self)).values():
             value = getattr(self, one.name)
             if one.offered and one.kind is SGD:
-                lr, momentum = (one.name.replace("optimizer", part) for part in ("lr", "momentum"))
-                rate, speed = value.lr, getattr(value, "momentum", None)
+                prefix = one.name.removesuffix("optimizer")
+                momentum = getattr(value, "momentum", None)
+                part = partial(replace, one, kind=float)
                 found += [
                     replace(one, kind=str, default=value.name, choices=tuple(OPTIMIZERS)),
-                    replace(one, kind=float, default=rate, name=lr, help="its learning rate"),
-                    replace(
-                        one, kind=float, default=speed, name=momentum, help="its momentum (sgd)"
-                    ),
+                    part(name=f"{prefix}lr", default=value.lr, help="its learning rate"),
+                    part(name=f"{prefix}momentum", default=momentum, help="its momentum (sgd)"),
                 ]
             elif one.offered:
                 found.append(replace(one, default=value))
