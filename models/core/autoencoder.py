@@ -1,6 +1,7 @@
 """An auto-encoder as an estimator's part: built, pretrained, shared between runs, used."""
 
 import os
+from functools import partial
 
 import keras
 import numpy as np
@@ -9,7 +10,8 @@ from threadpoolctl import threadpool_limits
 
 from augment import RandomShiftRotate
 from common.errors import TrainingFailed, UserError
-from common.files import load_arrays, save_arrays
+from common.files import load_arrays, remove_leftovers, save_arrays
+from common.locks import locked
 from common.shapes import image_shape
 from models.core.functional import Tensor, mean_squared_error, soft_assignment
 from models.core.keras_files import save_autoencoder
@@ -19,7 +21,7 @@ from models.core.phases import PhasedEstimator, once
 from models.core.samples import hash_array
 from models.core.seeds import derive_seed
 from models.core.training import Trainer
-from models.core.weights import arrays_of, assign_arrays, share
+from models.core.weights import arrays_of, assign_arrays
 from models.settings.base import pretrain_key
 
 NETWORK, PRETRAIN, INITIALIZE, CLUSTER, SELECT = range(5)  # uses of the run's seed
@@ -95,18 +97,38 @@ class AutoencoderEstimator(PhasedEstimator):
         elif (self.cache_dir or self.run_dir) is None:
             self.pretrain(data, None)
         else:
-            key, about = pretrain_key(
-                self.config, self._shape, self._data_hash, self.seed_, self.n_clusters
-            )
-            share(
-                os.path.join(self.cache_dir or self.run_dir, key),
-                self._load_autoencoder,
-                lambda checkpoint: self.pretrain(data, checkpoint),
-                lambda path: self.save_autoencoder(path, about),
-                self._monitor,
-            )
+            self._pretrain_shared(data)
         if self.run_dir is not None:
             self.save_autoencoder(os.path.join(self.run_dir, "ae_weights.h5"))
+
+    def _pretrain_shared(self, data):
+        """Take pretrained weights from a folder that runs share, or train and put them there.
+
+        One process trains, others that need the same weights wait for it.
+        """
+        key, about = pretrain_key(
+            self.config, self._shape, self._data_hash, self.seed_, self.n_clusters
+        )
+        folder, note = os.path.join(self.cache_dir or self.run_dir, key), self._monitor.note
+        os.makedirs(folder, exist_ok=True)
+        weights, checkpoint = (
+            os.path.join(folder, f"{n}.h5") for n in ("ae_weights", "checkpoint")
+        )
+        wait = partial(note, f"waiting for another process that pretrains {folder}")
+        with locked(os.path.join(folder, "lock"), wait):
+            remove_leftovers(folder)
+            if os.path.exists(weights):
+                try:
+                    self._load_autoencoder(weights)
+                    note(f"pretrained weights found: {weights}")
+                except UserError as error:
+                    os.replace(weights, f"{weights}.damaged")
+                    self._monitor.warn(f"{error}; put aside as {weights}.damaged, trained again")
+            if not os.path.exists(weights):
+                self.pretrain(data, checkpoint)
+                self.save_autoencoder(weights, about)
+            if os.path.exists(checkpoint):  # also one that a kill after the last write left
+                os.remove(checkpoint)
 
     def pretrain(self, data: Tensor, checkpoint: str | os.PathLike | None) -> None:
         """Run the pretraining phase, with a checkpoint, a path or None."""

@@ -1,15 +1,11 @@
-"""Weights of networks as named arrays, and pretrained ones that runs share."""
+"""Weights of networks as named arrays."""
 
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common.errors import UserError
-from common.files import remove_leftovers
-from common.locks import locked
-from models.core.monitor import Monitor
 
 if TYPE_CHECKING:
     import keras
@@ -60,43 +56,3 @@ def assign_arrays(
             pairs.append((v, array))
     for v, array in pairs:
         v.assign(array)
-
-
-def share(
-    folder: str | os.PathLike,
-    load: Callable[[str], object],
-    train: Callable[[str], object],
-    save: Callable[[str], object],
-    monitor: Monitor,
-) -> None:
-    """Take pretrained weights from a folder, or train and put them there.
-
-    One process trains, others that need the same weights wait for it.
-
-    Parameters
-    ----------
-    load : callable (path)
-        Raises UserError if the file is of no use; it is put aside then.
-    train : callable (path of a checkpoint)
-    """
-    os.makedirs(folder, exist_ok=True)
-    weights = os.path.join(folder, "ae_weights.h5")
-    checkpoint = os.path.join(folder, "checkpoint.h5")
-
-    def waiting():
-        monitor.note(f"waiting for another process that pretrains {folder}")
-
-    with locked(os.path.join(folder, "lock"), waiting):
-        remove_leftovers(folder)
-        if os.path.exists(weights):
-            try:
-                load(weights)
-                monitor.note(f"pretrained weights found: {weights}")
-            except UserError as error:
-                os.replace(weights, f"{weights}.damaged")
-                monitor.warn(f"{error}; put aside as {weights}.damaged, trained again")
-        if not os.path.exists(weights):
-            train(checkpoint)
-            save(weights)
-        if os.path.exists(checkpoint):  # also one that a kill after the last write left
-            os.remove(checkpoint)

@@ -100,14 +100,11 @@ class SpectralSATConfig(Settings):
             raise UserError("neighbors=(): expected at least one number of neighbours")
 
 
+def _row(settings):
+    return Method("models.spectral_sat:SpectralSAT", settings, "spectral-sat", ours=True)
+
+
 METHODS = {
-    "SpectralSAT": Method(
-        "models.spectral_sat:SpectralSAT", SpectralSATConfig(), "spectral-sat", ours=True
-    ),
-    "SpectralSAT-DA": Method(
-        "models.spectral_sat:SpectralSAT",
-        SpectralSATConfig(network="conv", aug_cluster=True),
-        "spectral-sat",
-        ours=True,
-    ),
+    "SpectralSAT": _row(SpectralSATConfig()),
+    "SpectralSAT-DA": _row(SpectralSATConfig(network="conv", aug_cluster=True)),
 }
