@@ -17,7 +17,7 @@ from experiments import method_list
 from experiments.spec import RunSpec, flag
 from models import METHODS, preset
 from models.settings.base import Settings, digest
-from models.settings.fields import STAGES, Option
+from models.settings.fields import STAGES, Setting
 from models.settings.presets import method_of, refuse_without_effect
 
 METHOD = "SpectralSAT-DA"  # without --method
@@ -150,7 +150,7 @@ def _add_reading(add):
     )
 
 
-def add_settings(p: Parser, options: Iterable[Option]) -> None:
+def add_settings(p: Parser, options: Iterable[Setting]) -> None:
     """Add the options of a method, in a group a stage; unless given they are not in the result."""
     options = list(options)
     for stage, title in STAGES.items():

@@ -32,17 +32,16 @@ def class_of(method: str) -> "type[Estimator]":
         not exist.
     """
     row = method_of(method)
+    why = f"{row.module} has no {row.cls}"
     device.prepare()  # the module may import TensorFlow
     try:
-        return getattr(importlib.import_module(row.module), row.cls)
+        module = importlib.import_module(row.module)
+        if hasattr(module, row.cls):
+            return getattr(module, row.cls)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{row.module}.".startswith(f"{error.name}."):
             raise  # a package that the module needs
         why = f"there is no module {error.name}"
-    except AttributeError:
-        if hasattr(importlib.import_module(row.module), row.cls):
-            raise
-        why = f"{row.module} has no {row.cls}"
     raise UserError(f"method {method!r} is registered as {row.path!r}, but {why}")
 
 
@@ -75,7 +74,6 @@ def build(
         --data.
     config : Settings, optional
         Takes the place of the published settings.
-    random_state : int
     **others
         The method's settings (tol=1e-3, maxiter=2000, ...) to override, an optimizer as a record
         or by the names of its options (optimizer="adam", lr=1e-3), or parameters of its class:
@@ -95,20 +93,19 @@ def build(
     """
     cls = class_of(method)
     config = config or preset(method, dataset, n, vectors)
-    fields = {f.name for f in dataclasses.fields(config)}
-    names = fields | config.options().keys()
-    changes = {name: others.pop(name) for name in list(others) if name in names}
+    fields = settings_of(type(config))
+    names = fields.keys() | config.options().keys()
+    told = {name: others.pop(name) for name in list(others) if name in names}
     known = set(signature(cls).parameters) - {"n_clusters", "config", "method", "random_state"}
     for name in others:
         if name not in known:
             raise UserError(unknown("setting", name, sorted(names | known)))
-    parts = {  # of optimizers
-        name: changes.pop(name)
-        for name in list(changes)
-        if name not in fields or (name.endswith("optimizer") and isinstance(changes[name], str))
+    changes = {
+        name: fields[name].converted(value)
+        for name, value in told.items()
+        if name in fields and not (name.endswith("optimizer") and isinstance(value, str))
     }
-    declared = settings_of(type(config))
-    changes = {name: declared[name].converted(value) for name, value in changes.items()}
+    parts = {name: told[name] for name in told if name not in changes}  # of optimizers
     config = dataclasses.replace(config, **changes).changed(parts)
     refuse_without_effect(method, config, changes.keys() & {"alpha"})  # a term of the loss
     return cls(n_clusters, config, method=method, random_state=random_state, **others)

@@ -65,13 +65,9 @@ def student_kernel(squares: np.ndarray) -> np.ndarray:
 
 
 def cluster_means(x: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """Return the mean of each cluster's samples, float64 (k, d); zeros for an empty one.
+    """Return the means, float64 (k, d), of samples x (n, d) by labels (n,) in [0, k).
 
-    Parameters
-    ----------
-    x : (n, d)
-    labels : int (n,) in [0, k)
-    k : int
+    Zeros for an empty cluster.
     """
     members = sparse.csr_array((np.ones(len(x)), labels, np.arange(len(x) + 1)), (len(x), k))
     return (members.T @ x) / np.maximum(np.bincount(labels, minlength=k), 1)[:, None]

@@ -1,6 +1,7 @@
 """An auto-encoder as an estimator's part: built, pretrained, shared between runs, used."""
 
 import os
+from functools import partial
 
 import keras
 import numpy as np
@@ -9,7 +10,8 @@ from threadpoolctl import threadpool_limits
 
 from augment import RandomShiftRotate
 from common.errors import TrainingFailed, UserError
-from common.files import load_arrays, save_arrays
+from common.files import load_arrays, remove_leftovers, save_arrays
+from common.locks import locked
 from common.shapes import image_shape
 from models.core.functional import Tensor, mean_squared_error, soft_assignment
 from models.core.keras_files import save_autoencoder
@@ -19,7 +21,7 @@ from models.core.phases import PhasedEstimator, once
 from models.core.samples import hash_array
 from models.core.seeds import derive_seed
 from models.core.training import Trainer
-from models.core.weights import arrays_of, assign_arrays, share
+from models.core.weights import arrays_of, assign_arrays
 from models.settings.base import pretrain_key
 
 NETWORK, PRETRAIN, INITIALIZE, CLUSTER, SELECT = range(5)  # uses of the run's seed
@@ -49,8 +51,7 @@ class AutoencoderEstimator(PhasedEstimator):
     def make_networks(self, shape: tuple, seed: int) -> None:
         """Make `encoder`, samples -> embedding, `decoder`, and what else the method has."""
         c = self.config
-        make = AUTOENCODERS[c.network]
-        self.encoder, self.decoder = make(shape, c.latent_dim, seed, c.precision)
+        self.encoder, self.decoder = AUTOENCODERS[c.network](shape, c.latent_dim, seed, c.precision)
 
     def shared_networks(self) -> dict[str, keras.Layer]:
         """Return {name: network} of what pretraining gives and runs share."""
@@ -87,13 +88,7 @@ class AutoencoderEstimator(PhasedEstimator):
     def _augmentation(self, wanted):
         """Return the augmentation, or None where it is not wanted."""
         c = self.config
-        if not wanted:
-            return None
-        return RandomShiftRotate(c.shift, c.rotation, c.shift_pixels, c.center)
-
-    def pretrain_key(self) -> tuple[str, dict]:
-        """Return the name under which this run's pretraining is shared, and what it stands for."""
-        return pretrain_key(self.config, self._shape, self._data_hash, self.seed_, self.n_clusters)
+        return RandomShiftRotate(c.shift, c.rotation, c.shift_pixels, c.center) if wanted else None
 
     def _pretrain(self, data):
         """Load pretrained weights, or train the auto-encoder and keep it for others."""
@@ -102,16 +97,38 @@ class AutoencoderEstimator(PhasedEstimator):
         elif (self.cache_dir or self.run_dir) is None:
             self.pretrain(data, None)
         else:
-            key, about = self.pretrain_key()
-            share(
-                os.path.join(self.cache_dir or self.run_dir, key),
-                self._load_autoencoder,
-                lambda checkpoint: self.pretrain(data, checkpoint),
-                lambda path: self.save_autoencoder(path, about),
-                self._monitor,
-            )
+            self._pretrain_shared(data)
         if self.run_dir is not None:
             self.save_autoencoder(os.path.join(self.run_dir, "ae_weights.h5"))
+
+    def _pretrain_shared(self, data):
+        """Take pretrained weights from a folder that runs share, or train and put them there.
+
+        One process trains, others that need the same weights wait for it.
+        """
+        key, about = pretrain_key(
+            self.config, self._shape, self._data_hash, self.seed_, self.n_clusters
+        )
+        folder, note = os.path.join(self.cache_dir or self.run_dir, key), self._monitor.note
+        os.makedirs(folder, exist_ok=True)
+        weights, checkpoint = (
+            os.path.join(folder, f"{n}.h5") for n in ("ae_weights", "checkpoint")
+        )
+        wait = partial(note, f"waiting for another process that pretrains {folder}")
+        with locked(os.path.join(folder, "lock"), wait):
+            remove_leftovers(folder)
+            if os.path.exists(weights):
+                try:
+                    self._load_autoencoder(weights)
+                    note(f"pretrained weights found: {weights}")
+                except UserError as error:
+                    os.replace(weights, f"{weights}.damaged")
+                    self._monitor.warn(f"{error}; put aside as {weights}.damaged, trained again")
+            if not os.path.exists(weights):
+                self.pretrain(data, checkpoint)
+                self.save_autoencoder(weights, about)
+            if os.path.exists(checkpoint):  # also one that a kill after the last write left
+                os.remove(checkpoint)
 
     def pretrain(self, data: Tensor, checkpoint: str | os.PathLike | None) -> None:
         """Run the pretraining phase, with a checkpoint, a path or None."""
@@ -128,10 +145,9 @@ class AutoencoderEstimator(PhasedEstimator):
             augment=self._augmentation(c.aug_pretrain),
             shuffles=c.shuffles,
         )
-        total = c.pretrain_epochs * trainer.steps_per_pass
         self.run_phase(
             trainer,
-            total,
+            c.pretrain_epochs * trainer.steps_per_pass,
             "pretrain",
             checkpoint=checkpoint,
             retries=RETRIES,
@@ -162,14 +178,15 @@ class AutoencoderEstimator(PhasedEstimator):
 
     # -- use ---------------------------------------------------------------------------------
 
-    def _make_encoder(self, shape):
-        """Make the networks for samples of a shape, and compile the encoder."""
+    def _build(self, shape):
+        """Make networks and centres for samples of a shape, and compile the encoder."""
         self._shape = tuple(shape)
         self.n_features_in_ = int(np.prod(shape))
         self.make_networks(shape, derive_seed(self.seed_, NETWORK))
         self._encode_batch = tf.function(
             self.encoder, input_signature=[tf.TensorSpec((None, *shape), tf.float32)]
         )
+        self.centers = self.make_centers()
 
     def _networks(self):
         """Return {name: network} of all networks, the shared ones first."""
@@ -177,8 +194,7 @@ class AutoencoderEstimator(PhasedEstimator):
 
     def _encode(self, x):
         """Return the embedding z (n, z) of samples, without augmentation."""
-        parts = [self._encode_batch(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)]
-        z = np.concatenate([np.asarray(part) for part in parts])
+        z = np.concatenate([self._encode_batch(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)])
         if not np.isfinite(z).all():
             raise TrainingFailed("the embedding is not finite")
         return z
@@ -188,12 +204,12 @@ class AutoencoderEstimator(PhasedEstimator):
         augment = self._augmentation(self.config.aug_cluster)
         if augment is None:
             return self._encode(self._data)
-        seed = derive_seed(self.seed_, SELECT, step)
+        x, seed = self._data, derive_seed(self.seed_, SELECT, step)
         parts = [
-            self._encode_batch(augment(self._data[i : i + CHUNK], tf.constant([seed, i])))
-            for i in range(0, len(self._data), CHUNK)
+            self._encode_batch(augment(x[i : i + CHUNK], tf.constant([seed, i])))
+            for i in range(0, len(x), CHUNK)
         ]
-        return np.concatenate([np.asarray(part) for part in parts])
+        return np.concatenate(parts)
 
     def encode(self, x: object) -> np.ndarray:
         """Return the codes of samples, float32 (n, z)."""
@@ -221,13 +237,9 @@ class AutoencoderEstimator(PhasedEstimator):
     def _load_autoencoder(self, path):
         """Take the auto-encoder's weights from an ae_weights.h5 or a model_final.h5."""
         arrays, about = load_arrays(path)
-        self._assign(path, arrays, self.shared_networks())
+        assign_arrays(path, arrays, self.shared_networks(), self.config.network, self._shape)
         self.seconds_["pretrain"] = float(about.get("seconds", 0.0))
         self.step_seconds_["pretrain"] = float(about.get("step_seconds", np.nan))
-
-    def _assign(self, path, arrays, networks):
-        """Copy a file's arrays into networks; UserError names what differs."""
-        assign_arrays(path, arrays, networks, self.config.network, self._shape)
 
     # -- use after fit, by the hooks `embed` and `assign` ----------------------------------------
 

@@ -17,8 +17,8 @@ from models.core.optimizers import make as make_optimizer
 from models.core.samples import hash_array
 from models.core.seeds import derive_seed
 from models.core.training import Trainer, Variable
-from models.core.weights import arrays_of
-from models.settings.base import PretrainConfig, digest
+from models.core.weights import arrays_of, assign_arrays
+from models.settings.base import PretrainConfig
 
 
 class DeepClusterer(AutoencoderEstimator):
@@ -198,18 +198,9 @@ class DeepClusterer(AutoencoderEstimator):
     # -- the algorithm -----------------------------------------------------------------------
 
     def fit(self, x: object, y: object = None) -> Self:
-        """Cluster the samples.
+        """Cluster samples x (n, h, w, c) or (n, d), finite numbers, images scaled to [0, 1].
 
-        Parameters
-        ----------
-        x : array-like (n, h, w, c) or (n, d)
-            Finite numbers; images scaled to [0, 1].
-        y : ignored
-            For scikit-learn's sake.
-
-        Returns
-        -------
-        self
+        `y` is ignored. Return self.
 
         Raises
         ------
@@ -224,11 +215,6 @@ class DeepClusterer(AutoencoderEstimator):
         del self._data
         return self._end_fit(labels)
 
-    def _build(self, shape):
-        """Make networks and centres for samples of a shape."""
-        self._make_encoder(shape)
-        self.centers = self.make_centers()
-
     def _state(self):
         """Return {name: variable} of what a model file holds besides the networks."""
         return {"centers": self.centers} | self.extra_state()
@@ -236,16 +222,7 @@ class DeepClusterer(AutoencoderEstimator):
     def _identity(self):
         """Return a digest of what decides the clustering phase, pretrained weights included."""
         start = [hash_array(a) for a in arrays_of(self.shared_networks()).values()]
-        return digest(
-            [
-                self.method,
-                self.config.identity_dict(),
-                int(self.n_clusters),
-                int(self.seed_),
-                self._data_hash,
-                start,
-            ]
-        )
+        return self._digest(self._data_hash, start)
 
     def cluster(self, data: Tensor) -> None:
         """Initialise the centres, then alternate refreshes and steps until labels settle."""
@@ -271,7 +248,7 @@ class DeepClusterer(AutoencoderEstimator):
             whole_batches=self.whole_batches,
         )
 
-        codes = {}
+        final = {}
 
         def start(restored):
             if not restored:
@@ -314,16 +291,16 @@ class DeepClusterer(AutoencoderEstimator):
             checkpoint=self._place("checkpoint.h5"),
             carry=("initial_labels", "initialize_seconds", "converged"),
             retries=RETRIES,
-            at_end=lambda: codes.update(final=self._encode(data)),
+            at_end=lambda: final.update(codes=self._encode(data)),
         )
         carry = trainer.carry
         self.refresh_labels_ = carry.get("labels", self.initial_labels_)
         self.converged_, self.n_iter_ = bool(carry["converged"]), trainer.step
         self.seconds_["initialize"] = float(carry["initialize_seconds"])
-        z = codes["final"] if codes else self._encode(data)
+        z = final["codes"]
         self.finish(z)
-        final = trainer.mean_losses() | {"seconds": trainer.seconds}
-        self._monitor.row("final", trainer.step, final, self.assign(z).astype(np.int64))
+        values = trainer.mean_losses() | {"seconds": trainer.seconds}
+        self._monitor.row("final", trainer.step, values, self.assign(z).astype(np.int64))
 
     # -- use after fit -----------------------------------------------------------------------
 
@@ -343,7 +320,7 @@ class DeepClusterer(AutoencoderEstimator):
         """Take up what `model_arrays` gave."""
         self._build(tuple(about["shape"]))
         self._restore_scaling(arrays)
-        self._assign(path, arrays, self._networks())
+        assign_arrays(path, arrays, self._networks(), self.config.network, self._shape)
         for name, variable in self._state().items():
             variable.assign(arrays[name])
         return self

@@ -6,27 +6,22 @@ ab = (output pixels) * kernel^2 * c_in * c_out; a transposed one with its input 
 else (activations, augmentation, optimizer) is left out: it is small.
 """
 
+import itertools
 import math
 
-from models.settings.base import PretrainConfig, Settings
-from models.settings.dscdan import LABEL_STEPS, DSCDANConfig, DualConfig, SpectralNetConfig
-from models.settings.kingdra import IMSATConfig, KingdraConfig
-from models.settings.spectral_sat import SpectralSATConfig
+from models.settings.base import Settings
+from models.settings.dscdan import LABEL_STEPS
 
 AUTO = 200  # restarts that n_init "auto" makes at most
 LLOYD = 60  # iterations of k-means that a restart takes, about
-
-
-def most_restarts(n_init: int | str) -> int:
-    """Return the largest number of restarts of k-means that a setting stands for."""
-    return AUTO if n_init == "auto" else n_init
+Operations = tuple[float, float]  # of pretraining, and of the longest clustering
 
 
 def layer_products(network: str, shape: tuple, latent_dim: int = 10) -> tuple[list[int], list[int]]:
     """Return the multiply-adds a sample of each layer, as (encoder, decoder) lists of ints."""
     if network == "fc":
         widths = [math.prod(shape), 500, 500, 2000, latent_dim]
-        encoder = [a * b for a, b in zip(widths, widths[1:], strict=False)]
+        encoder = [a * b for a, b in itertools.pairwise(widths)]
         return encoder, encoder[::-1]
     h, w, c = shape
     valid = (h % 8 != 0 or w % 8 != 0) and min(h, w) >= 9
@@ -50,153 +45,134 @@ def weight_count(network: str, shape: tuple, latent_dim: int = 10) -> int:
 def step_flops(
     network: str, shape: tuple, batch_size: int, latent_dim: int = 10, decoder: bool = True
 ) -> int:
-    """Return the floating-point operations of one training step.
+    """Return the floating-point operations of one training step on samples of a shape.
 
-    Parameters
-    ----------
-    network : {"fc", "conv"}
-    shape : tuple
-        A sample's shape.
-    batch_size, latent_dim : int
-    decoder : bool
-        Whether the loss needs the decoder.
-
-    Returns
-    -------
-    int
+    decoder: whether the loss needs it.
     """
     encode, decode = layer_products(network, shape, latent_dim)
     products = 3 * sum(encode) - encode[0] + (3 * sum(decode) if decoder else 0)
     return 2 * batch_size * products
 
 
-def dual_products(config: DualConfig, d: int) -> tuple[int, int, int]:
+def _dual_products(c, d):
     """Return the multiply-adds a sample of DSCDAN's (encoder, decoder, discriminators).
 
     d is the number of values of a square image, grey or of three channels.
     """
     channels = 1 if math.isqrt(d) ** 2 == d else 3
     side, before, encoder, decoder = math.isqrt(d // channels), channels, 0, 0
-    for i, filters in enumerate(config.filters):
-        wide = side**2 * config.kernel**2
-        side = math.ceil(side / (2 if i % 2 == 0 or len(config.filters) == 2 else 1))
-        encoder += side**2 * config.kernel**2 * before * filters
-        after = config.filters[min(i + 1, len(config.filters) - 1)]
-        decoder += min(wide, side**2 * config.kernel**2) * after * filters
+    for i, filters in enumerate(c.filters):
+        wide = side**2 * c.kernel**2
+        side = math.ceil(side / (2 if i % 2 == 0 or len(c.filters) == 2 else 1))
+        encoder += side**2 * c.kernel**2 * before * filters
+        after = c.filters[min(i + 1, len(c.filters) - 1)]
+        decoder += min(wide, side**2 * c.kernel**2) * after * filters
         before = filters
-    decoder += d * config.kernel**2 * config.filters[0]
-    code = side**2 * before * config.latent_dim
-    pairs = 2 * (side**2 if config.pairs == "input" else 1)  # positive and negative ones
+    decoder += d * c.kernel**2 * c.filters[0]
+    code = side**2 * before * c.latent_dim
+    pairs = 2 * (side**2 if c.pairs == "input" else 1)  # positive and negative ones
     discriminators = 2 * 120 * 120 * pairs
     return encoder + 2 * code, decoder + code, discriminators + 2 * d * 120
 
 
-def _kmeans(config, n, z, k):
+def _kmeans(c, n, z, k):
     """Return about how many operations k-means on n samples of z values takes, all restarts."""
-    return 2 * LLOYD * most_restarts(config.n_init) * k * n * z
+    restarts = AUTO if c.n_init == "auto" else c.n_init
+    return 2 * LLOYD * restarts * k * n * z
 
 
-def _head_products(config, k, neighbors_space):
+def _head_products(c, k, neighbors_space):
     """Return the multiply-adds a sample of the (spectral network, loss on a batch's graph).
 
     neighbors_space is the number of dimensions in which the graph is made.
     """
-    head = _chain(config.latent_dim, *config.head, k)
-    return head, config.cluster_batch_size * (neighbors_space + k)
+    head = _chain(c.latent_dim, *c.head, k)
+    return head, c.cluster_batch_size * (neighbors_space + k)
 
 
 def _chain(*widths):
     """Return the multiply-adds a sample of dense layers."""
-    return sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    return sum(a * b for a, b in itertools.pairwise(widths))
 
 
-def autoencoder_flops(config: PretrainConfig, n: int, shape: tuple, k: int) -> tuple[int, int]:
-    """Return the operations (pretraining, longest clustering) of DEC and its kin.
+def _autoencoder(c, n, d, k, shape):
+    """Return the operations of DEC and its kin.
 
     Clustering has the steps, the embedding of all samples at each refresh and at either end, and
     k-means.
     """
-    passes = math.ceil(n / config.batch_size)
-    pretraining, start, embedding = _start(config, n, shape, k)
-    steps = config.total_steps(passes)
-    decoder = getattr(config, "alpha", 0) > 0
-    step = step_flops(config.network, shape, config.batch_size, config.latent_dim, decoder)
-    refreshes = math.ceil(steps / (getattr(config, "update_interval", None) or passes))
+    passes = math.ceil(n / c.batch_size)
+    pretraining, start, embedding = _start(c, n, shape, k)
+    steps = c.total_steps(passes)
+    decoder = getattr(c, "alpha", 0) > 0
+    step = step_flops(c.network, shape, c.batch_size, c.latent_dim, decoder)
+    refreshes = math.ceil(steps / (getattr(c, "update_interval", None) or passes))
     return pretraining, start + steps * step + (refreshes + 1) * embedding
 
 
-def _start(config, n, shape, k):
+def _start(c, n, shape, k):
     """Return the operations of (pretraining, the first k-means, embedding all samples once)."""
-    network = (config.network, shape, config.batch_size, config.latent_dim)
-    passes = math.ceil(n / config.batch_size)
-    pretraining = step_flops(*network) * config.pretraining_length(passes)
-    embedding = 2 * n * sum(layer_products(config.network, shape, config.latent_dim)[0])
-    return pretraining, embedding + _kmeans(config, n, config.latent_dim, k), embedding
+    network = (c.network, shape, c.batch_size, c.latent_dim)
+    passes = math.ceil(n / c.batch_size)
+    pretraining = step_flops(*network) * c.pretraining_length(passes)
+    embedding = 2 * n * sum(layer_products(c.network, shape, c.latent_dim)[0])
+    return pretraining, embedding + _kmeans(c, n, c.latent_dim, k), embedding
 
 
-def spectralnet_flops(config: SpectralNetConfig, n: int, shape: tuple, k: int) -> tuple[int, int]:
-    """Return the operations (pretraining, longest clustering) of SpectralNet.
+def _spectralnet(c, n, d, k, shape):
+    """Return the operations of SpectralNet.
 
     Clustering has the passes over the siamese network's pairs, two samples each, the steps of the
     spectral network, for which the siamese one computes the graph's space without a gradient, and
     k-means at either end.
     """
-    pretraining, start, _ = _start(config, n, shape, k)
-    siamese = _chain(config.latent_dim, *config.siamese) if config.siamese_epochs else 0
-    space = config.siamese[-1] if config.siamese_epochs else config.latent_dim
-    pairs = 2 * n * config.siamese_neighbors  # neighbours and others
-    size = min(config.siamese_batch, pairs)
+    pretraining, start, _ = _start(c, n, shape, k)
+    siamese = _chain(c.latent_dim, *c.siamese) if c.siamese_epochs else 0
+    space = c.siamese[-1] if c.siamese_epochs else c.latent_dim
+    pairs = 2 * n * c.siamese_neighbors  # neighbours and others
+    size = min(c.siamese_batch, pairs)
     pairs -= pairs % size  # whole batches
-    first = 6 * config.siamese_epochs * 2 * pairs * siamese
-    batch = min(n, config.cluster_batch_size)
-    head, graph = _head_products(config, k, space)
-    second = config.maxiter * batch * (6 * (head + graph) + 2 * siamese)
-    return pretraining, start + first + second + 2 * n * head + _kmeans(config, n, k, k)
+    first = 6 * c.siamese_epochs * 2 * pairs * siamese
+    batch = min(n, c.cluster_batch_size)
+    head, graph = _head_products(c, k, space)
+    second = c.maxiter * batch * (6 * (head + graph) + 2 * siamese)
+    return pretraining, start + first + second + 2 * n * head + _kmeans(c, n, k, k)
 
 
-def _dual_steps(config, d, samples, relative, mutual, more=0):
+def _dual_steps(c, d, samples, relative, mutual, more=0):
     """Return the operations of gradient steps of the dual auto-encoder on so many samples."""
-    encoder, decoder, discriminators = dual_products(config, d)
+    encoder, decoder, discriminators = _dual_products(c, d)
     a_sample = encoder + decoder * (2 if relative else 1) + (discriminators if mutual else 0) + more
     return 6 * samples * a_sample
 
 
-def dual_flops(config: DualConfig, n: int, d: int, k: int) -> tuple[int, int]:
-    """Return about how many operations (pretraining, clustering) a dual auto-encoder takes.
-
-    Clustering is k-means on the codes.
-    """
-    encoder, _, _ = dual_products(config, d)
-    samples = config.pretrain_epochs * n
-    pretraining = _dual_steps(config, d, samples, config.relative, config.mutual)
-    return pretraining, 2 * n * encoder + _kmeans(config, n, config.latent_dim, k)
+def _dual(c, n, d, k, shape):
+    """Return about how many operations a dual auto-encoder, and k-means on its codes, takes."""
+    encoder, _, _ = _dual_products(c, d)
+    samples = c.pretrain_epochs * n
+    pretraining = _dual_steps(c, d, samples, c.relative, c.mutual)
+    return pretraining, 2 * n * encoder + _kmeans(c, n, c.latent_dim, k)
 
 
-def dscdan_flops(config: DSCDANConfig, n: int, d: int, k: int) -> tuple[int, int]:
-    """Return about how many operations (pretraining, clustering) DSCDAN takes.
+def _dscdan(c, n, d, k, shape):
+    """Return about how many operations DSCDAN takes.
 
     Clustering has k-means on the codes, the starts of the head, the joint steps, and refreshes of
     all samples with k-means in the spectral embedding.
     """
-    encoder, _, _ = dual_products(config, d)
-    pretraining, start = dual_flops(config, n, d, k)
-    size = min(n, config.cluster_batch_size)
-    head, graph = _head_products(config, k, config.latent_dim)
-    alone = config.head_starts * config.spectral_steps * (head + graph)
-    if config.head_init == "spectral":
-        starts = config.head_starts if config.spectral_steps else 1
+    encoder, _, _ = _dual_products(c, d)
+    pretraining, start = _dual(c, n, d, k, shape)
+    size = min(n, c.cluster_batch_size)
+    head, graph = _head_products(c, k, c.latent_dim)
+    alone = c.head_starts * c.spectral_steps * (head + graph)
+    if c.head_init == "spectral":
+        starts = c.head_starts if c.spectral_steps else 1
         alone += starts * LABEL_STEPS * head
-        start += 2 * n * n * config.latent_dim + _eigenvectors(n, k)
-    refreshes = math.ceil(config.maxiter / config.update_interval) + 1
-    refresh = 2 * n * (encoder + head) + _kmeans(config, n, k, k)
-    joint = _dual_steps(
-        config,
-        d,
-        config.maxiter * size,
-        config.cluster_relative,
-        config.cluster_mutual,
-        head + graph,
-    )
+        start += 2 * n * n * c.latent_dim + _eigenvectors(n, k)
+    refreshes = math.ceil(c.maxiter / c.update_interval) + 1
+    refresh = 2 * n * (encoder + head) + _kmeans(c, n, k, k)
+    steps = (c.maxiter * size, c.cluster_relative, c.cluster_mutual)
+    joint = _dual_steps(c, d, *steps, head + graph)
     return pretraining, start + 6 * size * alone + joint + refreshes * refresh
 
 
@@ -205,47 +181,46 @@ def _eigenvectors(n, k):
     return 500 * n * 20 * k
 
 
-def kingdra_flops(config: KingdraConfig, n: int, d: int, k: int) -> int:
+def _kingdra(c, n, d, k, shape):
     """Return the operations of all passes of the members, and of all samples' predictions."""
-    products = 2 * _layers(config, d, k)
-    paths = 4 if config.pseudo_labels else 3  # clean, corrupted, decoder, pseudo-labelled
-    later = max(config.epochs, config.epochs_first)  # a round without pseudo-labels is as the first
-    epochs = config.epochs_first + (config.rounds - 1) * later
-    return n * config.members * products * (3 * epochs * paths + config.rounds + 1)
+    products = 2 * _layers(c, d, k)
+    paths = 4 if c.pseudo_labels else 3  # clean, corrupted, decoder, pseudo-labelled
+    later = max(c.epochs, c.epochs_first)  # a round without pseudo-labels is as the first
+    epochs = c.epochs_first + (c.rounds - 1) * later
+    return 0.0, n * c.members * products * (3 * epochs * paths + c.rounds + 1)
 
 
-def imsat_flops(config: IMSATConfig, n: int, d: int, k: int) -> float:
+def _imsat(c, n, d, k, shape):
     """Return the operations of clean and perturbed samples, and of the search for perturbations.
 
     And of what comes before and after: distances to neighbours, all samples' predictions.
     """
-    products = 2 * _layers(config, d, k)
-    search = 1.5 * config.power_iterations if config.perturbation == "vat" else 0
-    return 3 * n * config.epochs * products * (2 + search) + 2 * n * n * d + n * products
+    products = 2 * _layers(c, d, k)
+    search = 1.5 * c.power_iterations if c.perturbation == "vat" else 0
+    return 0.0, 3 * n * c.epochs * products * (2 + search) + 2 * n * n * d + n * products
 
 
-def spectral_sat_flops(config: SpectralSATConfig, n: int, d: int, k: int, shape: tuple) -> int:
+def _spectral_sat(c, n, d, k, shape):
     """Return the operations of the graph, its cuts, and the steps on clean and moved samples.
 
     Distances to the candidates in 64 principal components count, and seven tangents for each.
     """
-    layers, pixels, before = 0, d, 1
-    if config.network == "conv":
+    layers = _chain(d, 1200, 1200, k)
+    if c.network == "conv":
+        layers = 0
         h, w, before = shape if len(shape) == 3 else (math.isqrt(d), math.isqrt(d), 1)
         for filters in (32, 64, 128):
             h, w = math.ceil(h / 2), math.ceil(w / 2)
             layers += h * w * 9 * before * filters
             before = filters
         layers += h * w * before * k
-    else:
-        layers = _chain(pixels, 1200, 1200, k)
-    steps = (config.fit_steps + config.maxiter) * 2 * min(n, config.batch_size)
-    size = min(64, d) if config.aug_cluster and config.tangents else d
-    graph = 2 * n * n * size + (2 * n * config.candidates * 15 * size if size < d else 0)
-    cuts = len(config.neighbors) * (
-        _eigenvectors(n, k) + 2 * LLOYD * config.n_init * (config.more + 1) * k * n * k
+    steps = (c.fit_steps + c.maxiter) * 2 * min(n, c.batch_size)
+    size = min(64, d) if c.aug_cluster and c.tangents else d
+    graph = 2 * n * n * size + (2 * n * c.candidates * 15 * size if size < d else 0)
+    cuts = len(c.neighbors) * (
+        _eigenvectors(n, k) + 2 * LLOYD * c.n_init * (c.more + 1) * k * n * k
     )
-    return graph + cuts + 6 * steps * layers
+    return 0.0, graph + cuts + 6 * steps * layers
 
 
 def _point(n, d):
@@ -253,62 +228,58 @@ def _point(n, d):
     return 2 * n * d
 
 
-def _gmm(config, n, d, k):
-    values = d if config.covariance in ("full", "tied") else 4
-    return 2 * k * config.n_init * config.maxiter * _point(n, d) * values
+def _gmm(c, n, d, k):
+    values = d if c.covariance in ("full", "tied") else 4
+    return 2 * k * c.n_init * c.maxiter * _point(n, d) * values
 
 
-def _stable(config, n, d, k):
+def _stable(c, n, d, k):
     d = min(d, 100)  # see models/baselines/stable.py; a step of the full form costs as much as d^2
-    fits = (1 + 2 * config.pairs * min(1.0, 1600 / n)) * config.mixture_n_init
+    fits = (1 + 2 * c.pairs * min(1.0, 1600 / n)) * c.mixture_n_init
     return 2 * k * fits * 30 * _point(n, d) * d
 
 
-# A record's `cost` -> (config, n, d, k, shape) -> operations of (pretraining, clustering)
+def _clustering(count):
+    """Return (c, n, d, k, shape) -> Operations of a method that has no pretraining."""
+    return lambda c, n, d, k, shape: (0.0, count(c, n, d, k))
+
+
+# A record's `cost` -> (c, n, d, k, shape) -> Operations
 COUNTS = {
-    "autoencoder": lambda c, n, d, k, shape: autoencoder_flops(c, n, shape, k),
-    "spectralnet": lambda c, n, d, k, shape: spectralnet_flops(c, n, shape, k),
-    "dual": lambda c, n, d, k, shape: dual_flops(c, n, d, k),
-    "dscdan": lambda c, n, d, k, shape: dscdan_flops(c, n, d, k),
-    "kingdra": lambda c, n, d, k, shape: (0.0, kingdra_flops(c, n, d, k)),
-    "imsat": lambda c, n, d, k, shape: (0.0, imsat_flops(c, n, d, k)),
-    "rim": lambda c, n, d, k, shape: (0.0, n * 2 * _layers(c, d, k) * (3 * c.epochs + 1)),
-    "spectral-sat": lambda c, n, d, k, shape: (0.0, spectral_sat_flops(c, n, d, k, shape)),
-    "k-means": lambda c, n, d, k, shape: (0.0, LLOYD * most_restarts(c.n_init) * k * _point(n, d)),
-    "nmf": lambda c, n, d, k, shape: (0.0, 8 * k * c.maxiter * _point(n, d)),
-    "ncut": lambda c, n, d, k, shape: (0.0, n * _point(n, d) + _eigenvectors(n, k)),
-    "landmarks": lambda c, n, d, k, shape: (
-        0.0,
-        6 * c.landmarks * _point(n, d) + _eigenvectors(n, k),
+    "autoencoder": _autoencoder,
+    "spectralnet": _spectralnet,
+    "dual": _dual,
+    "dscdan": _dscdan,
+    "kingdra": _kingdra,
+    "imsat": _imsat,
+    "rim": _clustering(lambda c, n, d, k: n * 2 * _layers(c, d, k) * (3 * c.epochs + 1)),
+    "spectral-sat": _spectral_sat,
+    "k-means": _clustering(_kmeans),
+    "nmf": _clustering(lambda c, n, d, k: 8 * k * c.maxiter * _point(n, d)),
+    "ncut": _clustering(lambda c, n, d, k: n * _point(n, d) + _eigenvectors(n, k)),
+    "landmarks": _clustering(
+        lambda c, n, d, k: 6 * c.landmarks * _point(n, d) + _eigenvectors(n, k)
     ),
-    "ward": lambda c, n, d, k, shape: (0.0, 4 * n * _point(n, d)),
-    "gdl": lambda c, n, d, k, shape: (0.0, n * _point(n, d) + (n / 5) ** 2 * 100),
-    "gmm": lambda c, n, d, k, shape: (0.0, _gmm(c, n, d, k)),
-    "stable": lambda c, n, d, k, shape: (0.0, _stable(c, n, d, k)),
-    "rcc": lambda c, n, d, k, shape: (
-        0.0,
-        (n + 11 * c.maxiter * (2 * c.n_neighbors + 12)) * _point(n, d),
+    "ward": _clustering(lambda c, n, d, k: 4 * n * _point(n, d)),
+    "gdl": _clustering(lambda c, n, d, k: n * _point(n, d) + (n / 5) ** 2 * 100),
+    "gmm": _clustering(_gmm),
+    "stable": _clustering(_stable),
+    "rcc": _clustering(
+        lambda c, n, d, k: (n + 11 * c.maxiter * (2 * c.n_neighbors + 12)) * _point(n, d)
     ),
-    "umap": lambda c, n, d, k, shape: (0.0, n * (5000 * d + 100_000_000)),
-    None: lambda c, n, d, k, shape: (0.0, 0.0),  # not known
+    "umap": _clustering(lambda c, n, d, k: n * (5000 * d + 100_000_000)),
+    None: _clustering(lambda c, n, d, k: 0.0),  # not known
 }
 
 
 def method_flops(
     config: Settings, n: int, d: int, k: int, shape: tuple | None = None
-) -> tuple[float, float]:
-    """Return about how many operations (pretraining, longest clustering) take on n samples.
+) -> Operations:
+    """Return about how many operations a method takes on n samples of d values, k clusters.
 
     The record's `cost` says how they are counted. An order of magnitude for methods of which the
-    data decide how many iterations they take.
-
-    Parameters
-    ----------
-    config : Settings
-    n, d, k : int
-        Samples, values of a sample, clusters.
-    shape : tuple, optional
-        A sample's (h, w, c), which convolutions need; else (d,).
+    data decide how many iterations they take. `shape` is a sample's (h, w, c), which convolutions
+    need; else (d,).
     """
     return COUNTS[config.cost](config, n, d, k, shape or (d,))
 

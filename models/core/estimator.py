@@ -72,11 +72,8 @@ class Estimator(ClusterMixin, TransformerMixin, BaseEstimator):
         return self
 
     def __sklearn_clone__(self):
-        own = {
-            name: copy.deepcopy(getattr(self, name))
-            for name in self._own_params()
-            if name != "monitor"
-        }
+        names = [name for name in self._own_params() if name != "monitor"]
+        own = {name: copy.deepcopy(getattr(self, name)) for name in names}
         return type(self)(config=self.config, **own)
 
     @property

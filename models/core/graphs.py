@@ -17,13 +17,7 @@ def nearest_neighbors(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return distances and numbers, (n, m) each, of a sample's m nearest others, nearest first.
 
-    Parameters
-    ----------
-    x : (n, d)
-    m : int
-        From 1 to n - 1.
-    algorithm : str
-        scikit-learn's.
+    Of samples x (n, d), m from 1 to n - 1, by an algorithm of scikit-learn's.
     """
     return NearestNeighbors(n_neighbors=m, algorithm=algorithm).fit(x).kneighbors()
 
@@ -34,20 +28,20 @@ def directed_graph(nearest: np.ndarray, weights: np.ndarray) -> csr_array:
     return csr_array((weights.ravel(), nearest.ravel(), np.arange(0, n * m + 1, m)), (n, n))
 
 
-def neighbor_graph(z: np.ndarray, neighbors: int = NEIGHBORS, algorithm: str = "auto") -> csr_array:
-    """Return W, sparse (n, n), symmetric: 1 between mutual neighbours, 1/2 for one-sided ones.
+def unweighted_graph(nearest: np.ndarray, m: int) -> csr_array:
+    """Return W, sparse (n, n), symmetric, of m of each sample's `nearest` (n, most).
 
-    Parameters
-    ----------
-    z : (n, z)
-    neighbors : int
-        Of each sample, itself not counted.
-    algorithm : str
-        scikit-learn's.
+    1 where two samples name each other, 1/2 where one does.
     """
-    _, nearest = nearest_neighbors(z, min(neighbors, len(z) - 1), algorithm)
-    graph = directed_graph(nearest, np.ones(nearest.shape))
-    return csr_array(0.5 * (graph + graph.T))
+    near = nearest[:, :m]
+    w = directed_graph(near, np.ones(near.shape))
+    return csr_array(0.5 * (w + w.T))
+
+
+def neighbor_graph(z: np.ndarray, neighbors: int = NEIGHBORS, algorithm: str = "auto") -> csr_array:
+    """Return the `unweighted_graph` of samples z (n, z), a sample itself not counted."""
+    m = min(neighbors, len(z) - 1)
+    return unweighted_graph(nearest_neighbors(z, m, algorithm)[1], m)
 
 
 def connected_parts(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
@@ -59,27 +53,17 @@ def connected_parts(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
 def normalized_cut(w: csr_array, labels: np.ndarray) -> float:
     """Return the sum over clusters of (weight that leaves it / weight at its samples).
 
-    Parameters
-    ----------
-    w : sparse (n, n), symmetric
-    labels : int (n,)
+    Of w, sparse (n, n), symmetric, and labels (n,).
     """
-    _, inside, volume = _inside(w, labels)
+    inside, volume = _inside(w, labels)
     return float(np.sum(1.0 - inside / np.maximum(volume, 1e-12)))
 
 
 def leading_eigenvectors(w: csr_array, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return D^-1/2's diagonal (n,), and D^-1/2 W D^-1/2's eigenvectors (n, count).
 
-    D has the sums of W's rows. Largest eigenvalue first; vectors have length 1.
-
-    Parameters
-    ----------
-    w : sparse (n, n), symmetric
-    count : int
-        From 1 to n.
-    seed : int
-        Draws Lanczos's first vector.
+    D has the sums of the rows of W, sparse (n, n), symmetric. Largest eigenvalue first; vectors
+    have length 1. The seed draws Lanczos's first vector.
     """
     scale = 1.0 / np.sqrt(np.maximum(np.asarray(w.sum(axis=1)).ravel(), 1e-12))
     normal = diags_array(scale) @ w @ diags_array(scale)
@@ -97,6 +81,13 @@ def eigenvectors(w: csr_array, count: int, seed: int = 0) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
+def _spectral_partitions(w, k, most, n_init, seed):
+    """Yield (labels (n,), count): k-means on the first K, K + 1, ..., `most` eigenvectors of W."""
+    vectors = eigenvectors(w, most, seed)
+    for count in range(min(k, most), most + 1):
+        yield kmeans(vectors[:, :count], k, n_init, seed)[0].labels_, count
+
+
 def lowest_cut(
     z: np.ndarray, k: int, n_init: int | str = 20, seed: int = 0
 ) -> tuple[np.ndarray, float, int]:
@@ -106,29 +97,19 @@ def lowest_cut(
     graph wins. No label is used.
     """
     w = neighbor_graph(z)
-    most = min(k + MORE - 1, len(z) - 1)
-    vectors = eigenvectors(w, most, seed)
-    best = None
-    for count in range(min(k, most), most + 1):
-        labels = kmeans(vectors[:, :count], k, n_init, seed)[0].labels_
-        cut = normalized_cut(w, labels)
-        if best is None or cut < best[1]:
-            best = labels, cut, count
-    return best
+    some = _spectral_partitions(w, k, min(k + MORE - 1, len(z) - 1), n_init, seed)
+    found = ((labels, normalized_cut(w, labels), count) for labels, count in some)
+    return min(found, key=lambda one: one[1])
 
 
 def modularity(w: csr_array, labels: np.ndarray) -> float:
     """Return sum_c (share of weight inside c - (share of degree in c)^2), in [-1/2, 1).
 
     Newman, Girvan (Phys. Rev. E 69, 2004), eq. 5: 0 for a partition no better than chance, or for
-    one cluster. A merge of two real clusters and a cut through one both lower it.
-
-    Parameters
-    ----------
-    w : sparse (n, n), symmetric, non-negative, not all 0
-    labels : int (n,)
+    one cluster. A merge of two real clusters and a cut through one both lower it. Of w, sparse
+    (n, n), symmetric, non-negative, not all 0, and labels (n,).
     """
-    _, inside, volume = _inside(w, labels)
+    inside, volume = _inside(w, labels)
     total = volume.sum()
     return float(np.sum(inside / total - np.square(volume / total)))
 
@@ -138,20 +119,10 @@ def informative_partition(
 ) -> tuple[np.ndarray, float, int, int]:
     """Return the spectral partition in which a neighbour's cluster says most of a sample's.
 
-    For each m in `sizes` the graph of m neighbours a sample is cut, by k-means on its first K,
-    ..., K + more eigenvectors. Of all these partitions that with the highest
-    `neighbor_information` stays, measured on one graph, that of `judge` neighbours.
-
-    Parameters
-    ----------
-    nearest : int (n, most)
-        Each sample's neighbours, nearest first.
-    k : int
-    sizes : tuple of int
-    judge, more : int
-    n_init : int
-        Restarts of k-means.
-    seed : int
+    For each m in `sizes` the graph of m of the `nearest` (n, most), nearest first, is cut by
+    k-means, of `n_init` restarts, on its first K, ..., K + more eigenvectors. Of all these
+    partitions that with the highest `neighbor_information` stays, measured on one graph, that of
+    `judge` neighbours.
 
     Returns
     -------
@@ -159,34 +130,22 @@ def informative_partition(
         int (n,), nats, and the numbers of neighbours and of eigenvectors that gave them.
     """
     n, most = nearest.shape
-    judged, best = unweighted_graph(nearest, judge), None
-    for m in dict.fromkeys(min(m, most) for m in sizes):
-        vectors = eigenvectors(unweighted_graph(nearest, m), min(k + more, n), seed)
-        for count in range(min(k, n), vectors.shape[1] + 1):
-            labels = kmeans(vectors[:, :count], k, n_init, seed)[0].labels_
-            information = neighbor_information(judged, labels)
-            if best is None or information > best[1]:
-                best = labels, information, m, count
-    return best
-
-
-def unweighted_graph(nearest: np.ndarray, m: int) -> csr_array:
-    """Return the graph (n, n) of m of each sample's `nearest` (n, most): 1 where two name each
-    other, 1/2 where one does."""
-    near = nearest[:, :m]
-    w = directed_graph(near, np.ones(near.shape))
-    return csr_array(0.5 * (w + w.T))
+    judged = unweighted_graph(nearest, judge)
+    found = (
+        (labels, neighbor_information(judged, labels), m, count)
+        for m in dict.fromkeys(min(m, most) for m in sizes)
+        for labels, count in _spectral_partitions(
+            unweighted_graph(nearest, m), k, min(k + more, n), n_init, seed
+        )
+    )
+    return max(found, key=lambda one: one[1])
 
 
 def neighbor_information(w: csr_array, labels: np.ndarray) -> float:
     """Return the mutual information of the clusters of two neighbours drawn by weight, nats.
 
-    High where clusters are even and their borders cut few edges; at most log K.
-
-    Parameters
-    ----------
-    w : sparse (n, n), symmetric, non-negative, not all 0
-    labels : int (n,)
+    High where clusters are even and their borders cut few edges; at most log K. Of w, sparse
+    (n, n), symmetric, non-negative, not all 0, and labels (n,).
     """
     member = _members(labels)
     joint = (member.T @ w @ member).toarray()
@@ -203,7 +162,7 @@ def _members(labels):
 
 
 def _inside(w, labels):
-    """Return (degrees (n,), weight inside each cluster (k,), sum of degrees in each (k,))."""
-    degree = np.asarray(w.sum(axis=1)).ravel()
+    """Return the weight inside each cluster, and the sum of its samples' degrees, (k,) each."""
     member = _members(labels)
-    return degree, (member.T @ w @ member).diagonal(), member.T @ degree
+    degree = np.asarray(w.sum(axis=1)).ravel()
+    return (member.T @ w @ member).diagonal(), member.T @ degree

@@ -44,28 +44,20 @@ def init(
     seed: int,
     note: Callable[[str], object] = lambda text: None,
 ) -> Start:
-    """Cluster codes.
+    """Cluster codes z (n, z) into k clusters, 2 to n, by one of models.settings.base.INITS.
+
+    Labels are the clustering's own: but for k-means, not always those of the nearest centre.
+    Centres are the means of the labelled codes; of a component of "gmm" that no sample belongs to,
+    the component's own mean.
 
     Parameters
     ----------
-    z : float array (n, z)
-    k : int
-        K, from 2 to n.
-    how : str
-        One of models.settings.base.INITS.
     n_init : int or "auto"
         Restarts of k-means, of which "gmm" and "umap" make use; the others have one start.
     seed : int
         Decides the result, given one thread (`threadpool_limits(1)`).
     note : callable (str)
         Receives a line on the restarts of "auto", and on samples left out.
-
-    Returns
-    -------
-    Start
-        Labels are the clustering's own: but for k-means, not always those of the nearest centre.
-        Centres are the means of the labelled codes; of a component of "gmm" that no sample
-        belongs to, the component's own mean.
 
     Raises
     ------
@@ -107,22 +99,9 @@ def kmeans(
     seed: int,
     note: Callable[[str], object] = lambda text: None,
 ) -> tuple[KMeans, int]:
-    """Fit k-means.
+    """Return k-means fitted to x (n, d), and the restarts made: the lowest inertia stays.
 
-    Parameters
-    ----------
-    x : float array (n, d)
-    k : int
-    n_init : int or "auto"
-        Restarts, of which the lowest inertia stays.
-    seed : int
-    note : callable (str)
-        Receives a line on the restarts of "auto".
-
-    Returns
-    -------
-    sklearn.cluster.KMeans, int
-        Fitted, and the restarts made.
+    n_init is their number, or "auto"; `note` receives a line on those of "auto".
     """
     if x.dtype == np.float32 and _has_outlier(x):
         x = x.astype(np.float64)
@@ -143,17 +122,13 @@ def kmeans(
 
 
 def _has_outlier(x):
-    """Whether some of x (n, d), which scikit-learn centres, are so far that float32 tells no two of
-    the others apart.
-    """
+    """Whether some of x (n, d), centred, are so far that float32 tells no two others apart."""
     centred = x - x.mean(axis=0)
     return too_coarse(np.einsum("ij,ij->i", centred, centred).max(), centred)
 
 
 def _gmm(z, start, restarts):
-    """Return the Start by a mixture of Gaussians whose first weights, means and covariances are
-    those of a fitted k-means' clusters.
-    """
+    """Return the Start by a mixture of Gaussians that begins at the clusters of a k-means."""
     k = len(start.cluster_centers_)
     groups = [z[start.labels_ == i] for i in range(k)]
     covariances = np.array([np.cov(g if len(g) else z, rowvar=False, bias=True) for g in groups])

@@ -30,15 +30,9 @@ def save_autoencoder(
 ) -> None:
     """Write encoder.keras, samples -> codes, and autoencoder.keras, samples -> reconstructions.
 
-    encoder.weights.h5 has the weights of encoder.keras alone.
-
-    Parameters
-    ----------
-    folder : path
-    encoder, decoder : keras.Model
-    scaling : (array (d,), float), optional
-        Mean of the columns and the number by which all are divided before the encoder; the
-        reconstructions are in the unit of the samples again. Empty: samples stay as they are.
+    encoder.weights.h5 has the weights of encoder.keras alone. `scaling`: the mean (d,) of the
+    columns and the number by which all are divided before the encoder; the reconstructions are in
+    the unit of the samples again. Empty: samples stay as they are.
     """
     encoder, decoder = plain(encoder), plain(decoder)
     x = keras.Input(encoder.input_shape[1:])
@@ -69,17 +63,10 @@ def save_classifier(
     members: list[keras.Model],
     scaling: tuple[np.ndarray, float] | tuple[()] = (),
 ) -> None:
-    """Write classifier.keras, samples -> probabilities of the clusters, and its weights alone.
+    """Write classifier.keras, samples of a shape -> probabilities of the clusters, and its weights.
 
-    Parameters
-    ----------
-    folder : path
-    shape : tuple
-        Of a sample.
-    members : list of keras.Model
-        Samples -> logits, each with the clusters in one order; their probabilities are averaged.
-    scaling : (array, float), optional
-        As in `save_autoencoder`.
+    Members are samples -> logits, each with the clusters in one order; their probabilities are
+    averaged. `scaling` is as in `save_autoencoder`.
     """
     x = keras.Input(shape)
     scaled = _scaled(x, scaling)
@@ -99,17 +86,14 @@ def dense_classifier(
 ) -> keras.Model:
     """Return a Keras model, samples (b, *shape) -> logits (b, k): dense layers with ReLU between.
 
-    Parameters
-    ----------
-    shape : tuple
-    kernels : list of array (d, w)
-    biases : list of array (w,)
+    Of layers with kernels (d, w) and biases (w,).
     """
+    parts = [keras.layers.Dense(len(bias), "relu") for bias in biases[:-1]]
+    parts.append(keras.layers.Dense(len(biases[-1])))
     x = keras.Input(shape)
-    h, count, parts = keras.layers.Flatten()(x), len(kernels), []
-    for i, bias in enumerate(biases):
-        parts.append(keras.layers.Dense(len(bias), "relu" if i < count - 1 else None))
-        h = parts[-1](h)
+    h = keras.layers.Flatten()(x)
+    for part in parts:
+        h = part(h)
     model = keras.Model(x, h)
     for part, kernel, bias in zip(parts, kernels, biases, strict=True):
         part.set_weights([kernel, bias])

@@ -8,6 +8,7 @@ the output; weights are float32 in any case.
 
 import math
 from collections.abc import Iterator
+from functools import partial
 
 import keras
 import numpy as np
@@ -37,15 +38,6 @@ def dense_autoencoder(
     """Build d-500-500-2000-z and its mirror: ReLU inside, linear embedding and output.
 
     Weights start as U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases at zero (DEC-DA's released code).
-
-    Parameters
-    ----------
-    input_shape : tuple
-        A sample's shape, without the batch axis.
-    latent_dim : int
-    seed : int
-    precision : {"float32", "bfloat16"}
-    widths : tuple of int
 
     Returns
     -------
@@ -88,21 +80,14 @@ def conv_autoencoder(
     """Build conv 5x5x32 - 5x5x64 - 3x3x128, stride 2, linear embedding, and its mirror.
 
     The third layer pads only where both sides are multiples of 8 (DEC-DA's released code):
-    28-14-7-3 and 16-8-4-2 pixels. It also pads where a side is 8, too short
-    for it otherwise. Sides that halve unevenly are decoded too large or small, and cropped or
-    padded. Glorot-uniform start, ReLU inside, linear output.
-
-    Parameters
-    ----------
-    input_shape : tuple
-        (h, w, c), sides of 8 pixels or more.
-    latent_dim, seed : int
-    precision : {"float32", "bfloat16"}
-    filters : tuple of three ints
+    28-14-7-3 and 16-8-4-2 pixels. It also pads where a side is 8, too short for it otherwise. Sides
+    that halve unevenly are decoded too large or small, and cropped or padded. Glorot-uniform start,
+    ReLU inside, linear output.
 
     Returns
     -------
     (encoder, decoder) : keras.Model
+        (b, h, w, c) -> (b, z) and (b, z) -> (b, h, w, c).
 
     Raises
     ------
@@ -119,16 +104,12 @@ def conv_autoencoder(
     def start():
         return keras.initializers.GlorotUniform(seed=next(seeds))
 
-    def conv(n, kernel, padding):
-        return layers.Conv2D(
+    def conv(n, kernel, padding, kind=layers.Conv2D):
+        return kind(
             n, kernel, 2, padding, activation="relu", kernel_initializer=start(), dtype=policy
         )
 
-    def up(n, kernel, padding):
-        return layers.Conv2DTranspose(
-            n, kernel, 2, padding, activation="relu", kernel_initializer=start(), dtype=policy
-        )
-
+    up = partial(conv, kind=layers.Conv2DTranspose)
     f1, f2, f3 = filters
     encoder = keras.Sequential(
         [
@@ -141,9 +122,7 @@ def conv_autoencoder(
         ],
         name="encoder",
     )
-    halves = [(h, w)]
-    for _ in range(2):
-        halves.append(tuple(math.ceil(side / 2) for side in halves[-1]))
+    halves = [tuple(math.ceil(side / 2**i) for side in (h, w)) for i in range(3)]
     small = encoder.layers[2].output.shape[1:3]  # (h, w) after the third convolution
     x = code = keras.Input((latent_dim,))
     width = f3 * small[0] * small[1]

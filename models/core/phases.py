@@ -61,14 +61,17 @@ class PhasedEstimator(Estimator):
     def begin(self, x: object) -> np.ndarray:
         """Check training samples, return them, and make ready what phases need.
 
-        That is the monitor, the folder, no seconds yet, and the digest `_identity` of what decides
-        the result, by which a checkpoint is known.
+        The digest `_identity` is of what decides the result: by it a checkpoint is known.
         """
         x = self._training_samples(x)
         self._make_ready()
-        about = [self.method, self.config.identity_dict(), int(self.n_clusters), int(self.seed_)]
-        self._identity = digest([*about, hash_array(x)])
+        self._identity = self._digest(hash_array(x))
         return x
+
+    def _digest(self, *more):
+        """Return a digest of method, settings, K and seed, and of `more`, plain data."""
+        about = [self.method, self.config.identity_dict(), int(self.n_clusters), int(self.seed_)]
+        return digest([*about, *more])
 
     def _make_ready(self):
         """Make the monitor and the run's folder, and set the seconds to none."""
@@ -87,19 +90,20 @@ class PhasedEstimator(Estimator):
         refresh: Callable[[int], bool | None] | None = None,
         checkpoint: str | os.PathLike | None = None,
         carry: Iterable[str] = (),
-        start: Callable[[bool], bool | None] | None = None,
+        start: Callable[[bool], bool | None] = lambda restored: None,
         resume: bool = True,
         offset: int = 0,
-        progress: Callable[[int], object] | None = None,
+        progress: Callable[[int], object] = lambda step: None,
         save_at_end: bool = False,
         retries: int = 0,
-        at_end: Callable[[], object] | None = None,
+        at_end: Callable[[], object] = lambda: None,
     ) -> bool:
         """Take a phase up from its checkpoint, train to its end, log it and count its seconds.
 
+        Return whether there was something left to train.
+
         Parameters
         ----------
-        trainer : Trainer
         total : int
             Steps of the phase in all, those of earlier sessions included.
         name : str, optional
@@ -110,10 +114,9 @@ class PhasedEstimator(Estimator):
             Steps between two calls of `refresh`; None: a pass over the data.
         refresh : callable (step) -> bool, optional
             See `Trainer.run`. None: the mean losses are logged, at the end, too.
-        checkpoint : path, optional
         carry : names, optional
             Arrays that a checkpoint must hold in `trainer.carry`.
-        start : callable (restored) -> bool, optional
+        start : callable (restored) -> bool
             Called before the first step with whether a checkpoint was taken up; it makes what
             there is to make if not, and returns True if nothing is left to train, so that the
             log stays as it is.
@@ -121,7 +124,7 @@ class PhasedEstimator(Estimator):
             Whether a checkpoint is taken up.
         offset : int
             Steps of this name made before, by another trainer: rows count on from there.
-        progress : callable (step), optional
+        progress : callable (step)
             Called after each step of a phase without a name.
         save_at_end : bool
             Write the checkpoint once more at the end, for phases that others follow.
@@ -130,13 +133,8 @@ class PhasedEstimator(Estimator):
             finite, and in pretraining on scaled inputs where it grows `DIVERGED` times above its
             first mean. With other settings, the published ones among them, a phase that comes to
             its end is left as it is.
-        at_end : callable (), optional
+        at_end : callable ()
             Called after the last step; a failure there counts as one of the steps.
-
-        Returns
-        -------
-        bool
-            Whether there was something left to train.
 
         Raises
         ------
@@ -148,21 +146,22 @@ class PhasedEstimator(Estimator):
         # Looking takes as long as a short phase.
         if next(_phases) % OFTEN == 0 or np.prod(trainer.x.shape) >= LARGE:
             gc.collect()
-        monitor, every = self._monitor, self.checkpoint_seconds
+        monitor, scales = self._monitor, getattr(self.config, "scale_inputs", None)
         beginning = trainer.snapshot() if retries else None
         restored = checkpoint is not None and resume
         restored = restored and trainer.restore(checkpoint, monitor.warn, carry)
-        left = not (start is not None and start(restored))
+        left = not start(restored)
 
         def report(step):
             losses = trainer.mean_losses()
-            if losses:
-                first, loss = trainer.first_loss, losses["loss"]
-                if retries and self._scales() and loss > DIVERGED * first > 0:
-                    raise TrainingFailed(
-                        f"the loss has grown from {first:g} to {loss:g} at step {step}"
-                    )
-                monitor.row(name, offset + step, losses | {"seconds": trainer.seconds})
+            if not losses:
+                return
+            first, loss = trainer.first_loss, losses["loss"]
+            if retries and scales and loss > DIVERGED * first > 0:
+                raise TrainingFailed(
+                    f"the loss has grown from {first:g} to {loss:g} at step {step}"
+                )
+            monitor.row(name, offset + step, losses | {"seconds": trainer.seconds})
 
         if left:
             if name is not None:
@@ -182,66 +181,51 @@ class PhasedEstimator(Estimator):
                         interval or trainer.steps_per_pass,
                         refresh or (lambda step: False),
                         checkpoint,
-                        every,
+                        self.checkpoint_seconds,
                         progress,
                         self.steps_per_execution,
                     )
                     if refresh is report:
                         report(trainer.step)
-                    if at_end is not None:
-                        at_end()
+                    at_end()
                     break
                 except TrainingFailed as error:
                     again = trainer.retries < retries
                     rate = trainer.start_over(beginning) if again else None
                     if rate is None:
-                        raise TrainingFailed(f"{error}: expected {self._way_out(name)}") from error
+                        way_out = SLOWER.get(name, "a smaller learning rate")
+                        way_out += ", or --scale-inputs" if scales is False else ""
+                        raise TrainingFailed(f"{error}: expected {way_out}") from error
                     monitor.warn(f"{error}: {name} starts over with a learning rate of {rate:g}")
                     monitor.begin(name, offset + total, offset + min(offset, 1))
-                    if start is not None:
-                        start(False)
+                    start(False)
             if save_at_end and unfinished and checkpoint is not None:
                 trainer.save(checkpoint)
         if name is not None:
             self.seconds_[name] = self.seconds_.get(name, 0.0) + trainer.seconds
-            before = self.step_seconds_.get(name, 0.0)
-            self.step_seconds_[name] = before + trainer.step_seconds
+            self.step_seconds_[name] = self.step_seconds_.get(name, 0.0) + trainer.step_seconds
         return left
 
     def _scaled(self, x, fresh=False):
-        """Return samples as `scale_inputs` says, by the mean and deviation of the fitted ones.
+        """Return samples as `scale_inputs` says: columns of mean 0, all of deviation `scaled_to`.
 
-        Columns of mean 0, and of the deviation `scaled_to` in all.
-
-        `fresh`: these are the samples to fit.
+        Mean and deviation are those of the fitted samples; `fresh`: these are the ones to fit.
         """
         if fresh:
             self._scaling = {}
-            if self._scales():
+            if getattr(self.config, "scale_inputs", False):
                 shift = x.mean(axis=0, dtype=np.float64)
                 deviation = float(np.sqrt(np.mean((x - shift) ** 2))) / self.config.scaled_to
-                self._scaling = dict(
-                    zip(SCALING, (shift, np.float64(deviation or 1.0)), strict=True)
-                )
+                found = (shift, np.float64(deviation or 1.0))
+                self._scaling = dict(zip(SCALING, found, strict=True))
         if not self._scaling:
             return x
-        shift, deviation = (self._scaling[name] for name in SCALING)
+        shift, deviation = self._scaling.values()
         return ((x - shift) / deviation).astype(np.float32)
 
     def _restore_scaling(self, arrays):
         """Take up what a model file holds under `scale_inputs`; nothing: samples stay."""
         self._scaling = {name: arrays[name] for name in SCALING if name in arrays}
-
-    def _scales(self):
-        """Whether the method scales its inputs itself."""
-        return getattr(self.config, "scale_inputs", False)
-
-    def _way_out(self, name):
-        """Return what helps where a phase diverges."""
-        slower = SLOWER.get(name, "a smaller learning rate")
-        if self._scales() or not hasattr(self.config, "scale_inputs"):
-            return slower
-        return f"{slower}, or --scale-inputs"
 
     def _place(self, name):
         """Return the path of a file of the run; None where nothing is kept."""
@@ -252,9 +236,11 @@ def once(
     path: str | os.PathLike | None,
     identity: str,
     compute: Callable[[], dict],
-    warn: Callable[[str], object] | None = None,
+    warn: Callable[[str], object] = lambda line: None,
 ) -> tuple[dict, float]:
     """Return what `compute` gives, {name: array}, or gave in an earlier session of the same run.
+
+    And the seconds that computing took, if it was done in an earlier session; else 0.
 
     Parameters
     ----------
@@ -262,14 +248,8 @@ def once(
         Where it is kept; None: nowhere.
     identity : str
         Of the run: what another left behind is computed anew.
-    compute : callable
-    warn : callable, optional
+    warn : callable (str)
         Called with a line on a file that is of no use.
-
-    Returns
-    -------
-    (arrays, seconds) : dict of name -> array, float
-        And the time that computing took, if it was done in an earlier session; else 0.
     """
     if path is not None and os.path.exists(path):
         try:
@@ -278,8 +258,7 @@ def once(
                 return arrays, float(about.get("seconds", 0.0))
             raise UserError(f"{str(path)!r} is the checkpoint of another run")
         except UserError as error:
-            if warn is not None:
-                warn(f"{error}; this part starts over")
+            warn(f"{error}; this part starts over")
     begin = time.monotonic()
     arrays = compute()
     if path is not None:

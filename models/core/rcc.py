@@ -38,19 +38,11 @@ class Clusters(NamedTuple):
 
 
 def cluster(x: np.ndarray, n_neighbors: int, metric: str, maxiter: int) -> Clusters:
-    """Cluster samples.
+    """Cluster samples x (n, d) in `maxiter` steps at most.
 
-    Parameters
-    ----------
-    x : array (n, d)
-        It is moved and divided by one number first, so that its values span [0, 1]: the released
-        constants are meant for that.
-    n_neighbors : int
-        k of the graph, >= 1; at most n - 1 are taken.
-    metric : {"cosine", "euclidean"}
-        Distance of neighbours.
-    maxiter : int
-        Steps at most.
+    They are moved and divided by one number first, so that their values span [0, 1]: the released
+    constants are meant for that. The graph is of `n_neighbors` >= 1, at most n - 1, by a distance
+    ("cosine" or "euclidean").
     """
     x = x.astype(np.float64)
     low, high = x.min(), x.max()

@@ -106,7 +106,7 @@ def _numbers(x):
 
 
 def hash_array(x: np.ndarray) -> str:
-    """Return 16 hex digits of the SHA-256 of an array's bytes, shape and type."""
+    """Return 16 hex digits of the SHA-256 of an array's shape, type and bytes."""
     h = hashlib.sha256(f"{x.shape} {x.dtype}".encode())
     h.update(memoryview(np.ascontiguousarray(x)).cast("B"))
     return h.hexdigest()[:16]

@@ -38,15 +38,8 @@ def new_stream(seed: int, use: SeedUse, *place: int) -> int:
     """Return an int32 seed for a use of a run's seed, apart from all others, old ones included.
 
     The name comes after the seed's four words, where zeros count, and begins with a number that no
-    old use has: two names give two streams, whatever their lengths.
-
-    Parameters
-    ----------
-    seed : int
-        Of the run, from 0 to 2**31 - 1.
-    use : SeedUse
-    *place : int
-        Which of its kind, of a member or of a start for example; 0 or more.
+    old use has: two names give two streams, whatever their lengths. The run's seed is from 0 to
+    2**31 - 1; `place` says which of its kind, of a member or of a start for example, 0 or more.
 
     Raises
     ------

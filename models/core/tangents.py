@@ -62,7 +62,6 @@ def tangent_neighbors(images: np.ndarray, m: int, sigma: float, candidates: int)
         From 1 to n - 1.
     sigma : float
         Standard deviation of the Gaussian, pixels.
-    candidates : int
 
     Raises
     ------

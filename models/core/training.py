@@ -1,5 +1,7 @@
 """The only training loop: gradient steps on (augmented) batches, targets refreshed in between."""
 
+import functools
+import itertools
 import math
 import os
 import time
@@ -16,6 +18,7 @@ from models.core.functional import Tensor
 Variable = keras.Variable | tf.Variable
 FIRST = 2.0  # seconds from the start of a phase, or its taking up, to its first checkpoint
 SHARE = 0.1  # of the time that checkpoints may take, but for one every `every` seconds
+CARRY = "carry/"  # prefix of a checkpoint's arrays that are the caller's
 
 
 class Trainer:
@@ -35,9 +38,6 @@ class Trainer:
         The total is the sum of weight * loss over these names; `loss` returns just these.
     variables : list of keras.Variable
         What the optimizer updates.
-    optimizer : keras.optimizers.Optimizer
-    batch_size : int
-    seed : int
     shuffle : bool
         True: a new permutation for each pass. False: contiguous slices in data order.
     augment : callable (x (b, ...), seed int32 (2,)) -> x (b, ...), optional
@@ -97,7 +97,8 @@ class Trainer:
             "sums": [self._sums],
         }  # all that steps change, by its name in a checkpoint
         self._kept = {f"{kind}/{i}": v for kind, some in kept.items() for i, v in enumerate(some)}
-        self._orders, self._optimizer = {}, optimizer
+        self._optimizer = optimizer
+        self._order = functools.lru_cache(shuffles)(self._permutation)  # the last of each series
         self._train_step, self._train_steps = self._compile(
             loss, weights, variables, optimizer, augment
         )
@@ -141,40 +142,26 @@ class Trainer:
         """Return the sample numbers of a step's batch, int32 (b,); the last of a pass is short."""
         turn, series = divmod(step, self.shuffles)
         number, place = divmod(turn, self._steps_per_order)
-        if self.shuffle:
-            order = self._permutation(series, number)
-        else:
-            order = np.arange(self.n, dtype=np.int32)
+        order = self._order(series, number) if self.shuffle else np.arange(self.n, dtype=np.int32)
         return order[place * self.batch_size : (place + 1) * self.batch_size]
 
     def _permutation(self, series, number):
         """Return a permutation of the samples, int32 (n,): the one of that number in a series."""
-        known, order = self._orders.get(series, (None, None))
-        if known != number:
-            stream = [] if self.shuffles == 1 else [self.shuffles, series]
-            rng = np.random.default_rng([self.seed, *stream, number])
-            order = rng.permutation(self.n).astype(np.int32)
-            self._orders[series] = (number, order)
-        return order
-
-    def _batches(self, count):
-        """Return the sample numbers of up to `count` steps, int32 (steps, b), of one size b."""
-        batches = [self.rows(self.step)]
-        while len(batches) < count and (self.step + len(batches)) % self.steps_per_pass:
-            rows = self.rows(self.step + len(batches))
-            if len(rows) != len(batches[0]):
-                break
-            batches.append(rows)
-        return np.stack(batches)
+        stream = [] if self.shuffles == 1 else [self.shuffles, series]
+        rng = np.random.default_rng([self.seed, *stream, number])
+        return rng.permutation(self.n).astype(np.int32)
 
     def _execute(self, count):
-        """Make up to `count` steps in one call of TensorFlow."""
+        """Make up to `count` steps of one pass and batch size in one call of TensorFlow."""
         if count == 1:
             self._train_step(self.rows(self.step), self.step)
             self.step += 1
             return
-        batches = self._batches(count)
-        self._train_steps(batches, self.step)
+        left = self.steps_per_pass - self.step % self.steps_per_pass
+        size = len(self.rows(self.step))
+        ahead = map(self.rows, range(self.step, self.step + min(count, left)))
+        batches = list(itertools.takewhile(lambda rows: len(rows) == size, ahead))
+        self._train_steps(np.stack(batches), self.step)
         self.step += len(batches)
 
     def run(
@@ -184,7 +171,7 @@ class Trainer:
         refresh: Callable[[int], bool | None],
         checkpoint: str | os.PathLike | None = None,
         every: float = 60.0,
-        progress: Callable[[int], object] | None = None,
+        progress: Callable[[int], object] = lambda step: None,
         steps_per_execution: int = 1,
     ) -> None:
         """Train to step `total`, or until `refresh` says stop.
@@ -196,14 +183,13 @@ class Trainer:
         interval : int
             `refresh(step)` is called at each multiple of it below `total`, 0 included, before
             the step; it may change targets and returns True to stop.
-        refresh : callable
         checkpoint : path, optional
             Written between two steps: after `FIRST` seconds, after twice as many, and so on up to
             `every` seconds, so that a run that is killed again and again gets on.
         every : float
             Seconds from one checkpoint to the next at most. They are farther apart than `FIRST`
             and its doubles where saving would take more than `SHARE` of the time.
-        progress : callable (step), optional
+        progress : callable (step)
             Called for each step made.
         steps_per_execution : int
             Steps in one call of TensorFlow at most: fewer where a refresh, the end of a pass or
@@ -215,22 +201,19 @@ class Trainer:
             When the loss is no longer finite, at the next refresh or checkpoint.
         """
         begin = saved = time.monotonic()
-        before, growing = self.seconds, FIRST
-        wait = min(every, FIRST)
+        before, growing, wait = self.seconds, FIRST, min(every, FIRST)
         while self.step < total:
             if self.step % interval == 0 and refresh(self.step):
                 break
-            start = time.monotonic()
-            before_step = self.step
+            start, first = time.monotonic(), self.step + 1
             self._execute(
                 min(steps_per_execution, total - self.step, interval - self.step % interval)
             )
             now = time.monotonic()
             self.step_seconds += now - start
             self.seconds = before + now - begin
-            for step in range(before_step + 1, self.step + 1):
-                if progress is not None:
-                    progress(step)
+            for step in range(first, self.step + 1):
+                progress(step)
             if checkpoint is not None and now - saved >= wait:
                 self.save(checkpoint)
                 saved = time.monotonic()
@@ -239,7 +222,7 @@ class Trainer:
         self.seconds = before + time.monotonic() - begin
 
     def snapshot(self) -> dict[str, np.ndarray]:
-        """Return the values of all that steps change."""
+        """Return the values of all that steps change, by their names in a checkpoint."""
         return {name: np.asarray(v).copy() for name, v in self._kept.items()}
 
     def start_over(self, snapshot: dict[str, np.ndarray]) -> float | None:
@@ -289,22 +272,15 @@ class Trainer:
     def save(self, path: str | os.PathLike) -> None:
         """Write everything that the rest of the run depends on, and what run that is."""
         self._finite_sums()
-        arrays = {name: np.asarray(v) for name, v in self._kept.items()}
-        about = {
-            "step": self.step,
-            "seconds": self.seconds,
-            "step_seconds": self.step_seconds,
-            "identity": self.identity,
-            "retries": self.retries,
-            "first_loss": self.first_loss,
-        }
-        arrays |= {f"carry/{name}": array for name, array in self.carry.items()}
-        save_arrays(path, arrays, about)
+        carry = {f"{CARRY}{name}": array for name, array in self.carry.items()}
+        names = ("step", "seconds", "step_seconds", "identity", "retries", "first_loss")
+        about = {name: getattr(self, name) for name in names}
+        save_arrays(path, self.snapshot() | carry, about)
 
     def restore(
         self,
         path: str | os.PathLike,
-        warn: Callable[[str], object] | None = None,
+        warn: Callable[[str], object] = lambda line: None,
         carry: Iterable[str] = (),
     ) -> bool:
         """Take up a checkpoint if there is a usable one; return whether there was.
@@ -317,28 +293,22 @@ class Trainer:
             return False
         try:
             arrays, about = load_arrays(path)
-            pairs = [(v, arrays[name]) for name, v in self._kept.items()]
-            step, seconds = about["step"], about["seconds"]
-            for name in carry:
-                arrays[f"carry/{name}"]  # noqa: B018 (a KeyError if it is missing)
-            shapes = all(tuple(v.shape) == array.shape for v, array in pairs)
-            if not shapes or about.get("identity", "") != self.identity:
+            there = arrays.keys() | about.keys()
+            for name in (*self._kept, "step", "seconds", *(f"{CARRY}{one}" for one in carry)):
+                if name not in there:
+                    raise UserError(f"{str(path)!r} holds no {name}: another version's")
+            fits = all(tuple(v.shape) == arrays[name].shape for name, v in self._kept.items())
+            if not fits or about.get("identity", "") != self.identity:
                 raise UserError(f"{str(path)!r} is the checkpoint of another run")
-        except (UserError, KeyError) as error:
+        except UserError as error:
             os.replace(path, f"{path}.damaged")
-            if warn is not None:
-                what = error
-                if isinstance(error, KeyError):
-                    what = f"{str(path)!r} holds no {error.args[0]}: another version's"
-                warn(f"{what}; put aside as {path}.damaged, this phase starts over")
+            warn(f"{error}; put aside as {path}.damaged, this phase starts over")
             return False
-        for v, array in pairs:
-            v.assign(array)
-        self.step, self.seconds, self.earlier_seconds = step, seconds, seconds
+        for name, v in self._kept.items():
+            v.assign(arrays[name])
+        self.step, self.seconds = about["step"], about["seconds"]
+        self.earlier_seconds = self.seconds
         self.step_seconds = about.get("step_seconds", math.nan)  # an older checkpoint: not known
         self.retries, self.first_loss = about.get("retries", 0), about.get("first_loss")
-        prefix = "carry/"
-        self.carry = {
-            name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)
-        }
+        self.carry = {n.removeprefix(CARRY): a for n, a in arrays.items() if n.startswith(CARRY)}
         return True

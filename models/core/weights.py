@@ -1,15 +1,11 @@
-"""Weights of networks as named arrays, and pretrained ones that runs share."""
+"""Weights of networks as named arrays."""
 
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common.errors import UserError
-from common.files import remove_leftovers
-from common.locks import locked
-from models.core.monitor import Monitor
 
 if TYPE_CHECKING:
     import keras
@@ -31,17 +27,9 @@ def assign_arrays(
     kind: str,
     shape: tuple,
 ) -> None:
-    """Copy a file's arrays into networks, all or none.
+    """Copy a file's arrays, named as by `arrays_of`, into {name: network}, all or none.
 
-    Parameters
-    ----------
-    path : path
-        Of the file, for messages.
-    arrays : dict of str -> array
-        As `arrays_of` names them; others are left alone.
-    networks : dict of name -> keras.Model
-    kind, shape : str, tuple
-        The network's kind and the shape of its samples, for messages.
+    Path, kind of network and shape of its samples are for messages.
 
     Raises
     ------
@@ -68,46 +56,3 @@ def assign_arrays(
             pairs.append((v, array))
     for v, array in pairs:
         v.assign(array)
-
-
-def share(
-    folder: str | os.PathLike,
-    load: Callable[[str], object],
-    train: Callable[[str], object],
-    save: Callable[[str], object],
-    monitor: Monitor,
-) -> None:
-    """Take pretrained weights from a folder, or train and put them there.
-
-    One process trains, others that need the same weights wait for it.
-
-    Parameters
-    ----------
-    folder : path
-    load : callable (path)
-        Raises UserError if the file is of no use; it is put aside then.
-    train : callable (path of a checkpoint)
-    save : callable (path)
-    monitor : Monitor
-    """
-    os.makedirs(folder, exist_ok=True)
-    weights = os.path.join(folder, "ae_weights.h5")
-    checkpoint = os.path.join(folder, "checkpoint.h5")
-
-    def waiting():
-        monitor.note(f"waiting for another process that pretrains {folder}")
-
-    with locked(os.path.join(folder, "lock"), waiting):
-        remove_leftovers(folder)
-        if os.path.exists(weights):
-            try:
-                load(weights)
-                monitor.note(f"pretrained weights found: {weights}")
-            except UserError as error:
-                os.replace(weights, f"{weights}.damaged")
-                monitor.warn(f"{error}; put aside as {weights}.damaged, trained again")
-        if not os.path.exists(weights):
-            train(checkpoint)
-            save(weights)
-        if os.path.exists(checkpoint):  # also one that a kill after the last write left
-            os.remove(checkpoint)

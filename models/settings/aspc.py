@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from common.errors import UserError
 from models.settings.base import INITS
 from models.settings.dec_da import BOTH, CONV, DIGITS, FC, Config
-from models.settings.fields import Adam, never, setting, start, when
+from models.settings.fields import Adam, never, setting, start, unused, when
 from models.settings.method import Method
 
 
@@ -16,13 +16,10 @@ from models.settings.method import Method
 class ASPCConfig(Config):
     """ASPC's settings: those of `Config` and its own."""
 
-    warmup_epochs = 0  # before the T epochs
     clustering_protocol = 2  # 1: the loss summed over the latent dimensions, did not average
 
     init: str = start("k-means", "start of clustering", choices=INITS)
-    alpha: float = setting(
-        0.0, "of no effect", ge=0, effect=[never("its loss has no reconstruction term")]
-    )
+    alpha: float = unused(0.0, "its loss has no reconstruction term", ge=0)
     maxiter: int | None = setting(None, "clustering steps at most, besides --epochs", ge=0)
     update_interval: int | None = setting(
         None, "always one epoch", ge=1, effect=[never("it is always one epoch")]
@@ -47,10 +44,6 @@ class ASPCConfig(Config):
                 "targets once per epoch"
             )
 
-    def total_steps(self, steps_per_pass: int) -> int:
-        steps = (self.warmup_epochs + self.epochs) * steps_per_pass
-        return steps if self.maxiter is None else min(steps, self.maxiter)
-
 
 @dataclass(frozen=True)
 class ASPCFromRCCConfig(ASPCConfig):
@@ -58,10 +51,8 @@ class ASPCFromRCCConfig(ASPCConfig):
 
     finds_k = True
 
-    n_init: int = setting(20, "of no effect", ge=1, effect=[never("RCC has one start")])
-    init: str = setting(
-        "k-means", "of no effect", choices=INITS, effect=[never("it starts by RCC")]
-    )
+    n_init: int = unused(20, "RCC has one start", ge=1)
+    init: str = unused("k-means", "it starts by RCC", choices=INITS)
     n_neighbors: int = start(10, "neighbours in RCC's graph", ge=1)
     metric: str = start("cosine", "distance of neighbours", choices=("cosine", "euclidean"))
     rcc_maxiter: int = start(100, "steps of RCC at most", ge=1)

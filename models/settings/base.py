@@ -3,7 +3,8 @@
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self
 
 from common.errors import UserError, unknown
@@ -12,11 +13,10 @@ from models.settings.fields import (
     SGD,
     Adam,
     Condition,
-    Option,
+    Setting,
     augment,
     both,
     either,
-    plain,
     pretrain,
     settings_of,
     start,
@@ -55,51 +55,26 @@ class Settings:
     def check(self) -> None:
         """Raise UserError for values that do not go together; by default all do."""
 
-    def options(self) -> dict[str, Option]:
-        """Return {name: Option} of the settings that are options, with the record's defaults."""
-        found = {}
+    def options(self) -> dict[str, Setting]:
+        """Return {name: Setting} of the settings that are options, with the record's defaults."""
+        found = []
         for one in settings_of(type(self)).values():
             value = getattr(self, one.name)
-            if one.flag and one.kind is SGD:
+            if one.offered and one.kind is SGD:
                 prefix = one.name.removesuffix("optimizer")
-                parts = (
-                    ("optimizer", str, value.name),
-                    ("lr", float, value.lr),
-                    ("momentum", float, getattr(value, "momentum", None)),
-                )
-                texts = (one.help, "its learning rate", "its momentum (sgd)")
-                for (part, kind, default), text in zip(parts, texts, strict=True):
-                    found[prefix + part] = Option(
-                        prefix + part,
-                        one.name,
-                        kind,
-                        default,
-                        text,
-                        one.stage,
-                        tuple(OPTIMIZERS) if kind is str else None,
-                    )
-            elif one.flag:
-                found[one.name] = Option(
-                    one.name,
-                    one.name,
-                    one.kind,
-                    value,
-                    one.help,
-                    one.stage,
-                    one.choices,
-                    one.word,
-                    one.several,
-                    one.hidden,
-                )
-        return found
+                momentum = getattr(value, "momentum", None)
+                part = partial(replace, one, kind=float)
+                found += [
+                    replace(one, kind=str, default=value.name, choices=tuple(OPTIMIZERS)),
+                    part(name=f"{prefix}lr", default=value.lr, help="its learning rate"),
+                    part(name=f"{prefix}momentum", default=momentum, help="its momentum (sgd)"),
+                ]
+            elif one.offered:
+                found.append(replace(one, default=value))
+        return {option.name: option for option in found}
 
     def changed(self, values: dict) -> Self:
-        """Return the record with some options changed.
-
-        Parameters
-        ----------
-        values : dict
-            Option -> plain value, as in the "settings" of a sweep file: {"tol": 0.1, "lr": 0.5}.
+        """Return the record with some options changed, {"tol": 0.1, "lr": 0.5} for example.
 
         Raises
         ------
@@ -118,7 +93,7 @@ class Settings:
                 changes[name] = owner.converted(value)
         for name, some in parts.items():
             changes[name] = self._optimizer(name, some)
-        return dataclasses.replace(self, **changes)
+        return replace(self, **changes)
 
     def _optimizer(self, name, values):
         """Return the record's optimizer with some of its options changed."""
@@ -135,9 +110,9 @@ class Settings:
         if isinstance(optimizer, Adam) and changes.pop("momentum", None) is not None:
             value = values[prefix + "momentum"]
             raise UserError(f"{prefix}momentum={value}: adam has none; expected sgd")
-        changes = {part: plain(v) for part, v in changes.items()}
-        changes = {part: float(v) if type(v) is int else v for part, v in changes.items()}
-        return dataclasses.replace(optimizer, **changes)
+        options = self.options()
+        changes = {part: options[prefix + part].converted(v) for part, v in changes.items()}
+        return replace(optimizer, **changes)
 
     def without_effect(self) -> dict[str, str]:
         """Return {setting: why} of the settings that change nothing under the others.
@@ -232,11 +207,12 @@ class PretrainConfig(Settings):
     pretrains = True
     scalable = True
     pretrains_clusters = False  # whether the pretrained weights depend on the number of clusters
+    warmup_epochs = 0  # of clustering, before its `epochs`
     cost = "autoencoder"
     clustering_protocol = 1  # to be raised where `protocol` would be: the start has its own part
 
     # "fc": D-500-500-2000-10, "conv": 32-64-128-10; its method's name says which
-    network: str = both("fc", "the auto-encoder", choices=("fc", "conv"), flag=False)
+    network: str = both("fc", "the auto-encoder", choices=("fc", "conv"), offered=False)
     latent_dim: int = both(10, "length of a code", ge=1)
     batch_size: int = both(256, "samples a step", ge=1)
     aug_pretrain: bool = pretrain(False, "augment in pretraining")
@@ -314,8 +290,15 @@ class PretrainConfig(Settings):
         return self.pretrain_epochs * steps_per_pass
 
     def total_steps(self, steps_per_pass: int) -> int:
-        """Return the largest number of clustering steps."""
-        return 0
+        """Return the largest number of clustering steps: what `epochs` and `maxiter` allow.
+
+        0 for a method that has neither.
+        """
+        epochs, maxiter = getattr(self, "epochs", None), getattr(self, "maxiter", None)
+        limits = [] if maxiter is None else [maxiter]
+        if epochs is not None:
+            limits.append((self.warmup_epochs + epochs) * steps_per_pass)
+        return min(limits, default=0)
 
 
 def pretrain_key(
@@ -323,16 +306,8 @@ def pretrain_key(
 ) -> tuple[str, dict]:
     """Return the name under which a pretraining is shared, and what it stands for.
 
-    Parameters
-    ----------
-    config : Config
-    shape : tuple
-        A sample's shape, as the network takes it.
-    data_hash : str
-        `models.core.samples.hash_array` of the samples.
-    seed : int
-    n_clusters : int, optional
-        Counts only where the config says that it does.
+    `shape` is a sample's, as the network takes it, `data_hash` the samples'
+    `models.core.samples.hash_array`. K counts only where the config says that it does.
     """
     about = config.pretrain_dict() | {"shape": list(shape), "data": data_hash, "seed": int(seed)}
     if config.pretrains_clusters:

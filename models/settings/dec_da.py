@@ -8,7 +8,7 @@ Departures: docs/methods/dec-da.md
 from dataclasses import dataclass, replace
 
 from models.settings.base import PretrainConfig
-from models.settings.fields import IN_ORDER, SGD, Adam, never, pretrain, setting
+from models.settings.fields import IN_ORDER, SGD, Adam, pretrain, setting, unused
 from models.settings.method import Method
 
 
@@ -29,10 +29,6 @@ class Config(PretrainConfig):
     update_interval: int | None = setting(140, "steps between refreshes of the targets", ge=1)
     tol: float = setting(1e-3, "stop below this share of changed labels", ge=0)
 
-    def total_steps(self, steps_per_pass: int) -> int:
-        """Return the largest number of clustering steps."""
-        return self.maxiter
-
 
 @dataclass(frozen=True)
 class DECConfig(Config):
@@ -47,9 +43,7 @@ class DCNConfig(Config):
 
     clustering_protocol = 2  # 1: each epoch's centre was the mean of the last codes: collapse
 
-    alpha: float = setting(
-        0.0, "of no effect", ge=0, effect=[never("its loss has no reconstruction term")]
-    )
+    alpha: float = unused(0.0, "its loss has no reconstruction term", ge=0)
     update_interval: int | None = setting(
         None, "steps between refreshes of the targets (default one epoch)", ge=1
     )

@@ -35,7 +35,7 @@ class DualConfig(PretrainConfig):
     cost = "dual"
     logged = ("relative", "prior", "entropy", "mi_global", "mi_local", "spectral")
 
-    network: str = both("dual", "the auto-encoder", choices=("dual",), flag=False)
+    network: str = both("dual", "the auto-encoder", choices=("dual",), offered=False)
     latent_dim: int = both(120, "length of a code", ge=1)
     batch_size: int = pretrain(100, "samples a step of pretraining", ge=1)
     pretrain_optimizer: SGD | Adam = pretrain(Adam(1e-3), "optimizer of pretraining")
@@ -150,9 +150,8 @@ class DSCDANConfig(DualConfig):
     )
     head_init: str = setting(
         "random",
-        "start of the head: random, spectral (labels of the "
-        "spectral clustering with the lowest cut), or pretrained (the class "
-        "head)",
+        "start of the head: random, spectral (labels of the spectral clustering with the lowest "
+        "cut), or pretrained (the class head)",
         choices=("random", "spectral", "pretrained"),
     )
     class_means: str = setting(
@@ -199,10 +198,6 @@ class DSCDANConfig(DualConfig):
     def class_head(self) -> tuple:
         """Widths of pretraining's class head: the joint stage's where that goes on with it."""
         return self.head if self.head_init == "pretrained" else super().class_head
-
-    def total_steps(self, steps_per_pass: int) -> int:
-        """Return the largest number of joint steps."""
-        return self.maxiter
 
 
 SIAMESE = when("siamese_epochs")
@@ -252,10 +247,6 @@ class SpectralNetConfig(PretrainConfig):
     siamese_patience: int = setting(
         10, "epochs without improvement before its rate drops", ge=0, effect=[SIAMESE]
     )
-
-    def total_steps(self, steps_per_pass: int) -> int:
-        """Return the largest number of steps of the spectral network."""
-        return self.maxiter
 
 
 # Channels and kernels of DSCDAN's Table 2; digits, 8x8 pixels, are in no paper.

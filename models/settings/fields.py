@@ -10,7 +10,6 @@ The annotation gives its type; everything else about it is in this one line.
 import dataclasses
 import functools
 import math
-import types
 import typing
 from dataclasses import dataclass, field
 
@@ -66,11 +65,8 @@ class Condition:
     why: str
 
     def holds(self, config: "Settings") -> bool:
-        for name, values in self.tests:
-            value = getattr(config, name, None)
-            if hasattr(config, name) and (value in values if values else bool(value)):
-                return True
-        return False
+        found = ((getattr(config, name), v) for name, v in self.tests if hasattr(config, name))
+        return any(value in values if values else bool(value) for value, values in found)
 
     def reason(self, config: "Settings") -> str:
         values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
@@ -106,23 +102,33 @@ def plain(value: object) -> object:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a record says about one of its fields; the arguments of `setting`."""
+    """A field of a record, by the arguments of `setting`, and an option of main.py.
+
+    An optimizer is one field and three options: its name, its learning rate and its momentum.
+    """
 
     help: str
-    ge: float = -math.inf
+    ge: float = -math.inf  # bounds: >=, >, <=, <
     gt: float | None = None
-    le: float | str = math.inf
+    le: float | str = math.inf  # or the name of another setting
     lt: float = math.inf
-    choices: tuple | None = None
-    word: str | None = None
-    count: object = None
+    choices: tuple | None = None  # the values allowed
+    word: str | None = None  # a word that may take the place of the number, as "auto"
+    count: object = None  # how many values a tuple has: an int, or (record) -> int
+    # Where it acts, of STAGES. Of "pretrain" and "both", and of "augment" where pretraining is
+    # augmented, the pretrained weights depend, and with them the key under which runs share them.
     stage: str = "cluster"
+    # It has an effect only where all these conditions hold; elsewhere choosing it is a mistake.
     effect: tuple = ()
+    # (record) -> whether the pretrained weights depend on it, where stage and effect do not say so.
     key: object = None
+    # "key": at its default it is left out of the key of pretraining; "hash": of `to_dict`, and so
+    # of hashes, too. For settings that are newer than committed rows.
     omit: str | None = None
-    flag: bool = True
+    offered: bool = True  # whether it is an option of main.py and of sweep files
     # from the field:
-    name: str = ""
+    setting: str = ""  # its name
+    name: str = ""  # of the option: the same but for parts of an optimizer
     kind: type = float  # bool, int, float, str, or SGD for an optimizer
     optional: bool = False
     several: bool = False
@@ -139,9 +145,33 @@ class Setting:
         return self.stage in ("both", "pretrain") and all(c.holds(config) for c in self.effect)
 
     @property
+    def flag(self) -> str:
+        """The option's name on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
     def hidden(self) -> bool:
-        """Whether it never has an effect."""
+        """Whether it never has an effect: not in help."""
         return any(not condition.tests for condition in self.effect)
+
+    @property
+    def shown(self) -> str:
+        """The default as a user would write it."""
+        if self.default is None:
+            return "none"
+        if isinstance(self.default, bool):
+            return "on" if self.default else "off"
+        if isinstance(self.default, tuple):
+            return " ".join(f"{v:g}" for v in self.default)
+        return self.default if isinstance(self.default, str) else f"{self.default:g}"
+
+    @property
+    def described(self) -> str:
+        """The help text with the choices, unless it names them, and the default."""
+        text = self.help
+        if self.choices and not all(choice in text for choice in self.choices):
+            text += f": {', '.join(self.choices)}"
+        return text if "(default" in text else f"{text} (default {self.shown})"
 
     def without_effect(self, config: "Settings") -> str | None:
         """Return why it changes nothing under a config; None if it has an effect."""
@@ -196,8 +226,7 @@ class Setting:
         count = self.count(config) if callable(self.count) else self.count
         if isinstance(values, list | tuple) and any(plain(v) is not v for v in values):
             values = tuple(map(plain, values))
-        good = isinstance(values, list | tuple) and len(values) >= 1
-        good = good and count in (None, len(values))
+        good = isinstance(values, list | tuple) and values and count in (None, len(values))
         if not (good and all(self._fits(v, self.le) for v in values)):
             what = "integers" if self.kind is int else "numbers"
             what = what if count is None else f"{count} {what}"
@@ -215,85 +244,18 @@ class Setting:
             raise UserError(f"momentum={momentum!r}: expected a number >= 0 and < 1")
 
 
-@dataclass(frozen=True)
-class Option:
-    """A setting as an option of main.py, with its default in a record.
-
-    An optimizer is three options: its name, its learning rate and its momentum.
-    """
-
-    name: str
-    setting: str  # the field that it belongs to
-    kind: type
-    default: object
-    help: str
-    stage: str
-    choices: tuple | None = None
-    word: str | None = None
-    several: bool = False
-    hidden: bool = False  # not in help: it never has an effect
-
-    @property
-    def flag(self) -> str:
-        """The option's name on the command line."""
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def shown(self) -> str:
-        """The default as a user would write it."""
-        if isinstance(self.default, tuple):
-            return " ".join(f"{v:g}" for v in self.default)
-        words = {None: "none", True: "on", False: "off"}
-        if self.default is None or isinstance(self.default, bool):
-            return words[self.default]
-        return f"{self.default:g}" if isinstance(self.default, int | float) else self.default
-
-    @property
-    def described(self) -> str:
-        """The help text with the choices, unless it names them, and the default."""
-        text = self.help
-        if self.choices and not all(choice in text for choice in self.choices):
-            text += f": {', '.join(self.choices)}"
-        return text if "(default" in text else f"{text} (default {self.shown})"
-
-
 def setting(default: T, text: str, *, compare: bool = True, **declared: typing.Any) -> T:
-    """Declare a setting of a record.
+    """Declare a field of a record by its default, its help text and what else `Setting` has.
 
-    Parameters
-    ----------
-    default : bool, int, float, str, tuple, SGD, Adam or None
-    text : str
-        The help text.
-    ge, gt, le, lt : float, optional
-        Bounds: >=, >, <=, <. `le` may be the name of another setting.
-    choices : tuple, optional
-        The values allowed.
-    word : str, optional
-        A word that may take the place of the number, as "auto".
-    count : int or callable (record) -> int, optional
-        How many values a tuple has.
-    stage : {"cluster", "pretrain", "both", "augment", "start"}
-        Where it acts. Of "pretrain" and "both", and of "augment" where pretraining is augmented,
-        the pretrained weights depend, and with them the key under which runs share them.
-    effect : tuple of Condition
-        It has an effect only where all hold; elsewhere choosing it is a mistake.
-    key : callable (record) -> bool, optional
-        Whether the pretrained weights depend on it, where stage and effect do not say so.
-    omit : {"key", "hash"}, optional
-        At its default it is left out of the key of pretraining; with "hash" of `to_dict`, and so
-        of hashes, too. For settings that are newer than committed rows.
-    flag : bool
-        Whether it is an option of main.py and of sweep files.
-    compare : bool
-        As of dataclasses.field.
-
-    Returns
-    -------
-    dataclasses.Field
+    `compare` is as of dataclasses.field; `effect` may be any iterable of Conditions.
     """
     declared["effect"] = tuple(declared.get("effect", ()))
     return field(default=default, compare=compare, metadata={"setting": Setting(text, **declared)})
+
+
+def unused(default: T, why: str, **declared: typing.Any) -> T:
+    """Declare a setting that never has an effect: it is there because records are shared."""
+    return setting(default, "of no effect", effect=[never(why)], **declared)
 
 
 # Settings of the other stages: `setting` with its `stage`.
@@ -313,17 +275,15 @@ def _described(f, hint):
     """Return a field's Setting with what its annotation says."""
     if "setting" not in f.metadata:
         raise TypeError(f"{f.name}: declare it with setting(default, help, ...)")
-    union = isinstance(hint, types.UnionType)
-    kinds = [k for k in (typing.get_args(hint) if union else (hint,)) if k is not type(None)]
-    kind = kinds[0]
-    if kind is tuple:
-        kind = type(f.default[0])
+    kinds = typing.get_args(hint) or (hint,)  # of a union
+    several = kinds[0] is tuple
     return dataclasses.replace(
         f.metadata["setting"],
+        setting=f.name,
         name=f.name,
-        kind=kind,
-        several=kinds[0] is tuple,
-        optional=union and type(None) in typing.get_args(hint),
+        kind=type(f.default[0]) if several else kinds[0],
+        several=several,
+        optional=type(None) in kinds,
         default=f.default,
     )
 

@@ -12,6 +12,7 @@ from models.settings.method import Method
 
 COSTS = (1000.0, 10.0, 0.1, 0.1)  # of denoising, input first [C]
 PSEUDO = when("pseudo_labels", why="there are no pseudo-labels")
+SEVERAL, VAT = when("several", why="there is one member"), when("perturbation", "vat")
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class KingdraConfig(InformationConfig):
         ge=0,
         count=2,
         compare=False,
-        flag=False,
+        offered=False,
     )
     confidence: float = setting(
         0.9,
@@ -101,13 +102,13 @@ class KingdraConfig(InformationConfig):
         "each",
         "groups are matched to the clusters of each member, or of the last for all",
         choices=("each", "last"),
-        effect=[when("several", why="there is one member")],
+        effect=[SEVERAL],
     )
     vote: str = setting(
         "mean",
         "labels from the members' mean prediction or from the first's",
         choices=("mean", "first"),
-        effect=[when("several", why="there is one member")],
+        effect=[SEVERAL],
     )
     clustering_loss: str = setting(
         "im", "im (information maximisation) or dot (dot product)", choices=("im", "dot")
@@ -190,16 +191,10 @@ class IMSATConfig(InformationConfig):
     )
     neighbor: int = setting(10, "which neighbour that is, 1 the nearest", ge=1)
     power_iterations: int = setting(
-        1,
-        "power iterations for the adversarial direction",
-        ge=1,
-        effect=[when("perturbation", "vat")],
+        1, "power iterations for the adversarial direction", ge=1, effect=[VAT]
     )
     xi: float = setting(
-        10.0,
-        "step of the finite difference in a power iteration",
-        ge=1e-12,
-        effect=[when("perturbation", "vat")],
+        10.0, "step of the finite difference in a power iteration", ge=1e-12, effect=[VAT]
     )
 
 

@@ -87,10 +87,6 @@ class LayerwiseDCNConfig(Config, LayerwiseConfig):
     count: int = setting(100, "samples that a first centre counts for in its running mean", ge=1)
     kmeans_epochs: int = setting(10, "epochs between two runs of k-means from the centres", ge=1)
 
-    def total_steps(self, steps_per_pass: int) -> int:
-        steps = self.epochs * steps_per_pass
-        return steps if self.maxiter is None else min(steps, self.maxiter)
-
 
 # Inputs times 0.02 of 255, 5.1 of 1; rows of length 1 times sqrt(2000) [C dec.py].
 WORDS = {"scale": 44.72}

@@ -1,4 +1,4 @@
-"""A row of the registry: a method, and what its paper says of its settings. No TensorFlow here."""
+"""A row of the registry of methods. No TensorFlow here."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -9,29 +9,15 @@ from models.settings.fields import SGD, Adam
 
 @dataclass(frozen=True)
 class Method:
-    """A row of the registry: a method, its class, and what its paper says of its settings.
+    """A row of the registry: a method, its class, and what its paper says of its settings."""
 
-    Parameters
-    ----------
-    path : str
-        "module:Class".
-    settings : Settings
-        The published settings.
-    paper : str
-        Its page, docs/methods/{paper}.md.
-    ours : bool
-        Whether it is in no paper.
-    by_dataset : dict
-        Data set -> {setting: value} where the paper's differ on it.
-    by_size : dict
-        Number of samples -> {setting: value} from that number on; the largest that fits counts.
-    """
-
-    path: str
-    settings: Settings
-    paper: str
-    ours: bool = False
+    path: str  # "module:Class"
+    settings: Settings  # the published ones
+    paper: str  # its page, docs/methods/{paper}.md
+    ours: bool = False  # whether it is in no paper
+    # data set -> {setting: value} where the paper's differ on it
     by_dataset: dict = field(default_factory=dict)
+    # number of samples -> {setting: value} from that number on; the largest that fits counts
     by_size: dict = field(default_factory=dict)
 
     @property
@@ -43,22 +29,6 @@ class Method:
     def cls(self) -> str:
         """The name of the class."""
         return self.path.partition(":")[2]
-
-    @property
-    def network(self) -> str | None:
-        """The kind of the auto-encoder, None if there is none."""
-        return getattr(self.settings, "network", None)
-
-    @property
-    def augmentation(self) -> str:
-        """The augmented stages: "none", "pretrain", "cluster" or "both"."""
-        flags = [getattr(self.settings, f"aug_{s}", False) for s in ("pretrain", "cluster")]
-        return {(0, 0): "none", (1, 0): "pretrain", (0, 1): "cluster", (1, 1): "both"}[tuple(flags)]
-
-    @property
-    def augmented(self) -> bool:
-        """Whether a stage is augmented."""
-        return self.augmentation != "none"
 
     def settings_for(
         self, dataset: str | None = None, n: int | None = None, vectors: bool = False

@@ -22,9 +22,7 @@ from models.settings.base import Settings
 from models.settings.method import Method
 
 PAPERS = (dec_da, aspc, baselines, dscdan, kingdra, layerwise, n2d, rim, spectral_sat, vade)
-METHODS = {
-    name: method for paper in PAPERS for name, method in paper.METHODS.items()
-}  # name -> models.settings.method.Method
+METHODS = {name: method for paper in PAPERS for name, method in paper.METHODS.items()}
 CONFIGS = {name: method.settings for name, method in METHODS.items()}
 
 
@@ -38,23 +36,10 @@ def method_of(name: str) -> Method:
 def preset(
     method: str, dataset: str | None = None, n: int | None = None, vectors: bool = False
 ) -> Settings:
-    """Return the published settings of a method on a data set.
+    """Return the published settings of a method on a data set of n samples.
 
-    Parameters
-    ----------
-    method : str
-        A key of `METHODS`, matched exactly.
-    dataset : str, optional
-        A data set's name, for settings that differ between sets.
-    n : int, optional
-        Number of samples, which decides the update interval of DEC and IDEC.
-    vectors : bool
-        Whether these are rows of numbers that are no published set: see `Method.settings_for`.
-
-    Raises
-    ------
-    UserError
-        If the method is unknown.
+    n decides the update interval of DEC and IDEC; vectors: whether these are rows of numbers that
+    are no published set, see `Method.settings_for`. UserError if the method is unknown.
     """
     return method_of(method).settings_for(dataset, n, vectors)
 

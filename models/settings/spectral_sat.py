@@ -29,9 +29,9 @@ class SpectralSATConfig(Settings):
     protocol = 2  # 1: training was never taken back
 
     # "fc": d-1200-1200-k, "conv": 32-64-128-k of stride 2; its method's name says which
-    network: str = setting("fc", "the classifier", choices=("fc", "conv"), flag=False)
+    network: str = setting("fc", "the classifier", choices=("fc", "conv"), offered=False)
     aug_cluster: bool = setting(
-        False, "shift and rotate, neighbours by the tangent distance", flag=False
+        False, "shift and rotate, neighbours by the tangent distance", offered=False
     )
     shift: float = MOVED["shift"]
     shift_pixels: float | None = MOVED["shift_pixels"]
@@ -44,8 +44,8 @@ class SpectralSATConfig(Settings):
     )
     blur: float = start(
         0.04,
-        "deviation of the Gaussian that blurs images for the tangent "
-        "distance, fraction of the side",
+        "deviation of the Gaussian that blurs images for the tangent distance, fraction of the "
+        "side",
         ge=0,
         lt=1,
         effect=[IMAGES, TANGENTS],
@@ -100,14 +100,11 @@ class SpectralSATConfig(Settings):
             raise UserError("neighbors=(): expected at least one number of neighbours")
 
 
+def _row(settings):
+    return Method("models.spectral_sat:SpectralSAT", settings, "spectral-sat", ours=True)
+
+
 METHODS = {
-    "SpectralSAT": Method(
-        "models.spectral_sat:SpectralSAT", SpectralSATConfig(), "spectral-sat", ours=True
-    ),
-    "SpectralSAT-DA": Method(
-        "models.spectral_sat:SpectralSAT",
-        SpectralSATConfig(network="conv", aug_cluster=True),
-        "spectral-sat",
-        ours=True,
-    ),
+    "SpectralSAT": _row(SpectralSATConfig()),
+    "SpectralSAT-DA": _row(SpectralSATConfig(network="conv", aug_cluster=True)),
 }

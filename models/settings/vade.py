@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from models.settings.base import INITS, PretrainConfig
 from models.settings.dec_da import DIGITS
-from models.settings.fields import SGD, Adam, both, never, pretrain, setting, start
+from models.settings.fields import SGD, Adam, both, pretrain, setting, start, unused
 from models.settings.method import Method
 
 
@@ -28,17 +28,17 @@ class VaDEConfig(PretrainConfig):
     pretrain_optimizer: SGD | Adam = pretrain(Adam(1e-3), "optimizer of pretraining")  # ours
     likelihood: str = both(
         "bernoulli",
-        "p(x|z): bernoulli for values in [0, 1] (binary "
-        "cross-entropy), or gaussian (squared error)",
+        "p(x|z): bernoulli for values in [0, 1] (binary cross-entropy), or gaussian (squared "
+        "error)",
         choices=("bernoulli", "gaussian"),
     )
     n_init: int = start(1, "restarts of the mixture of Gaussians", ge=1)
-    init: str = start(
+    init: str = unused(
         "k-means",
-        "of no effect",
+        "it starts from a mixture of Gaussians",
         choices=INITS,
         omit="hash",
-        effect=[never("it starts from a mixture of Gaussians")],
+        stage="start",
     )
     aug_cluster: bool = setting(False, "augment in clustering")
     cluster_batch_size: int = setting(100, "samples a step", ge=1)  # [C]
@@ -52,9 +52,6 @@ class VaDEConfig(PretrainConfig):
         None, "steps between two refreshes (default one epoch)", ge=1
     )
     tol: float = setting(0.0, "stop below this share of changed labels", ge=0)  # none in [C]
-
-    def total_steps(self, steps_per_pass: int) -> int:
-        return self.epochs * steps_per_pass
 
 
 # [C]: the rate halves every 5 epochs, without end, 15 epochs.

@@ -188,7 +188,7 @@ def test_options_change_the_settings_that_they_name(method):
     defaults = {name: o.default for name, o in config.options().items() if o.default is not None}
     assert config.changed(defaults) == config
     owners = {o.setting for o in config.options().values()}
-    hidden = {one.name for one in settings_of(type(config)).values() if not one.flag}
+    hidden = {one.name for one in settings_of(type(config)).values() if not one.offered}
     assert owners | hidden == {f.name for f in dataclasses.fields(config)}
     own = {"aug_cluster"} if type(config).__name__ == "SpectralSATConfig" else set()
     assert hidden <= {"network", "of_ten"} | own
@@ -218,11 +218,12 @@ def test_an_optimizer_is_three_options():
 @pytest.mark.parametrize("method", METHODS)
 def test_a_row_says_what_the_name_says(method):
     row = METHODS[method]
-    assert row.augmented == (method.endswith("-DA") or "-DA-" in method)
-    stages = {"AE+k-means-DA": "pretrain", "SpectralSAT-DA": "cluster"}.get(method, "both")
-    assert row.augmentation == (stages if row.augmented else "none")
+    augmented = method.endswith("-DA") or "-DA-" in method
+    for stage, without in ("pretrain", "SpectralSAT-DA"), ("cluster", "AE+k-means-DA"):
+        expected = augmented and method != without
+        assert getattr(row.settings, f"aug_{stage}", False) == expected
     if method.startswith(("Fc", "Conv")) and row.paper != "dscdan":
-        assert row.network == ("fc" if method.startswith("Fc") else "conv")
+        assert row.settings.network == ("fc" if method.startswith("Fc") else "conv")
     assert (ROOT / "docs" / "methods" / f"{row.paper}.md").exists()
     assert issubclass(class_of(method), Estimator)
     assert row.settings.cost in COUNTS and row.settings.cost is not None
