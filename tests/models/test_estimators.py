@@ -28,7 +28,7 @@ from test_resume import SETTINGS
 from common.errors import UserError
 from models import METHODS, build, load
 from models.core import networks, novelty
-from models.settings.base import Adam
+from models.settings.base import SGD, Adam
 
 X = np.random.default_rng(0).random((70, 8, 8, 1), dtype=np.float32)
 # scikit-learn's checks that fail, and why: docs/estimators.md
@@ -49,7 +49,14 @@ OWN = {
     "NMF": {"check_clustering"},
 }
 # Some eighty fits a class: of two batches a pass or more, but of no more passes than need be.
-FEW = STEPS | {"pretrain_epochs": 1, "n_init": 1, "maxiter": 3, "pretrain_optimizer": Adam(1e-3)}
+# Without momentum there are less than half as many variables to make.
+FEW = STEPS | {
+    "pretrain_epochs": 1,
+    "n_init": 1,
+    "maxiter": 2,
+    "pretrain_optimizer": SGD(1e-4, 0.0),
+    "optimizer": SGD(0.01, 0.0),
+}
 QUICK = {
     "FcDEC": FEW,
     "LADDER-IM": RUNS["LADDER-IM"]
@@ -59,12 +66,12 @@ QUICK = {
         "denoising_costs": (1000.0, 10.0, 0.1),
         "optimizer": Adam(0.05),
     },
-    "k-means": {},
+    "k-means": {"n_init": 2},
     "NMF": {},
     "GMM": {},
     "GMM-stable": {"n_init": 1, "mixture_n_init": 1, "maxiter": 5, "pairs": 1},
-    "SC-Ncut": {},
-    "SC-LS": {"landmarks": 5},
+    "SC-Ncut": {"n_init": 2},
+    "SC-LS": {"landmarks": 5, "n_init": 2},
     "AC": {},
     "AC-GDL": {},
     "RCC": {},
