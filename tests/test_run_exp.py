@@ -1,15 +1,20 @@
 """The sweep: its plan, its processes, its ledger.
 
 Folders are temporary. Most sweeps start a stand-in for main.py that does as its method's name
-says; one sweep starts the real thing.
+says; one sweep has real trials.
 """
 
+import compileall
 import errno
 import json
 import os
+import py_compile
+import runpy
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -764,8 +769,15 @@ def contingency_matrix(y, labels):
 }
 
 
-def light_project(folder):
-    """A copy of the project with light trials."""
+@pytest.fixture(scope="module")
+def light_project(tmp_path_factory):
+    """Make a copy of the project with light trials, in a folder that is to be made."""
+    made = light_code(tmp_path_factory.mktemp("code") / "project")
+    return lambda folder: Path(shutil.copytree(made, folder))
+
+
+def light_code(folder):
+    """The project with light trials, compiled once for the many processes that import it."""
     kill_sweep.copy_project(folder)
     (folder / "main.py").rename(folder / "real_main.py")
     (folder / "main.py").write_text(
@@ -775,6 +787,9 @@ def light_project(folder):
     for name, text in STUBS.items():
         (folder / name).parent.mkdir(exist_ok=True, parents=True)
         (folder / name).write_text(text)
+    assert compileall.compile_dir(
+        folder, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+    )
     return folder
 
 
@@ -799,7 +814,7 @@ def light_words(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, light_words):
+def undisturbed(tmp_path_factory, light_project, light_words):
     project = light_project(tmp_path_factory.mktemp("undisturbed") / "project")
     with open(project / "output", "w") as log:
         kill_sweep.finish(project, light_words, log)
@@ -807,7 +822,9 @@ def undisturbed(tmp_path_factory, light_words):
     return project
 
 
-def test_a_killed_sweep_ends_like_one_that_was_not(undisturbed, light_words, tmp_path):
+def test_a_killed_sweep_ends_like_one_that_was_not(
+    undisturbed, light_project, light_words, tmp_path
+):
     """At any moment; benchmarks/kill_sweep.py does it with real trials."""
     project = light_project(tmp_path / "project")
     runs, moments = project / "results" / "runs", []
@@ -825,7 +842,7 @@ def test_a_killed_sweep_ends_like_one_that_was_not(undisturbed, light_words, tmp
     assert kill_sweep.differences(project, undisturbed) == []
 
 
-def test_two_sweeps_at_once_share_the_work(undisturbed, light_words, tmp_path):
+def test_two_sweeps_at_once_share_the_work(undisturbed, light_project, light_words, tmp_path):
     project = light_project(tmp_path / "project")
     with open(project / "output", "w") as log:
         assert kill_sweep.together(project, light_words, log) == (2, 2)
@@ -1123,9 +1140,38 @@ def test_a_damaged_results_file_is_told_and_kept(sweep, home):
 # ---- the real thing ---------------------------------------------------------------------------
 
 
-def test_a_real_sweep(folders, sweep, monkeypatch):
+def real_main(folder, argv, errors):
+    """Be `python main.py ARGV` of a folder, with what it says of errors to a file."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(errors, os.O_WRONLY), 2)
+    sys.argv = [os.path.join(folder, "main.py"), *argv]
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+class Forked(engine.Process):
+    """The sweep's process, forked off a server that has imported TensorFlow once."""
+
+    context = None
+
+    def __init__(self, argv, cpus=None, timeout=None, root=None):
+        self.timeout, self.begin = timeout, time.monotonic()
+        self.errors = tempfile.NamedTemporaryFile()  # noqa: SIM115
+        told = str(paths.ROOT), argv, self.errors.name
+        process = self.context.Process(target=real_main, args=told, daemon=True)
+        process.start()
+
+        def wait():
+            process.join()
+            return process.exitcode
+
+        self.process = SimpleNamespace(poll=lambda: process.exitcode, kill=process.kill, wait=wait)
+
+
+def test_a_real_sweep(folders, sweep, forks, monkeypatch):
     """Two methods on one pretrained auto-encoder, side by side; then one that fails."""
     (folders / "main.py").write_text(REAL)
+    monkeypatch.setattr(Forked, "context", forks)
+    monkeypatch.setattr(engine, "Process", Forked)
     tiny = "--datasets digits --trials 1 --pretrain-epochs 1 --maxiter 2 --n-init 1"
     tiny += f" --cache-dir {folders / 'cache'}"
     two = f"--methods FcDEC FcDCN --jobs 2 {tiny}"

@@ -43,7 +43,7 @@ SETTINGS = {
     "FcDEC-DA": STEPS,
     "ConvIDEC": STEPS | ONCE,
     "FcDCN": PASSES | ONCE | {"update_interval": 2},
-    "ASPC-DA": PASSES | {"epochs": 3},
+    "ASPC-DA": PASSES | ONCE | {"epochs": 3},
     "ASPC-DA-RCC": PASSES
     | ONCE
     | {"maxiter": 5, "epochs": 2, "warmup_epochs": 1, "n_neighbors": 4, "min_share": 0.05},
@@ -57,6 +57,7 @@ SETTINGS = {
     "DSCDAN": DUAL | ONCE | SPECTRAL | {"spectral_steps": 2, "head_starts": 2},
     # Too large a rate, which drops soon to the least: the first stage converges in its 4th pass.
     "SpectralNet": PRETRAINED
+    | ONCE
     | SPECTRAL
     | {
         "siamese": (9, 5),
@@ -66,7 +67,7 @@ SETTINGS = {
         "optimizer": Adam(0.1),
         "drop": 0.01,
     },
-    "KINGDRA-LADDER-IM": LADDER | {"epochs": 1, "members": 2, "high": 1, "low": 1},
+    "KINGDRA-LADDER-IM": LADDER | {"rounds": 2, "epochs": 1, "members": 2, "high": 1, "low": 1},
     "LADDER-IM": LADDER,
     "DeepRIM": {"widths": (9, 8), "batch_size": 20, "epochs": 3},
     "IMSAT-VAT": {"widths": (9, 8), "batch_size": 20, "epochs": 3, "neighbor": 3},
@@ -203,7 +204,7 @@ def test_labels_and_log_are_those_of_a_run_without_kills(method, samples, tmp_pa
 @pytest.mark.parametrize("method", ["DSCDAN", "DSCDAN-spectral-init"])
 def test_the_starts_of_a_head_go_on_where_a_kill_left_them(method, samples, tmp_path, monkeypatch):
     """A kill after each checkpoint of theirs: no step is made twice, k-means and cut only once."""
-    own = {"maxiter": 1, "spectral_steps": 3 if method == "DSCDAN" else 2}
+    own = {"maxiter": 1, "spectral_steps": 2 if method == "DSCDAN" else 1}
     monkeypatch.setitem(SETTINGS, method, SETTINGS["DSCDAN"] | own)
     monkeypatch.setattr(dscdan, "LABEL_STEPS", 2)
     straight = fit(method, tmp_path / "straight", *samples, keep=False)
@@ -234,7 +235,7 @@ def test_the_starts_of_a_head_go_on_where_a_kill_left_them(method, samples, tmp_
         model = fit(method, tmp_path / "killed", *samples)
         kills += model is None
         assert kills < 20
-    wanted = 2 * 3 if method == "DSCDAN" else 2 * (2 + 2)
+    wanted = 2 * 2 if method == "DSCDAN" else 2 * (2 + 1)
     assert sum(steps) == kills == wanted
     assert len(cuts) == (method != "DSCDAN")
     assert np.array_equal(model.labels_, straight.labels_)

@@ -51,7 +51,13 @@ SMALL = TINY | {
 }
 ONE_PASS = SMALL | {"epochs_first": 1}
 SHORT = ["LADDER-DOT", "IMSAT-VAT"]  # where one of a kind will do
-COMPILED = SMALL | {"widths": (64, 64), "batch_size": 16, "epochs_first": 12, "epochs": 4}
+COMPILED = SMALL | {
+    "widths": (64,),
+    "denoising_costs": (1000.0, 10.0, 0.1),
+    "batch_size": 16,
+    "epochs_first": 12,
+    "epochs": 4,
+}
 
 
 def settings(method, **others):
