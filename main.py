@@ -84,7 +84,9 @@ def run(args: argparse.Namespace) -> int:
         data = dataclasses.replace(data, n_clusters=choice.k)
     if config.finds_k and args.n_clusters is not None:
         found = "finds the number of clusters"
-        logger.warning(f"--n-clusters {args.n_clusters} has no effect: {args.method} {found}")
+        k = args.n_clusters
+        k = "-".join(map(str, k)) if isinstance(k, tuple) else k
+        logger.warning(f"--n-clusters {k} has no effect: {args.method} {found}")
     folder = folder_of(args, data, config)
     if args.dry_run:
         pretrain, cluster = estimate(config, data, args.threads)

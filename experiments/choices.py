@@ -22,11 +22,11 @@ def read(path: str | os.PathLike) -> list[dict]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            rows = list(reader)
+            names, rows = set(reader.fieldnames or ()), list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is no table as it was written: {error}") from error
     wrong = [i for i, row in enumerate(rows, 2) if None in row or None in row.values()]
-    if wrong or not set(COLUMNS) <= set(reader.fieldnames or ()):
+    if wrong or not set(COLUMNS) <= names:
         where = f"line {wrong[0]}" if wrong else "line 1"
         raise UserError(f"{path}, {where}: expected {', '.join(COLUMNS)}; move it away")
     return rows

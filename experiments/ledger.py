@@ -140,21 +140,28 @@ def finished(row: Row) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
+def _rank(row):
+    return row["status"] == "ok", finished(row), sorted(row.items())  # total: no ties
+
+
 def merge(*groups: Iterable[Mapping[str, object]]) -> list[Row]:
     """Return the rows of all groups, one per run, in a fixed order.
 
     Of two rows with the same KEY and source the successful one stays, then the one that finished
-    last.
+    last. Two rows of the same end are one run: the columns that only one has, of a user's own for
+    example, are kept.
     """
     best = {}
     for row in map(as_row, itertools.chain(*groups)):
-        rank = (row["status"] == "ok", finished(row), sorted(row.items()))  # total: no ties
         key = (*key_of(row), source(row))
-        if key not in best or rank > best[key][0]:
-            best[key] = (rank, row)
+        if key in best:
+            worse, row = sorted((best[key], row), key=_rank)
+            if row["finished"] and _rank(worse)[:2] == _rank(row)[:2]:
+                row = worse | {name: value for name, value in row.items() if value}
+        best[key] = row
     order = ("dataset", "method", "overrides")
     return sorted(
-        (row for _, row in best.values()),
+        best.values(),
         key=lambda row: (*(row[name] for name in order), int(row["seed"]), sorted(row.items())),
     )
 

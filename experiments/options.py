@@ -315,6 +315,8 @@ def _check_use(args):
     use = "-t" if args.test else "--predict"
     if args.trials is not None:
         raise UserError(f"--trials {args.trials} and {use}: expected only one")
+    if args.data is not None and args.dataset is not None:
+        raise UserError(f"--dataset {args.dataset} and --data {args.data}: expected only one")
     if args.predict is not None:
         for name, value in (("-t", args.test), ("--data", args.data), ("--dataset", args.dataset)):
             if value:

@@ -3,6 +3,7 @@
 Nothing here sees the ground truth, and nothing here changes a result.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -43,11 +44,13 @@ class Graph:
     def kmeans_modularity(self, k: int) -> float:
         """Return the modularity of a plain k-means of the samples: one start, 50 iterations."""
         from sklearn.cluster import KMeans
+        from sklearn.exceptions import ConvergenceWarning
 
         from models.core.graphs import modularity
 
         k = min(k, len(self.samples))
-        with threadpool_limits(1):
+        with threadpool_limits(1), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer distinct samples than k
             labels = KMeans(k, n_init=1, max_iter=50, random_state=0).fit_predict(self.samples)
         return modularity(self.weights, labels)
 

@@ -23,7 +23,7 @@ METRICS = {
 
 HEAD = f"""# The papers' tables beside our runs
 
-Written by `ledger.py` from results.csv and paper.csv; do not edit.
+Written by `run_exp.py --tables` from results.csv and paper.csv; do not edit.
 
 {textwrap.fill(LEGEND, 100)}
 """

@@ -130,10 +130,12 @@ def _refuse(path, given, what, options):
 
 def _note_labels(record):
     """Note it if a class is named by a word that often stands for a missing value."""
-    if record.y is not None and record.y.dtype.kind in "US":
-        some = sorted({word for word in set(record.y.astype(str)) if word.lower() in MISSING})
-        if some:
-            record.notes.append(f"labels {few(some)} are taken as a class, not as missing")
+    y = record.y
+    if y is None or y.dtype.kind not in "US":
+        return
+    words = np.unique(np.char.decode(y, "utf-8") if y.dtype.kind == "S" else y)
+    if some := [word for word in words if word.lower() in MISSING]:
+        record.notes.append(f"labels {few(some)} are taken as a class, not as missing")
 
 
 def _images(path, x, how, notes):

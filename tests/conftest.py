@@ -40,23 +40,6 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
-def name_variables_alike():
-    """Give all uncompiled variables one name in error messages, for making them is then cheap.
-
-    The name is an attribute of the operation that makes a variable, and TensorFlow builds a kernel
-    for each new set of attributes, which takes twice as long as all else.
-    """
-    from tensorflow.python.ops import resource_variable_ops
-
-    real = resource_variable_ops._variable_handle_from_shape_and_dtype
-
-    def handle(shape, dtype, shared_name, name, graph_mode, *others, **more):
-        name = name if graph_mode else "variable"
-        return real(shape, dtype, shared_name, name, graph_mode, *others, **more)
-
-    resource_variable_ops._variable_handle_from_shape_and_dtype = handle
-
-
 def pytest_collection_finish():
     """Set TensorFlow up between its import and its first operation, if any test imports it."""
     if "tensorflow" in sys.modules:
@@ -67,7 +50,6 @@ def pytest_collection_finish():
         tf.config.experimental.enable_op_determinism()
         # Graphs of a few steps are not worth optimizing: without it the tests take half the time.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-        name_variables_alike()
     # Tracing makes many small objects: looking through all modules' own each time takes a fifth.
     gc.collect()
     gc.freeze()

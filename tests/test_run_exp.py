@@ -1,7 +1,7 @@
 """The sweep: its plan, its processes, its ledger.
 
 Folders are temporary. Most sweeps start a stand-in for main.py that does as its method's name
-says; one sweep has real trials.
+says; one sweep starts the real thing.
 """
 
 import compileall
@@ -9,12 +9,10 @@ import errno
 import json
 import os
 import py_compile
-import runpy
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -1140,38 +1138,9 @@ def test_a_damaged_results_file_is_told_and_kept(sweep, home):
 # ---- the real thing ---------------------------------------------------------------------------
 
 
-def real_main(folder, argv, errors):
-    """Be `python main.py ARGV` of a folder, with what it says of errors to a file."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    os.dup2(os.open(errors, os.O_WRONLY), 2)
-    sys.argv = [os.path.join(folder, "main.py"), *argv]
-    runpy.run_path(sys.argv[0], run_name="__main__")
-
-
-class Forked(engine.Process):
-    """The sweep's process, forked off a server that has imported TensorFlow once."""
-
-    context = None
-
-    def __init__(self, argv, cpus=None, timeout=None, root=None):
-        self.timeout, self.begin = timeout, time.monotonic()
-        self.errors = tempfile.NamedTemporaryFile()  # noqa: SIM115
-        told = str(paths.ROOT), argv, self.errors.name
-        process = self.context.Process(target=real_main, args=told, daemon=True)
-        process.start()
-
-        def wait():
-            process.join()
-            return process.exitcode
-
-        self.process = SimpleNamespace(poll=lambda: process.exitcode, kill=process.kill, wait=wait)
-
-
-def test_a_real_sweep(folders, sweep, forks, monkeypatch):
+def test_a_real_sweep(folders, sweep, monkeypatch):
     """Two methods on one pretrained auto-encoder, side by side; then one that fails."""
     (folders / "main.py").write_text(REAL)
-    monkeypatch.setattr(Forked, "context", forks)
-    monkeypatch.setattr(engine, "Process", Forked)
     tiny = "--datasets digits --trials 1 --pretrain-epochs 1 --maxiter 2 --n-init 1"
     tiny += f" --cache-dir {folders / 'cache'}"
     two = f"--methods FcDEC FcDCN --jobs 2 {tiny}"

@@ -38,8 +38,17 @@ def side_by_side(jobs: Iterable[Callable[[], object]], workers: int, stop: threa
         for job in jobs:
             job()
         return
+    failures = []
+
+    def tried(job):
+        try:
+            job()
+        except BaseException as error:
+            failures.append(error)  # in the order of time: others fail as they are told to stop
+            raise
+
     with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(job) for job in jobs]
+        futures = [pool.submit(tried, job) for job in jobs]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
         finally:  # Ctrl-C comes here too
@@ -47,7 +56,6 @@ def side_by_side(jobs: Iterable[Callable[[], object]], workers: int, stop: threa
                 stop.set()
                 for future in futures:
                     future.cancel()
-    failures = [f.exception() for f in futures if not f.cancelled() and f.exception()]
     if failures:
         raise failures[0]
 

@@ -38,7 +38,7 @@ class Settings:
     scaled_to = 1.0  # their deviation then
     pretrains = False  # whether it starts from an auto-encoder that runs can share
     parallel = False  # whether its threads train members side by side, a thread each
-    logged = ()  # what it logs besides runs.LOG_COLUMNS
+    logged = ()  # what it logs besides run_log.LOG_COLUMNS
     cost = None  # its count of operations, a key of models.core.cost.COUNTS; None: not known
     # Versions of what the code does with these settings. To be raised when the same settings, data
     # and seed give another result than before: `pretrain_protocol` if pretrained weights change,
