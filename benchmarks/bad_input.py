@@ -96,6 +96,7 @@ CASES = [
     ("a column without values", text("a,b\n1,\n2,\n"), OWN + " --missing mean"),
     ("an infinite value", text("a,b\n1,2\n3,inf\n"), OWN),
     ("a value beyond 1e15", text("a,b\n1,2\n3,1e300\n"), OWN),
+    ("a quote without its end", text('a,b\n1,"2\n3,4\n'), OWN),
     ("a label of a half", text("a,y\n1,0.5\n2,1\n"), OWN),
     ("a sample without its label", text("a,y\n1,cat\n2,\n"), OWN),
     ("one sample", text("a,b\n1,2\n"), OWN),
@@ -177,11 +178,17 @@ CASES = [
     ),
     ("--out in no folder", fit, "--predict fit.csv --weights run --out no/labels.csv"),
     ("--out that is there", both(fit, text("x", "labels.csv")), "--predict fit.csv --weights run"),
+    ("--predict and a K", fit, "--predict fit.csv --weights run --n-clusters 5"),
     ("--predict and --data", fit, "--predict fit.csv --data fit.csv --weights run"),
     (
         "a folder of another run",
         fit,
         "--data fit.csv --n-clusters 3 --method k-means --save-dir run",
+    ),
+    (
+        "several trials in the folder of a run",
+        fit,
+        "--data fit.csv --n-clusters 2 --method k-means --trials 2 --save-dir run",
     ),
 ]
 

@@ -897,6 +897,23 @@ def test_a_saved_model_says_what_it_is(run, command, small, put):
     assert unlabelled.status == 0 and "n=5, 10 clusters" in unlabelled.out
 
 
+@pytest.mark.parametrize("use", [["-t"], ["--predict", "new.csv"]], ids=["test", "predict"])
+@pytest.mark.parametrize(
+    "words",
+    ["--n-clusters 7", "--n-clusters 2-5", "--seed 3", "--save-dir x", "--strict", "--trials 2"]
+    + ["--n-init 3", "--pretrained-weights ae_weights.h5"],
+)
+def test_what_decides_a_run_has_no_meaning_for_a_saved_model(refused, use, words):
+    flag = words.split()[0]
+    assert f"{flag} " in (line := refused(*use, "--method", "FcDEC", *words.split()))
+    assert f"and {use[0]}: expected only one" in line
+
+
+def test_a_saved_model_is_scored_on_one_data_set(refused):
+    line = refused("-t", "--weights", "run", "--data", "a.csv", "--dataset", "usps")
+    assert "--dataset usps and --data a.csv: expected only one" in line
+
+
 @pytest.mark.parametrize(
     "weights, words, told",
     [

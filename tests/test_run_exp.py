@@ -1108,10 +1108,13 @@ def test_a_file_of_rows_is_a_sweeps(sweep, home, flag):
     assert "--results mine.csv" in line and f"not with {flag}" in line
 
 
-def test_a_file_of_rows_that_cannot_be(sweep, home):
+def test_a_file_of_rows_that_cannot_be(sweep, home, monkeypatch):
     done = sweep(TWO, f"--results {home}")
     assert done.status == 2 and len(done.lines) == 1 and calls(home) == []
     (home / "other.csv").write_text("no rows\n")
+    monkeypatch.chdir(home)
+    done = sweep(TWO, "--results .")
+    assert done.status == 2 and "cannot read .: Is a directory" in done.lines[-1]
     done = sweep(TWO, f"--results {home / 'other.csv'}")
     assert done.status == 2 and "other.csv, line 1" in done.err and calls(home) == []
 

@@ -112,6 +112,9 @@ def test_choices_are_kept_by_what_was_run(tmp_path):
         ("other", "2", "1"),
     ]
     assert choices.read(tmp_path / "none.csv") == []
+    (tmp_path / "empty.csv").touch()
+    with user_error("empty.csv, line 1: expected method, dataset"):
+        choices.read(tmp_path / "empty.csv")
 
 
 def test_trials_of_one_command_end_with_one_answer(tmp_path, monkeypatch, capsys):

@@ -171,6 +171,12 @@ def test_two_clusters_of_which_one_is_larger_are_no_collapse():
     assert health.judge(signals(largest_cluster=0.6, smallest_cluster=0.4), 2, 10).reasons == ()
 
 
+def test_all_in_the_one_cluster_that_was_found_is_a_collapse():
+    found = health.judge(signals(largest_cluster=1.0, smallest_cluster=1.0), 1, 150)
+    assert found.verdict == "collapsed"
+    assert "one cluster holds 100% of the samples" in found.reasons
+
+
 def test_what_is_unknown_is_no_reason():
     known = signals()
     for name in ("stability", "drift", "changed", "at_limit", "start_agreement"):

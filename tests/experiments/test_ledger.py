@@ -75,6 +75,19 @@ def test_merge_keeps_what_differs_in_one_part_of_the_key(name):
     assert len(merge([record()], [other], [record(), other])) == 2
 
 
+def test_columns_of_a_users_own_stay_with_their_run():
+    first, note = record(finished="2025-01-01T10:00:00Z"), {"note of mine": "good"}
+    for rows in ([first | note, first], [first, first | note]):
+        (row,) = merge(rows)
+        assert row["note of mine"] == "good" and row["acc"] == "0.9"
+    later = record(finished="2025-01-02T10:00:00Z")  # another run's
+    (row,) = merge([first | note, later])
+    assert row.get("note of mine", "") == ""
+    failed = first | {"status": "failed", "acc": None} | note
+    (row,) = merge([failed, first])
+    assert row["status"] == "ok" and row.get("note of mine", "") == ""
+
+
 def test_merge_order_does_not_depend_on_the_order_given():
     rows = [
         record(m, d, seed=s, overrides=o, config_hash=f"c{o}")

@@ -1,14 +1,18 @@
 """What a finished run leaves: its scores follow the labels that its file has now."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import user_error
 
 from common import logs
 from datasets import Dataset, load_file
-from experiments.run_files import finished, score_anew
+from experiments import sweep, trials
+from experiments.options import parse, resolve
+from experiments.run_files import check_result, finished, score_anew
 from experiments.runs import Run, execute
 from models.settings.presets import preset
 
@@ -103,3 +107,131 @@ def test_a_folder_without_its_labels_keeps_its_scores_and_says_so(done, capsys):
     assert score_anew(folder, table(path, (0, 1, 1))) == before == finished(folder)
     said = capsys.readouterr().err
     assert "cannot read" in said and "its scores may be of other labels than mine has now" in said
+
+
+def test_a_table_of_labels_that_another_program_has_changed_keeps_its_names(done, capsys):
+    path, folder = done
+    logs.to_stderr()
+    table_of = folder / "labels.csv"
+    whole = table_of.read_text()
+    head, *lines = whole.splitlines(keepends=True)
+    for i, text in enumerate(
+        [
+            head + "".join(sorted(lines, key=lambda line: line.split(",")[2])),
+            whole.replace(",", ";"),
+            head + "".join(lines[:-1]),
+            "",
+            whole.replace(lines[3], '"' + lines[3]),
+        ]
+    ):
+        table_of.write_text(text)
+        execute(job(folder, table(path, (0, 1, 1), prefix=f"q{i}")), show=False)
+        assert "'labels.csv" in capsys.readouterr().err.replace(str(folder) + "/", "")
+        assert table_of.read_text() == text
+    table_of.write_text(whole)
+    execute(job(folder, table(path, (0, 1, 1), prefix="z")), show=False)
+    assert pd.read_csv(table_of)["sample"][5] == "z5"
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [np.zeros(119, int), np.zeros((120, 1), int), np.full(120, np.nan), np.full(120, -1)],
+    ids=["short", "matrix", "NaN", "negative"],
+)
+def test_labels_that_are_none_are_not_scored(done, capsys, labels):
+    path, folder = done
+    logs.to_stderr()
+    before = finished(folder)
+    np.save(folder / "labels.npy", labels)
+    assert score_anew(folder, table(path, (0, 1, 1))) == before
+    assert "expected 120 integers >= 0" in capsys.readouterr().err
+    with user_error("expected 120 integers >= 0, the labels of mine"):
+        trials.conclude([folder, folder], load_file(path, 3))
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("n", None), ("acc", "x"), ("reasons", None), ("k", 3.5), ("stability", "x")]
+    + [("smallest_cluster", float("nan")), ("seconds_total", None), ("empty_clusters", "1")],
+)
+def test_a_result_that_was_changed_by_hand_is_told(done, name, value):
+    _, folder = done
+    whole = finished(folder)
+    assert check_result(folder, whole) == whole
+    with user_error(f"{name}={value!r}", "result.json", "--overwrite"):
+        check_result(folder, whole | {name: value})
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"config": '])
+def test_a_damaged_record_of_a_run_is_told_and_kept(done, text):
+    path, folder = done
+    (folder / "config.json").write_text(text)
+    with user_error("holds a damaged record of a run", "--save-dir", "--overwrite"):
+        execute(job(folder, load_file(path, 3)), show=False)
+    assert (folder / "config.json").read_text() == text
+
+
+def test_settings_that_are_no_record_are_another_run(done):
+    path, folder = done
+    record = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(record | {"config": "x"}))
+    with user_error("holds another run (other settings)"):
+        execute(job(folder, load_file(path, 3)), show=False)
+
+
+@pytest.fixture
+def answers(tmp_path, monkeypatch):
+    """Run `--trials 2` on data in this process, and keep what was fitted in `answers.fits`."""
+
+    def run_all(engine):
+        for trial in engine.pending:
+            run.fits.append(trial.folder)
+            spec = trial.spec
+            one = Run(spec.method, run.data, spec.seed, resolve(spec, run.data), trial.folder)
+            execute(one, show=False, overwrite=spec.overwrite)
+        return []
+
+    def run(data, *words):
+        run.data = data
+        words = ["--data", "mine.csv", "--save-dir", str(tmp_path / "answers"), *words]
+        return trials.run(parse(["--method", "k-means", "--trials", "2", *words]), data)
+
+    run.fits = []
+    monkeypatch.setattr(sweep.Sweep, "run", run_all)
+    return run
+
+
+def test_several_trials_refuse_the_folder_of_others(answers, tmp_path):
+    data = table(tmp_path / "mine.csv", (0, 1, 2))
+    answers(data)
+    assert len(answers.fits) == 2
+    kept = {p: p.read_bytes() for p in sorted((tmp_path / "answers").rglob("*.[cjn]*"))}
+    with user_error("seed0' holds another run (n_init 20 there, 3 here)"):
+        answers(data, "--n-init", "3")
+    with user_error("holds another run (k 3 there, 4 here)"):
+        answers(replace(data, n_clusters=4))
+    with user_error("holds another run (data_hash"):
+        answers(replace(data, x=data.x + 1))
+    with user_error("answers' holds another run", "config_hash"):  # of other seeds
+        answers(data, "--n-init", "3", "--seed", "7")
+    with user_error("holds the answer of several runs"):
+        execute(job(tmp_path / "answers", data), show=False)
+    assert kept == {p: p.read_bytes() for p in sorted((tmp_path / "answers").rglob("*.[cjn]*"))}
+    answers(data)
+    assert len(answers.fits) == 2  # they are there
+    answers(data, "--overwrite")
+    assert len(answers.fits) == 4
+    answers(data, "--n-init", "3", "--overwrite")
+    assert len(answers.fits) == 6
+
+
+def test_several_trials_and_a_single_run_do_not_share_a_folder(answers, tmp_path):
+    data = table(tmp_path / "mine.csv", (0, 1, 2))
+    single = tmp_path / "answers"
+    execute(job(single, data), show=False)
+    with user_error("holds a single run", "--overwrite"):
+        answers(data)
+    answers(data, "--overwrite")
+    assert (single / "choice.json").exists() and not (single / "result.json").exists()
+    execute(job(single, data), show=False, overwrite=True)
+    assert not (single / "choice.json").exists() and (single / "result.json").exists()

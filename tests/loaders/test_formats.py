@@ -12,6 +12,7 @@ from conftest import user_error
 from PIL import Image
 from sklearn.datasets import dump_svmlight_file
 
+from common.errors import UserError
 from loaders.own import Reading, read_own
 
 
@@ -357,8 +358,9 @@ def test_missing_labels_are_no_class(tmp_path, label):
 
 @pytest.mark.parametrize("label", ["none", "-", "?", "."])
 def test_classes_may_be_named_as_missing_numbers(tmp_path, label):
-    _, y, *_ = read(tmp_path, "a.csv", f"a,b,species\n1,2,+\n3,4,{label}\n5,6,+\n")
+    _, y, _, _, notes = read(tmp_path, "a.csv", f"a,b,species\n1,2,+\n3,4,{label}\n5,6,+\n")
     assert sorted(y) in ([0, 0, 1], [0, 1, 1])
+    assert f"labels '{label}' are taken as a class, not as missing" in notes
 
 
 def test_the_index_of_a_frame_is_no_feature(tmp_path):
@@ -421,3 +423,129 @@ def test_bytes_in_names_that_are_no_text(tmp_path):
         os.rename(tmp_path / "a.png", folder + b"/\xe9%d.png" % i)
     *_, rows, _, _ = read_own(tmp_path)
     assert rows == ("\\xe9/\\xe90.png", "\\xe9/\\xe91.png")
+
+
+@pytest.mark.parametrize("ends", ["\r", "\r\n", "\n"])
+@pytest.mark.parametrize("top", ["", "sep=;{}", "# made by hand{}{}"])
+def test_ends_of_lines(tmp_path, ends, top):
+    text = (top + "a;b{}1,5;2{}3,5;4{}").replace("{}", ends).encode()
+    x, *_ = read(tmp_path, "a.csv", lambda path: path.write_bytes(text))
+    assert x.tolist() == [[1.5, 2], [3.5, 4]]
+
+
+def test_a_cell_with_a_long_list(tmp_path):
+    cells = ["[" + ", ".join(str(j * i) for j in range(30000)) + "]" for i in range(3)]
+    assert len(cells[1]) > 131072  # the csv module's own limit
+    text = "a,b\n" + "".join(f'{i}.5,"{cell}"\n' for i, cell in enumerate(cells))
+    x, *_ = read(tmp_path, "a.csv", text)
+    assert x.shape == (3, 30001) and x[2, 30000] == 2 * 29999
+
+
+def test_a_quote_without_its_end(tmp_path):
+    with user_error("cannot be read as a CSV table"):
+        read(tmp_path, "a.csv", 'a,b\n1,"2\n' + "3,4\n" * 50000)
+
+
+def test_an_empty_cell_in_quotes_is_a_cell(tmp_path):
+    x, _, rows, _, notes = read(tmp_path, "a.csv", 'a\n1.5\n""\n3\n')
+    assert x.tolist() == [[1.5], [3]] and rows == ("1", "3")
+    assert "rows without any value left out: 1 of 3" in notes
+
+
+def test_weka_has_a_question_mark_for_a_missing_value(tmp_path):
+    text = "@relation r\n@attribute a numeric\n@attribute class {p,q}\n@data\n1,p\n2,?\n3,q\n"
+    with user_error("label '' of sample 1"):
+        read(tmp_path, "a.arff", text)
+
+
+def test_labels_that_are_lists(tmp_path):
+    with user_error("label column 'y' holds lists", "a number or a word"):
+        read(tmp_path, "a.json", '[{"a": 1, "y": [1, 2]}, {"a": 2, "y": [3, 4]}]')
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_labels_in_bytes(tmp_path, encoding):
+    y = np.array(["\xe9".encode(encoding), b"b", b"b"])
+
+    def content():
+        return read(tmp_path, "a.npz", lambda path: np.savez(path, x=np.eye(3), y=y))
+
+    if encoding == "latin-1":
+        with user_error("labels in UTF-8"):
+            content()
+    else:
+        assert content()[1].tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize("shift", [100, 10**9, -5])
+def test_sparse_matrices_that_point_outside_themselves(tmp_path, shift):
+    """SciPy itself would read other memory."""
+    path = tmp_path / "whole.npz"
+    scipy.sparse.save_npz(path, scipy.sparse.random(20, 30, 0.2, format="csr"))
+    parts = dict(np.load(path))
+    parts["indices"] = parts["indices"] + shift
+    with user_error("cannot be read as a sparse matrix"):
+        read(tmp_path, "a.npz", lambda path: np.savez(path, **parts))
+
+
+def test_labels_beside_rows_that_are_left_out(tmp_path):
+    x = np.arange(8.0).reshape(4, 2)
+    x[1, 0] = np.nan
+    content = lambda path: scipy.io.savemat(path, {"X": x, "Y": [5, 6, 5, 7]})  # noqa: E731
+    found, y, *_ = read(tmp_path, "a.mat", content, missing="drop")
+    assert found.tolist() == x[[0, 2, 3]].tolist() and y.tolist() == [0, 0, 1]
+
+
+def test_means_of_the_fitted_columns_for_a_file_without_their_names(tmp_path):
+    """Of a table with names to one without and to an array, and of an array to a table."""
+    how = {"missing": "mean"}
+    _, _, _, named, _ = read(tmp_path, "a.csv", "b,a\n1,10\n3,20\n", **how)
+    for name, content in (
+        ("b.csv", ",7.5\n100,200\n"),
+        ("b.npy", lambda path: np.save(path, [[np.nan, 7.5], [100, 200]])),
+    ):
+        x, *_, notes = read(tmp_path, name, content, named, **how)
+        assert x.tolist() == [[2, 7.5], [100, 200]] and "mean of the fitted column" in notes
+    fitted = lambda path: np.save(path, [[1.0, 10], [3, 20]])  # noqa: E731
+    _, _, _, plain, _ = read(tmp_path, "a.npy", fitted, **how)
+    x, *_ = read(tmp_path, "c.csv", "u,v\n,7.5\n100,200\n", plain, **how)
+    assert x.tolist() == [[2, 7.5], [100, 200]]
+
+
+def test_ways_to_treat_missing_values():
+    with user_error("missing='median': expected error, mean or drop"):
+        Reading(missing="median")
+
+
+def test_an_array_has_no_columns_to_ignore(tmp_path):
+    content = lambda path: np.save(path, [[np.nan, 1], [np.nan, 2]])  # noqa: E731
+    with pytest.raises(UserError) as error:
+        read(tmp_path, "a.npy", content, missing="mean")
+    assert "no value at all" in str(error.value) and "--ignore-columns" not in str(error.value)
+
+
+def test_samples_that_are_all_the_same_are_told(tmp_path):
+    *_, notes = read(tmp_path, "a.npy", lambda path: np.save(path, np.ones((5, 2))))
+    assert "all samples are the same" in notes
+
+
+def pictures(folder, *names, mode="L"):
+    for i, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new(mode, (4, 4), 20 * i).save(folder / name)
+
+
+def test_folders_named_train_and_test_are_no_labels(tmp_path):
+    pictures(tmp_path / "p", "train/1.png", "train/2.png", "test/3.png")
+    x, y, _, _, _, notes = read_own(tmp_path / "p")
+    assert len(x) == 3 and y is None
+    assert "folders 'test', 'train' joined, they are no labels" in " ".join(notes)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_images_for_a_model_of_rows_of_numbers(tmp_path, mode):
+    _, _, _, prepared, _ = read(tmp_path, "a.csv", "a,b,c,d\n1,2,3,4\n5,6,7,8\n")
+    pictures(tmp_path / "p", "1.png", "2.png", mode=mode)
+    shape = (4, 4, 1 if mode == "L" else 3)
+    with user_error(f"samples of shape {shape}", "expected (4,)"):
+        read_own(tmp_path / "p", like=prepared)

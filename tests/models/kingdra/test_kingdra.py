@@ -327,6 +327,22 @@ def test_one_that_fails_stops_the_others():
     assert ended in ([True], [])  # told to stop, or never begun
 
 
+def test_the_first_failure_in_time_is_told():
+    import threading
+
+    stop = threading.Event()
+
+    def told_to_stop():
+        assert stop.wait(20)
+        raise TrainingFailed("stopped")
+
+    def fail():
+        raise TrainingFailed("diverged")
+
+    with pytest.raises(TrainingFailed, match="diverged"):
+        side_by_side([told_to_stop, fail], 2, stop)
+
+
 def test_pseudo_labels_come_with_the_second_round_and_train(fitted):
     recorder = fitted["KINGDRA-LADDER-IM"].monitor
     rows = [values for phase, _, values, _, _ in recorder.rows if phase == "cluster"]
