@@ -10,6 +10,7 @@ import math
 import statistics
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import pandas as pd
 
@@ -50,9 +51,23 @@ LEGEND = (
 
 
 Found = dict[tuple, dict[int, dict]]  # place -> seed -> run, as `scores` returns it
-# A published number, a row of `read_paper` by `itertuples`: paper, table, row, method, variant,
-# dataset, metric, value, spread, settings, also, printed.
-Cell = tuple
+
+
+class Cell(Protocol):
+    """A line of paper.csv, as `itertuples` of `read_paper` gives it."""
+
+    paper: str
+    table: str
+    row: str
+    method: str
+    variant: str
+    dataset: str
+    metric: str
+    value: float
+    spread: float
+    settings: str
+    also: str
+    printed: str
 
 
 def read_paper() -> pd.DataFrame:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pooch
 import requests
-from requests.exceptions import ChunkedEncodingError
 from urllib3.exceptions import MaxRetryError
 
 from common import paths
@@ -18,7 +17,6 @@ from loaders.sources import SOURCES
 ENVIRONMENT = "DEEP_CLUSTERING_DATA"
 REPOSITORY = Path(paths.ROOT, "data")
 _TIMEOUT = 20  # seconds without an answer
-_BROKE_OFF = (requests.ConnectionError, ChunkedEncodingError, requests.ReadTimeout)
 _RETRIES = 2  # of one file, as long as the download begins; after 1 and 2 seconds
 
 
@@ -55,7 +53,8 @@ class _Downloader(pooch.HTTPDownloader):
             return super().__call__(url, output_file, owner, check_only)
         except requests.RequestException as error:
             never_connected = error.args and isinstance(error.args[0], MaxRetryError)
-            if isinstance(error, _BROKE_OFF) and not never_connected:
+            broke_off = requests.exceptions.ChunkedEncodingError, requests.ReadTimeout
+            if isinstance(error, (requests.ConnectionError, *broke_off)) and not never_connected:
                 raise
             raise OSError(str(error)) from error
 

@@ -649,7 +649,7 @@ def gray(*values, dtype):
     [
         (gray(0, 51, 255, dtype=np.uint8), [0, 0.2, 1], ""),
         (gray(0, 51, 255, dtype=np.int64), [0, 0.2, 1], ""),
-        (gray(51, 51, 51, dtype=np.uint8), [0.2, 0.2, 0.2], ""),
+        (gray(51, 51, 51, dtype=np.uint8), [0.2, 0.2, 0.2], "all samples are the same"),
         (gray(0, 1, 1, dtype=np.uint8), [0, 1, 1], "only 0 and 1"),
         (gray(0, 1, 1, dtype=bool), [0, 1, 1], ""),
         (gray(0, 0.25, 1, dtype=np.float64), [0, 0.25, 1], ""),
@@ -1009,7 +1009,7 @@ def test_images_of_sixteen_bits_keep_them(tmp_path):
     draw(tmp_path / "b.png", 51)
     data = datasets.load_file(tmp_path, 2)
     np.testing.assert_allclose(data.x, 0.2, atol=1e-6)
-    assert data.note == "1 of 2 images of 16 bits"
+    assert data.note == "1 of 2 images of 16 bits; all samples are the same"
 
 
 def test_single_image(tmp_path):

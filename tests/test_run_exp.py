@@ -729,6 +729,7 @@ STUBS = {
     "sklearn/__init__.py": "__version__ = '0'",
     "sklearn/datasets.py": "load_digits = load_svmlight_file = None",
     "sklearn/cluster.py": "KMeans = AgglomerativeClustering = SpectralClustering = None",
+    "sklearn/exceptions.py": "class ConvergenceWarning(Warning): pass",
     "sklearn/mixture.py": "GaussianMixture = None",
     "sklearn/neighbors.py": """
 import numpy as np

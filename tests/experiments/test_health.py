@@ -207,7 +207,7 @@ def finished(monkeypatch, tmp_path, capsys):
     from experiments import runs
 
     def call(found, *words):
-        result = {"n": 1000, "k": 10, "iterations": 5, "seconds_total": 1.0, "finished": "today"}
+        result = {"n": 1000, "k": 10, "seed": 0, "iterations": 5, "seconds_total": 1.0}
         monkeypatch.setattr(runs, "execute", lambda *_, **__: result | found.columns())
         folder = ["--save-dir", str(tmp_path / "run"), "--cache-dir", str(tmp_path / "cache")]
         argv = ["main.py", "--method", "k-means", "--dataset", "digits", *folder, *words]
