@@ -81,7 +81,7 @@ def open_model(args: argparse.Namespace) -> tuple[str, dict]:
         load(path)  # says what is wrong
     args.method, args.n_clusters = method, None  # the model has its own
     like = about.get("prepared")
-    if not like:
+    if not isinstance(like, dict) or not like.get("shape"):
         like = {"shape": about.get("shape", []), "columns": about.get("columns")}
         if args.data is not None:
             logger.warning(

@@ -133,8 +133,12 @@ def load(path: str | os.PathLike) -> "Estimator":
             random_state=about["random_state"],
         )
         return model.take_up(path, arrays, about)
+    except UserError:
+        raise
     except KeyError as error:
         raise UserError(f"{str(path)!r} holds no {error}: another version's model") from error
+    except (AttributeError, TypeError, ValueError) as error:  # parts of other kinds or shapes
+        raise UserError(f"{str(path)!r} holds a damaged model: {error}") from error
 
 
 __all__ = ["METHODS", "Settings", "build", "class_of", "load", "preset"]

@@ -928,6 +928,22 @@ def test_load_refuses_what_is_no_model(fitted, x, folders, tmp_path):
         load(model)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"config": 3}, {"n_clusters": "x"}, {"shape": 8}, {"shape": [7, 8, 1]}]
+    + [{"config": None}, {"method": 4}],
+    ids=str,
+)
+def test_load_refuses_a_model_that_was_changed_by_hand(fitted, tmp_path, changes):
+    path = tmp_path / "model_final.h5"
+    fitted("FcDEC").save(path)
+    arrays, about = load_arrays(path)
+    save_arrays(path, arrays, about | changes)
+    with pytest.raises(UserError) as caught:
+        load(path)
+    one_line(caught)
+
+
 def test_use_before_fit(x, tmp_path):
     model = make("FcDEC")
     for use in (model.predict, model.transform, model.memberships):
