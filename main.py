@@ -93,6 +93,9 @@ def run(args: argparse.Namespace) -> int:
         plan = {"method": args.method, "dataset": data.name, "n": data.n}
         plan |= {"shape": list(data.x.shape[1:]), "n_clusters": int(data.n_clusters)}
         plan |= {"seed": args.seed, "save_dir": folder, "config": config.to_dict()}
+        if isinstance(args.n_clusters, tuple):  # one of them is to be chosen, and the folder by it
+            k = "-".join(map(str, args.n_clusters))
+            plan |= {"n_clusters": k, "save_dir": args.save_dir}
         print(json.dumps(plan, indent=1))
         print(f"about {pretrain:.1f} min of pretraining, at most {cluster:.1f} min of clustering")
         return 0

@@ -116,10 +116,13 @@ def load_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
             arrays = {n: item[()] for n, item in items.items() if isinstance(item, h5py.Dataset)}
         if checksum is not None and checksum != _checksum(arrays, about):
             raise KeyError("wrong checksum")
-    except (OSError, KeyError, RuntimeError, json.JSONDecodeError) as error:
+    except UserError:
+        raise
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"cannot read {str(path)!r} as an HDF5 weights file: damaged, truncated or another "
-            f"format ({str(error).splitlines()[0]})"
+            f"format ({reason})"
         ) from error
     return arrays, about
 

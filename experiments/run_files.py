@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import numbers
 import os
 
 import numpy as np
@@ -37,7 +38,7 @@ def read_record(path: str | os.PathLike) -> dict:
     try:
         with open(path, encoding="utf-8") as file:
             record = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
 
@@ -78,10 +79,11 @@ def finished(folder: str | os.PathLike) -> dict | None:
 def check_result(folder: str | os.PathLike, result: dict) -> dict:
     """Return a finished result, or raise UserError if what is printed of it is not as written."""
     judged = JUDGED if "verdict" in result else {}
-    numbers = {name: float for name in NUMBERS if name in result}
-    for name, kind in (PRINTED | judged | numbers).items():
+    more = {name: float for name in NUMBERS if name in result}
+    for name, kind in (PRINTED | judged | more).items():
         value = result.get(name)
-        whole = type(value) in ((int, float) if kind is float else (kind,))
+        allowed = {float: numbers.Real, int: numbers.Integral}.get(kind, kind)
+        whole = isinstance(value, allowed) and not isinstance(value, bool)
         if not whole or (kind is float and not math.isfinite(value)):
             raise UserError(
                 f"{os.path.join(folder, 'result.json')!r}: {name}={value!r}, expected "
@@ -150,7 +152,8 @@ def _rename(path, folder, data):
 def read_labels(folder: str | os.PathLike, data: Dataset) -> np.ndarray:
     """Return the labels in a run's folder, int (n,); UserError if they are not one a sample."""
     labels = read_array(folder, "labels.npy")
-    if labels.shape != (data.n,) or labels.dtype.kind not in "iu" or labels.min() < 0:
+    whole = labels.shape == (data.n,) and labels.dtype.kind in "iu"
+    if not whole or not 0 <= labels.min() <= labels.max() < data.n:
         path = os.path.join(folder, "labels.npy")
         raise UserError(f"{path!r}: expected {data.n} integers >= 0, the labels of {data.name}")
     return labels
@@ -160,6 +163,9 @@ def read_array(folder: str | os.PathLike, name: str) -> np.ndarray:
     """Return an array of a run's folder; UserError if its file is missing or damaged."""
     path = os.path.join(folder, name)
     try:
-        return np.load(path)
+        array = np.load(path)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("it is an archive of arrays")
+        return array
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"cannot read {path!r}: {error}") from error

@@ -18,15 +18,16 @@ from common.files import remove, remove_leftovers, save_array, save_json
 from common.locks import locked
 from datasets import DATASETS, PROBLEMS, Dataset
 from experiments import health, quality
-from experiments.description import describe
+from experiments.description import about, describe
 from experiments.predict import label_table, write_table
-from experiments.run_files import labels_hash, read_record, refuse_others, score_anew
+from experiments.run_files import finished, labels_hash, read_record, refuse_others, score_anew
 from experiments.run_log import RunMonitor, read_log
 from models import build, class_of
 from models.core import novelty
 from models.settings.base import Settings
 from models.settings.presets import preset
 
+ABOUT = ("method", "dataset", "n", "k", "seed", "data_hash")  # what a result says of its run
 # What main.py hands on to a run, and a run to its method, as it is.
 SHARED = ("cache_dir", "pretrained_weights", "checkpoint_seconds", "steps_per_execution")
 
@@ -115,9 +116,15 @@ def _claim(run, overwrite):
 
 def check_folder(folder: str, identity: dict) -> None:
     """Refuse a folder that holds another run than the one of this identity, or several."""
-    path = os.path.join(folder, "config.json")
+    path, result = os.path.join(folder, "config.json"), finished(folder)
     if os.path.exists(path):
         refuse_others(folder, read_record(path), identity)
+        here = {name: identity[name] for name in ABOUT if name in (result or {})}
+        if here:
+            refuse_others(folder, {name: result[name] for name in here}, here)
+    elif result is not None:
+        here = {name: about(identity)[name] for name in (*ABOUT, "config_hash")}
+        refuse_others(folder, {name: result.get(name) for name in here}, here)
     elif os.path.exists(os.path.join(folder, "choice.json")):
         raise UserError(
             f"{folder!r} holds the answer of several runs: choose another --save-dir, or "

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 import metrics
-from common.errors import UserError
+from common.errors import FolderInUse, UserError
 from common.files import remove, save_array, save_json
+from common.locks import locked
 from datasets import Dataset
 from experiments import choices, consensus
 from experiments.description import about, now
@@ -42,10 +43,14 @@ def conclude(folders: Sequence[str], data: Dataset) -> tuple[consensus.Conclusio
     labels, codes = [], []
     for folder, result in results.items():
         check_result(folder, result)
+        if data.y is not None and "acc" not in result:
+            raise UserError(f"result.json in {folder!r} has no acc: it has been changed by hand")
         labels.append(read_labels(folder, data))
         if os.path.exists(os.path.join(folder, "pretrained_codes.npy")):
-            codes.append(read_array(folder, "pretrained_codes.npy"))
-            if codes[-1].shape[:1] != (data.n,) or not np.isfinite(codes[-1]).all():
+            z = read_array(folder, "pretrained_codes.npy")
+            codes.append(z)
+            whole = z.dtype.kind == "f" and z.ndim == 2 and len(z) == data.n and z.size > 0
+            if not whole or not np.isfinite(z).all():
                 raise UserError(
                     f"pretrained_codes.npy in {folder!r}: expected a code of finite numbers for "
                     f"each of the {data.n} samples of {data.name}"
@@ -195,9 +200,9 @@ def _claim(folder, trials, overwrite):
     from experiments import runs  # it imports much, which few need
 
     if overwrite:
-        remove(folder, runs.RUN_FILES)
+        _empty(folder, runs.RUN_FILES)
         for trial in trials:
-            remove(trial.folder, ("result.json",))  # the trial itself starts over
+            _empty(trial.folder, ("result.json",))  # the trial itself starts over
         return
     if os.path.exists(os.path.join(folder, "config.json")):
         raise UserError(
@@ -210,3 +215,14 @@ def _claim(folder, trials, overwrite):
         there, here = read_record(path), about(trials[0].record)
         there = {name: there.get(name) for name in choices.KEY} if there else {}
         refuse_others(folder, there, {name: here[name] for name in choices.KEY})
+
+
+def _empty(folder, names):
+    """Remove files of a folder; FolderInUse if a process is at work there."""
+
+    def in_use():
+        raise FolderInUse(f"{folder!r} is in use by another process")
+
+    if os.path.isdir(folder):
+        with locked(os.path.join(folder, "lock"), in_use):
+            remove(folder, names)

@@ -112,6 +112,11 @@ def pick(
     x = joined(xs)
     ys = _labels(path, held, how, xs, named, pair, x.shape)
     y = joined(ys) if ys else None
+    if ys and ys[0].endswith("/codes") and y.dtype.kind == "i" and (y < 0).any():  # of AnnData
+        raise UserError(
+            f"{path}: {ys[0]!r} is -1 for {(y < 0).sum()} samples, which have no category: "
+            "expected one for each"
+        )
     if matlab and y is not None and x.ndim > 1 and len(x) != y.size == x.shape[-1]:
         x = np.moveaxis(x, -1, 0)
         notes.append(f"the samples lie along the last axis of {xs[0]!r}")

@@ -60,9 +60,15 @@ def _labels(folder, paths, notes):
     depth = 0
     if {p[0].lower() for p in parts} <= SPLITS:
         notes.append(f"folders {few(sorted({p[0] for p in parts}))} joined, they are no labels")
-        if max(map(len, parts)) == 2:
+        direct = sum(len(p) == 2 for p in parts)
+        if direct == len(parts):
             return None
-        depth = int(min(map(len, parts)) > 2)
+        if direct:
+            raise UserError(
+                f"{folder}: {direct} images in {few(sorted({p[0] for p in parts}))} and "
+                f"{len(parts) - direct} in folders below, expected some in one of the two"
+            )
+        depth = 1
     if max(map(len, parts)) > depth + 2:
         notes.append("images in deeper folders have the label of the topmost one")
     return np.array([p[depth] for p in parts])

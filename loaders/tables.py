@@ -205,7 +205,7 @@ def _record(path, names, columns, how, notes, header, like, rows=None):
         if columns[i].dtype.kind not in "iufb":
             words = (w for w in columns[i] if w.lower() not in MISSING and not is_number(w))
             raise UserError(
-                f"{path}: column {names[i]!r} holds {next(words, '')!r}, expected numbers; "
+                f"{path}: column {names[i]!r} holds {next(words, '')[:40]!r}, expected numbers; "
                 f"--label-column {names[i]!r} takes it as labels, --ignore-columns {names[i]!r} "
                 "leaves it out"
             )

@@ -27,7 +27,7 @@ NAMES_OF_ROWS = ("id", "index", "idx", "row", "rowid", "row_id", "row number", "
 def is_number(cell: str) -> bool:
     with suppress(ValueError):
         float(cell)
-        return True
+        return "_" not in cell  # which Python allows in numbers
     return False
 
 
@@ -63,7 +63,7 @@ def _without_comments(text, notes):
 
     The last of them is the header, without its #, if the next line is none and has as many cells.
     """
-    lines = text.splitlines(keepends=True) if text.startswith("#") else [text]
+    lines = io.StringIO(text).readlines() if text.startswith("#") else [text]
     count = next((i for i, line in enumerate(lines) if not line.startswith("#")), 0)
     if not count:
         return text, 0
@@ -168,7 +168,7 @@ def parse(path: str | os.PathLike) -> tuple[list[str], list[pd.Series], list[str
         text, above, told = _without_head(re.sub("\r\n?", "\n", raw), notes)
         separator = "," if workbook else told or _separator(text)
     if separator == " ":
-        text = "\n".join(" ".join(_words(line)) for line in text.splitlines())
+        text = "\n".join(" ".join(_words(line)) for line in text.split("\n"))
     with reading(path, "a CSV table"):
         lines = _split(text, separator)
         first = next(lines, (1, []))[1]
@@ -244,6 +244,8 @@ def as_numbers(column: pd.Series) -> pd.Series:
     if column.dtype.kind != "O":
         return column
     lowered = column.str.lower()
+    if lowered.str.contains("_", regex=False).eq(True).any():
+        return column
     missing = lowered.isin(MISSING)
     if not missing.all() and lowered[~missing].isin(("true", "false")).all():
         return pd.Series(np.where(missing, np.nan, lowered == "true"), column.index)

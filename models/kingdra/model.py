@@ -298,5 +298,5 @@ class Kingdra(Ensemble):
             self._build(self._shape)
             return beginning()
         more = [member.trainer.seconds for member in members] - state.member_seconds
-        state.seconds += more.sum() / min(self.workers, m)  # of a round that was cut short
+        state.seconds += float(more.sum()) / min(self.workers, m)  # of a round that was cut short
         return members, state

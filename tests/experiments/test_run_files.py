@@ -9,6 +9,7 @@ import pytest
 from conftest import user_error
 
 from common import logs
+from common.locks import locked
 from datasets import Dataset, load_file
 from experiments import sweep, trials
 from experiments.options import parse, resolve
@@ -135,8 +136,9 @@ def test_a_table_of_labels_that_another_program_has_changed_keeps_its_names(done
 
 @pytest.mark.parametrize(
     "labels",
-    [np.zeros(119, int), np.zeros((120, 1), int), np.full(120, np.nan), np.full(120, -1)],
-    ids=["short", "matrix", "NaN", "negative"],
+    [np.zeros(119, int), np.zeros((120, 1), int), np.full(120, np.nan), np.full(120, -1)]
+    + [np.full(120, 10**15)],
+    ids=["short", "matrix", "NaN", "negative", "large"],
 )
 def test_labels_that_are_none_are_not_scored(done, capsys, labels):
     path, folder = done
@@ -162,7 +164,50 @@ def test_a_result_that_was_changed_by_hand_is_told(done, name, value):
         check_result(folder, whole | {name: value})
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"config": '])
+def test_numbers_of_numpy_are_numbers(done):
+    """As in the result of a run that has just ended."""
+    _, folder = done
+    result = finished(folder)
+    same = {"n": np.int64(result["n"]), "seconds_total": np.float64(result["seconds_total"])}
+    check_result(folder, result | same)
+
+
+def test_a_result_without_the_record_of_its_run_is_compared_itself(done, tmp_path):
+    path, folder = done
+    data = load_file(path, 3)
+    (folder / "config.json").unlink()
+    with user_error("holds another run (data_hash"):
+        execute(job(folder, replace(data, x=data.x + 1)), show=False)
+    with user_error("holds another run (k 3 there, 2 here)"):
+        execute(job(folder, replace(data, n_clusters=2)), show=False)
+    assert not (folder / "config.json").exists()
+    assert execute(job(folder, data), show=False) == finished(folder)
+    (folder / "result.json").write_text(json.dumps(finished(folder) | {"seed": 5}))
+    with user_error("holds another run (seed 5 there, 0 here)"):
+        execute(job(folder, data), show=False)
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [np.zeros((120, 0)), np.array(["a"] * 120), np.ones((120, 2), complex), np.zeros(120)],
+    ids=["empty", "text", "complex", "vector"],
+)
+def test_codes_that_are_none_are_told(done, codes):
+    path, folder = done
+    np.save(folder / "pretrained_codes.npy", codes)
+    with user_error("expected a code of finite numbers for each of the 120 samples"):
+        trials.conclude([folder, folder], load_file(path, 3))
+
+
+def test_an_archive_in_the_place_of_labels(done):
+    path, folder = done
+    np.savez(folder / "a.npz", x=np.zeros(120))
+    (folder / "a.npz").rename(folder / "labels.npy")
+    with user_error("cannot read", "an archive of arrays"):
+        trials.conclude([folder, folder], load_file(path, 3))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"config": ', "[" * 100_000])
 def test_a_damaged_record_of_a_run_is_told_and_kept(done, text):
     path, folder = done
     (folder / "config.json").write_text(text)
@@ -235,3 +280,14 @@ def test_several_trials_and_a_single_run_do_not_share_a_folder(answers, tmp_path
     assert (single / "choice.json").exists() and not (single / "result.json").exists()
     execute(job(single, data), show=False, overwrite=True)
     assert not (single / "choice.json").exists() and (single / "result.json").exists()
+
+
+def test_folders_at_work_are_not_emptied(answers, tmp_path):
+    data = table(tmp_path / "mine.csv", (0, 1, 2))
+    answers(data)
+    for name in ("answers", "answers/seed1"):
+        folder = tmp_path / name
+        with locked(folder / "lock"), user_error("is in use by another process"):
+            answers(data, "--overwrite")
+        assert (folder / "labels.npy").exists()
+    assert len(answers.fits) == 2

@@ -549,3 +549,43 @@ def test_images_for_a_model_of_rows_of_numbers(tmp_path, mode):
     shape = (4, 4, 1 if mode == "L" else 3)
     with user_error(f"samples of shape {shape}", "expected (4,)"):
         read_own(tmp_path / "p", like=prepared)
+
+
+def test_folders_below_some_of_train_and_test(tmp_path):
+    pictures(tmp_path / "p", "train/cat/1.png", "train/dog/2.png", "test/3.png", "test/4.png")
+    with user_error("2 images in 'test', 'train' and 2 in folders below"):
+        read_own(tmp_path / "p")
+
+
+def test_numbers_have_no_underscores(tmp_path):
+    x, *_, prepared, _ = read(tmp_path, "a.csv", "2019_1,2019_2\n1,2\n3,4\n")
+    assert x.tolist() == PAIRS and prepared["columns"] == ["2019_1", "2019_2"]
+    with user_error("column 'a' holds '1_2', expected numbers"):
+        read(tmp_path, "a.csv", "a,b\n1_2,1\n3,4\n")
+
+
+def test_beside_numbers_a_question_mark_is_a_missing_label(tmp_path):
+    with user_error("label nan of sample 0"):
+        read(tmp_path, "a.csv", "a,label\n1.5,?\n2,1\n3,2\n4,1\n")
+
+
+def test_long_words_are_told_in_short(tmp_path):
+    with pytest.raises(UserError) as error:
+        read(tmp_path, "a.csv", "a,b\n" + "x" * 300_000 + ",1\n2,3\n")
+    assert len(str(error.value)) < 300 and "holds 'xxx" in str(error.value)
+
+
+def test_only_line_ends_end_lines(tmp_path):
+    text = "# data \x85 of 2020\u2028 and later\na,b\n1,2\n3,4\n"
+    x, *_ = read(tmp_path, "a.csv", lambda path: path.write_bytes(text.encode()))
+    assert x.tolist() == PAIRS
+
+
+def test_anndata_without_some_categories(tmp_path):
+    def content(path):
+        with h5py.File(path, "w") as file:
+            file["X"] = np.eye(3)
+            file["obs/kind/codes"] = np.array([0, -1, 1], np.int8)
+
+    with user_error("'obs/kind/codes' is -1 for 1 samples, which have no category"):
+        read(tmp_path, "a.h5ad", content, label_column="obs/kind/codes")
