@@ -14,7 +14,7 @@ from common.errors import BAD_RESULT_STATUS, UserError, status_of
 from common.logs import logger
 from experiments.estimate import estimate
 from experiments.inputs import check_shapes, default_method, load_data
-from experiments.options import check, check_trials, folder_of, parse, resolve
+from experiments.options import check, check_trials, folder_of, k_text, parse, resolve
 from models import preset
 
 
@@ -84,8 +84,7 @@ def run(args: argparse.Namespace) -> int:
         data = dataclasses.replace(data, n_clusters=choice.k)
     if config.finds_k and args.n_clusters is not None:
         found = "finds the number of clusters"
-        k = args.n_clusters
-        k = "-".join(map(str, k)) if isinstance(k, tuple) else k
+        k = k_text(args.n_clusters)
         logger.warning(f"--n-clusters {k} has no effect: {args.method} {found}")
     folder = folder_of(args, data, config)
     if args.dry_run:
@@ -94,8 +93,7 @@ def run(args: argparse.Namespace) -> int:
         plan |= {"shape": list(data.x.shape[1:]), "n_clusters": int(data.n_clusters)}
         plan |= {"seed": args.seed, "save_dir": folder, "config": config.to_dict()}
         if isinstance(args.n_clusters, tuple):  # one of them is to be chosen, and the folder by it
-            k = "-".join(map(str, args.n_clusters))
-            plan |= {"n_clusters": k, "save_dir": args.save_dir}
+            plan |= {"n_clusters": k_text(args.n_clusters), "save_dir": args.save_dir}
         print(json.dumps(plan, indent=1))
         print(f"about {pretrain:.1f} min of pretraining, at most {cluster:.1f} min of clustering")
         return 0

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from models.core.estimator import Estimator
 
 
+ABOUT = ("method", "dataset", "n", "k", "seed", "data_hash")  # of an identity, as columns
+
+
 def about(identity: dict) -> dict:
     """Return the columns of results.csv that a run's identity gives."""
     config = identity["config"] | {"weights": identity["pretrained_weights"]}
-    columns = {
-        name: identity[name] for name in ("method", "dataset", "n", "k", "seed", "data_hash")
-    }
+    columns = {name: identity[name] for name in ABOUT}
     versions = {name: config.get(name, 1) for name in ("protocol", "pretrain_protocol")}
     return columns | {"config_hash": digest(config)} | versions
 

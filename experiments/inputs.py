@@ -45,8 +45,6 @@ def load_data(args: RunSpec | argparse.Namespace) -> datasets.Dataset:
     if k is None and args.method is not None and METHODS[args.method].settings.finds_k:
         k = 2  # of no effect
     if args.data is not None:
-        if args.dataset is not None:
-            raise UserError(f"--dataset {args.dataset} and --data {args.data}: expected only one")
         return datasets.load_file(args.data, k, **reading_of(args))
     for name in READING:
         if getattr(args, name) != RunSpec.default(name):

@@ -156,7 +156,8 @@ def merge(*groups: Iterable[Mapping[str, object]]) -> list[Row]:
         key = (*key_of(row), source(row))
         if key in best:
             worse, row = sorted((best[key], row), key=_rank)
-            if row["finished"] and _rank(worse)[:2] == _rank(row)[:2]:
+            same = worse["status"] == row["status"] and finished(worse) == finished(row)
+            if same and row["finished"]:
                 row = worse | {name: value for name, value in row.items() if value}
         best[key] = row
     order = ("dataset", "method", "overrides")

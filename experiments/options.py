@@ -42,6 +42,11 @@ def k_range(text: str) -> int | tuple[int, int]:
         ) from None
 
 
+def k_text(k: int | tuple[int, int] | None) -> str:
+    """Return a value of --n-clusters as it is written: "3", or "2-15" of a range."""
+    return "-".join(map(str, k)) if isinstance(k, tuple) else str(k)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
@@ -278,6 +283,8 @@ def check(spec: RunSpec | argparse.Namespace) -> None:
     for name, value in vars(spec).items():
         if value == "":
             raise UserError(f"{flag(name)} '': expected a name that is not empty")
+    if spec.data is not None and spec.dataset is not None:
+        raise UserError(f"--dataset {spec.dataset} and --data {spec.data}: expected only one")
     if spec.method not in (None, *METHODS):
         raise UserError(unknown("method", spec.method, METHODS))
     if not 0 <= spec.seed < 2**31:
@@ -299,7 +306,8 @@ def check_trials(args: argparse.Namespace) -> None:
     if isinstance(args.n_clusters, tuple):
         low, high = args.n_clusters
         if not 2 <= low < high:
-            raise UserError(f"n_clusters={low}-{high}: expected LOW-HIGH, LOW >= 2, such as 2-15")
+            k = k_text(args.n_clusters)
+            raise UserError(f"n_clusters={k}: expected LOW-HIGH, LOW >= 2, such as 2-15")
     if args.jobs is not None and args.trials is None:
         raise UserError(f"--jobs {args.jobs} without --trials N: there is one run")
     if args.out is not None and args.predict is None:
@@ -315,8 +323,6 @@ def _check_use(args):
     use = "-t" if args.test else "--predict"
     if args.trials is not None:
         raise UserError(f"--trials {args.trials} and {use}: expected only one")
-    if args.data is not None and args.dataset is not None:
-        raise UserError(f"--dataset {args.dataset} and --data {args.data}: expected only one")
     if args.predict is not None:
         for name, value in (("-t", args.test), ("--data", args.data), ("--dataset", args.dataset)):
             if value:

@@ -153,9 +153,9 @@ def wanted(args: argparse.Namespace) -> list[tuple[str, str, dict]]:
     if cells.empty:
         raise UserError(unknown("table", args.table, [*paper.table.unique(), ours.TABLE]))
     pairs = [
-        (published.runs_for(cell), cell.dataset, published.settings_of(cell))
+        (method, cell.dataset, published.settings_of(cell))
         for cell in cells.itertuples()
-        if published.runs_for(cell) and cell.dataset in datasets.DATASETS
+        if (method := published.runs_for(cell)) and cell.dataset in datasets.DATASETS
     ]
     if not pairs:
         raise UserError(f"table {args.table!r}: no data set of it is here that a method is for")
@@ -182,8 +182,8 @@ def plan(args: argparse.Namespace, rest: list[str]) -> tuple[list[Trial], list[s
         pairs = wanted(one)
         shared = shared_spec(rest, list(dict.fromkeys(m for m, _, _ in pairs)), overrides, threads)
         if isinstance(shared.n_clusters, tuple):
-            low, high = shared.n_clusters
-            raise UserError(f"n_clusters={low}-{high}: a sweep needs one K; main.py chooses one")
+            k = options.k_text(shared.n_clusters)
+            raise UserError(f"n_clusters={k}: a sweep needs one K; main.py chooses one")
         for name in dict.fromkeys(name for _, name, _ in pairs):
             kind = "dataset" if name in datasets.DATASETS else "data"
             here = replace(shared, **{kind: name})

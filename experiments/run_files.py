@@ -1,22 +1,35 @@
 """What a finished run has left in its folder, and its scores on labels that have changed since."""
 
+import contextlib
 import hashlib
 import json
 import math
 import numbers
 import os
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
 import metrics
-from common.errors import UserError
+from common.errors import FolderInUse, UserError
 from common.files import save_json
+from common.locks import locked
 from common.logs import logger
 from datasets import Dataset
-from experiments.description import now
+from experiments.description import ABOUT, about, now
 from experiments.predict import write_table
 
+RUN_FILES = (
+    *("config.json", "log.csv", "labels.npy", "labels.csv", "embedding.npy"),
+    *("pretrained_codes.npy", "clusters.png", "n_clusters.csv", "n_clusters.png"),
+    *("ae_weights.h5", "model_final.h5", "result.json", "encoder.keras", "autoencoder.keras"),
+    *("encoder.weights.h5", "classifier.keras", "classifier.weights.h5"),
+    *("checkpoint*.h5.damaged", "stderr.txt"),
+    *("choice.json", "consensus.npy", "company.npy"),  # of several trials
+)
+CHECKPOINTS = ("checkpoint*.h5",)
+WAY_OUT = "choose another --save-dir, or --overwrite it"  # where a folder is taken
 # What is printed of a finished result, and of its health, if that has been judged.
 PRINTED = {"n": int, "k": int, "seed": int, "iterations": int, "seconds_total": float}
 JUDGED = {
@@ -48,9 +61,8 @@ def refuse_others(folder: str | os.PathLike, there: dict, here: dict) -> None:
 
     `there` is {} where the record is damaged.
     """
-    way_out = "choose another --save-dir, or --overwrite it"
     if not there:
-        raise UserError(f"{str(folder)!r} holds a damaged record of a run: {way_out}")
+        raise UserError(f"{str(folder)!r} holds a damaged record of a run: {WAY_OUT}")
     keys = _different(there, here)
     if keys == ["config"] and isinstance(there.get("config"), dict):
         there, here = there["config"], here["config"]
@@ -58,7 +70,7 @@ def refuse_others(folder: str | os.PathLike, there: dict, here: dict) -> None:
     if keys:
         parts = [f"{k} {there.get(k)!r} there, {here.get(k)!r} here" for k in keys if k != "config"]
         what = "; ".join(parts or ["other settings"])
-        raise UserError(f"{str(folder)!r} holds another run ({what}): {way_out}")
+        raise UserError(f"{str(folder)!r} holds another run ({what}): {WAY_OUT}")
 
 
 def _different(there, here):
@@ -76,10 +88,40 @@ def finished(folder: str | os.PathLike) -> dict | None:
     return result if result.get("status") == "ok" else None
 
 
-def check_result(folder: str | os.PathLike, result: dict) -> dict:
-    """Return a finished result, or raise UserError if what is printed of it is not as written."""
+def check_folder(folder: str, identity: dict) -> None:
+    """Refuse a folder that holds another run than the one of this identity, or several."""
+    path, result, names = os.path.join(folder, "config.json"), finished(folder) or {}, []
+    if os.path.exists(path):
+        refuse_others(folder, read_record(path), identity)
+        names = [name for name in ABOUT if name in result]
+    elif result:
+        names = [*ABOUT, "config_hash"]
+    elif os.path.exists(os.path.join(folder, "choice.json")):
+        raise UserError(f"{folder!r} holds the answer of several runs: {WAY_OUT}")
+    if names:
+        here = about(identity)
+        there = {name: result.get(name) for name in names}
+        refuse_others(folder, there, {name: here[name] for name in names})
+
+
+@contextlib.contextmanager
+def held(folder: str) -> Iterator[None]:
+    """Hold the lock of a run's folder; FolderInUse if another process does."""
+
+    def in_use():
+        raise FolderInUse(f"{folder!r} is in use by another process")
+
+    with locked(os.path.join(folder, "lock"), in_use):
+        yield
+
+
+def check_result(folder: str | os.PathLike, result: dict, scored: bool = False) -> dict:
+    """Return a finished result, or raise UserError if what is printed of it is not as written.
+
+    `scored`: it must have an accuracy.
+    """
     judged = JUDGED if "verdict" in result else {}
-    more = {name: float for name in NUMBERS if name in result}
+    more = {name: float for name in NUMBERS if name in result or (scored and name == "acc")}
     for name, kind in (PRINTED | judged | more).items():
         value = result.get(name)
         allowed = {float: numbers.Real, int: numbers.Integral}.get(kind, kind)
@@ -128,13 +170,14 @@ def score_anew(folder: str | os.PathLike, data: Dataset) -> dict | None:
         others = [name for name in result if name.endswith(("_acc", "_nmi", "_ari"))]
         result = {name: value for name, value in result.items() if name not in others}
         result |= scores | {"finished": now()}
-    _rename(os.path.join(folder, "labels.csv"), folder, data)
+    _rename(folder, data)
     save_json(os.path.join(folder, "result.json"), result)
     return result
 
 
-def _rename(path, folder, data):
+def _rename(folder, data):
     """Give the rows of labels.csv the samples' names; leave a table that others have changed."""
+    path = os.path.join(folder, "labels.csv")
     if not os.path.exists(path):
         return
     try:

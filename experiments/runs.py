@@ -13,21 +13,26 @@ from dataclasses import dataclass, field
 from inspect import signature
 
 from common.checkout import commit_at_start
-from common.errors import FolderInUse, UserError
+from common.errors import UserError
 from common.files import remove, remove_leftovers, save_array, save_json
-from common.locks import locked
 from datasets import DATASETS, PROBLEMS, Dataset
 from experiments import health, quality
-from experiments.description import about, describe
+from experiments.description import describe
 from experiments.predict import label_table, write_table
-from experiments.run_files import finished, labels_hash, read_record, refuse_others, score_anew
+from experiments.run_files import (
+    CHECKPOINTS,
+    RUN_FILES,
+    check_folder,
+    held,
+    labels_hash,
+    score_anew,
+)
 from experiments.run_log import RunMonitor, read_log
 from models import build, class_of
 from models.core import novelty
 from models.settings.base import Settings
 from models.settings.presets import preset
 
-ABOUT = ("method", "dataset", "n", "k", "seed", "data_hash")  # what a result says of its run
 # What main.py hands on to a run, and a run to its method, as it is.
 SHARED = ("cache_dir", "pretrained_weights", "checkpoint_seconds", "steps_per_execution")
 
@@ -114,35 +119,6 @@ def _claim(run, overwrite):
     save_json(os.path.join(run.folder, "config.json"), run.identity())
 
 
-def check_folder(folder: str, identity: dict) -> None:
-    """Refuse a folder that holds another run than the one of this identity, or several."""
-    path, result = os.path.join(folder, "config.json"), finished(folder)
-    if os.path.exists(path):
-        refuse_others(folder, read_record(path), identity)
-        here = {name: identity[name] for name in ABOUT if name in (result or {})}
-        if here:
-            refuse_others(folder, {name: result[name] for name in here}, here)
-    elif result is not None:
-        here = {name: about(identity)[name] for name in (*ABOUT, "config_hash")}
-        refuse_others(folder, {name: result.get(name) for name in here}, here)
-    elif os.path.exists(os.path.join(folder, "choice.json")):
-        raise UserError(
-            f"{folder!r} holds the answer of several runs: choose another --save-dir, or "
-            "--overwrite it"
-        )
-
-
-RUN_FILES = (
-    *("config.json", "log.csv", "labels.npy", "labels.csv", "embedding.npy"),
-    *("pretrained_codes.npy", "clusters.png", "n_clusters.csv", "n_clusters.png"),
-    *("ae_weights.h5", "model_final.h5", "result.json", "encoder.keras", "autoencoder.keras"),
-    *("encoder.weights.h5", "classifier.keras", "classifier.weights.h5"),
-    *("checkpoint*.h5.damaged", "stderr.txt"),
-    *("choice.json", "consensus.npy", "company.npy"),  # of several trials
-)
-CHECKPOINTS = ("checkpoint*.h5",)
-
-
 def make_folder(path: str) -> None:
     """Create a folder that can be written to; UserError if that is impossible."""
     try:
@@ -178,10 +154,7 @@ def execute(run: Run, show: bool = True, overwrite: bool = False, command: str =
     commit_at_start()  # main.py has asked before: this is for others
     make_folder(run.folder)
 
-    def in_use():
-        raise FolderInUse(f"{run.folder!r} is in use by another process")
-
-    with locked(os.path.join(run.folder, "lock"), in_use):
+    with held(run.folder):
         remove_leftovers(run.folder)
         _claim(run, overwrite)
         done = score_anew(run.folder, run.data)

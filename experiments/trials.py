@@ -10,17 +10,20 @@ import numpy as np
 import pandas as pd
 
 import metrics
-from common.errors import FolderInUse, UserError
+from common.errors import UserError
 from common.files import remove, save_array, save_json
-from common.locks import locked
 from datasets import Dataset
 from experiments import choices, consensus
 from experiments.description import about, now
 from experiments.inputs import load_data
 from experiments.predict import write_table
 from experiments.run_files import (
+    RUN_FILES,
+    WAY_OUT,
+    check_folder,
     check_result,
     finished,
+    held,
     read_array,
     read_labels,
     read_record,
@@ -42,9 +45,7 @@ def conclude(folders: Sequence[str], data: Dataset) -> tuple[consensus.Conclusio
     results = {folder: result for folder, result in results.items() if result is not None}
     labels, codes = [], []
     for folder, result in results.items():
-        check_result(folder, result)
-        if data.y is not None and "acc" not in result:
-            raise UserError(f"result.json in {folder!r} has no acc: it has been changed by hand")
+        check_result(folder, result, scored=data.y is not None)
         labels.append(read_labels(folder, data))
         if os.path.exists(os.path.join(folder, "pretrained_codes.npy")):
             z = read_array(folder, "pretrained_codes.npy")
@@ -197,19 +198,15 @@ def run(args: argparse.Namespace, data: Dataset, k: "Choice | None" = None) -> d
 
 def _claim(folder, trials, overwrite):
     """Check that the folders are free for, or hold, these very trials; empty them to overwrite."""
-    from experiments import runs  # it imports much, which few need
-
     if overwrite:
-        _empty(folder, runs.RUN_FILES)
+        _empty(folder, RUN_FILES)
         for trial in trials:
             _empty(trial.folder, ("result.json",))  # the trial itself starts over
         return
     if os.path.exists(os.path.join(folder, "config.json")):
-        raise UserError(
-            f"{folder!r} holds a single run: choose another --save-dir, or --overwrite it"
-        )
+        raise UserError(f"{folder!r} holds a single run: {WAY_OUT}")
     for trial in trials:
-        runs.check_folder(trial.folder, trial.record)
+        check_folder(trial.folder, trial.record)
     path = os.path.join(folder, "choice.json")
     if os.path.exists(path):
         there, here = read_record(path), about(trials[0].record)
@@ -219,10 +216,6 @@ def _claim(folder, trials, overwrite):
 
 def _empty(folder, names):
     """Remove files of a folder; FolderInUse if a process is at work there."""
-
-    def in_use():
-        raise FolderInUse(f"{folder!r} is in use by another process")
-
     if os.path.isdir(folder):
-        with locked(os.path.join(folder, "lock"), in_use):
+        with held(folder):
             remove(folder, names)

@@ -14,7 +14,7 @@ from common.errors import UserError
 from common.shapes import rounded
 from loaders.arrays import read_hdf5, read_matlab, read_matrix_market, read_numpy, read_svmlight
 from loaders.folders import read_folder
-from loaders.readers import MISSING, Reading, as_labels, check_values, few, printable
+from loaders.readers import Reading, as_labels, check_values, few, printable
 from loaders.tables import FRAMES, read_arff, read_columns, read_text, without_missing
 from loaders.text import COMPRESSED, WORKBOOKS
 
@@ -60,8 +60,7 @@ def read_own(
     x, scale = _in_units(path, x, record.notes, like)
     _check_shape(path, x, like)
     try:
-        y = as_labels(path, record.y, len(x))
-        _note_labels(record)
+        y = as_labels(path, record.y, len(x), record.notes)
     except UserError:
         if not like:
             raise
@@ -126,16 +125,6 @@ def _refuse(path, given, what, options):
         if getattr(given, name) != getattr(Reading, name):
             flag = "--" + name.replace("_", "-")
             raise UserError(f"{path}: {flag} has no meaning for {what}")
-
-
-def _note_labels(record):
-    """Note it if a class is named by a word that often stands for a missing value."""
-    y = record.y
-    if y is None or y.dtype.kind not in "US":
-        return
-    words = np.unique(np.char.decode(y, "utf-8") if y.dtype.kind == "S" else y)
-    if some := [word for word in words if word.lower() in MISSING]:
-        record.notes.append(f"labels {few(some)} are taken as a class, not as missing")
 
 
 def _images(path, x, how, notes):

@@ -193,8 +193,13 @@ def label_vector(path: str | os.PathLike, y: np.ndarray, n: int) -> np.ndarray:
     return found
 
 
-def as_labels(path: str | os.PathLike, y: np.ndarray | None, n: int) -> np.ndarray | None:
-    """Return labels 0, 1, ... (n,), int64, in the order of the sorted values; None stays."""
+def as_labels(
+    path: str | os.PathLike, y: np.ndarray | None, n: int, notes: list | None = None
+) -> np.ndarray | None:
+    """Return labels 0, 1, ... (n,), int64, in the order of the sorted values; None stays.
+
+    `notes` receives a line on classes named by words that often stand for a missing value.
+    """
     if y is None:
         return None
     y = label_vector(path, y, n)
@@ -215,7 +220,12 @@ def as_labels(path: str | os.PathLike, y: np.ndarray | None, n: int) -> np.ndarr
         raise UserError(
             f"{path}: label {shown} of sample {at}, expected a whole number or text{hint}"
         )
-    return np.unique(y, return_inverse=True)[1].astype(np.int64)
+    names, numbers = np.unique(y, return_inverse=True)
+    if notes is not None and y.dtype.kind == "U":
+        doubtful = [name for name in names if name.lower() in MISSING]
+        if doubtful:
+            notes.append(f"labels {few(doubtful)} are taken as a class, not as missing")
+    return numbers.astype(np.int64)
 
 
 def count_clusters(
