@@ -29,7 +29,7 @@ class Conclusion:
     similarity: np.ndarray  # (m,) mean NMI of a run's labels with those of the others
     labels: np.ndarray  # (n,) the chosen run's
     consensus: np.ndarray  # (n,) the label that most runs give, numbered as the chosen run's
-    company: np.ndarray  # (n,) how far the runs agree on a sample's company, see `company`
+    company: np.ndarray  # (n,) mean Jaccard overlap of its clusters in two runs, see `company`
 
 
 def company(labels: np.ndarray) -> np.ndarray:

@@ -101,14 +101,15 @@ def summary(row: dict) -> str:
             f" (acc {float(row['chosen_acc']):.4f}), consensus acc "
             f"{float(row['consensus_acc']):.4f}, mean acc {float(row['mean_acc']):.4f}"
         )
-    return f"{text}; the runs agree on {float(row['company']):.0%} of a sample's company"
+    share = f"{float(row['company']):.0%}"
+    return f"{text}; the clusters that two runs put a sample in share {share} of their samples"
 
 
 def write(folder: str, found: consensus.Conclusion, row: dict, data: Dataset) -> None:
     """Write the answer's files into a folder: arrays, choice.json, and labels.csv of the arrays.
 
     labels.npy (n,) is the chosen run's; consensus.npy (n,) what most runs say; company.npy (n,)
-    how far they agree on each sample's company, in (0, 1].
+    the mean Jaccard overlap of the clusters that two runs put each sample in, in (0, 1].
     """
     os.makedirs(folder, exist_ok=True)
     arrays = {"labels": found.labels, "consensus": found.consensus, "company": found.company}
