@@ -50,7 +50,9 @@ def disk_line(error: OSError) -> str | None:
     """Return one line on an OSError of a full or failing disk; None for any other."""
     if error.errno not in DISK:
         return None
-    where = f"cannot write {error.filename!r}" if error.filename else "cannot write"
+    either = error.errno in (errno.EACCES, errno.EPERM, errno.EIO)  # of reading as of writing
+    what = "cannot read or write" if either else "cannot write"
+    where = f"{what} {error.filename!r}" if error.filename else what
     return f"{where}: {error.strerror}; nothing is lost, the same command goes on where it stopped"
 
 

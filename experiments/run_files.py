@@ -198,7 +198,10 @@ def read_labels(folder: str | os.PathLike, data: Dataset) -> np.ndarray:
     whole = labels.shape == (data.n,) and labels.dtype.kind in "iu"
     if not whole or not 0 <= labels.min() <= labels.max() < data.n:
         path = os.path.join(folder, "labels.npy")
-        raise UserError(f"{path!r}: expected {data.n} integers >= 0, the labels of {data.name}")
+        raise UserError(
+            f"{path!r}: expected {data.n} integers from 0 to {data.n - 1}, "
+            f"the labels of {data.name}"
+        )
     return labels
 
 

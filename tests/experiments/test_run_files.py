@@ -146,8 +146,8 @@ def test_labels_that_are_none_are_not_scored(done, capsys, labels):
     before = finished(folder)
     np.save(folder / "labels.npy", labels)
     assert score_anew(folder, table(path, (0, 1, 1))) == before
-    assert "expected 120 integers >= 0" in capsys.readouterr().err
-    with user_error("expected 120 integers >= 0, the labels of mine"):
+    assert "expected 120 integers from 0 to 119" in capsys.readouterr().err
+    with user_error("expected 120 integers from 0 to 119, the labels of mine"):
         trials.conclude([folder, folder], load_file(path, 3))
 
 

@@ -188,6 +188,11 @@ def test_a_full_disk_leaves_the_old_file_and_names_it(file, monkeypatch, moment)
     assert load_arrays(file)[1] == ABOUT and os.listdir(file.parent) == before
 
 
+def test_a_file_without_permission_may_be_one_to_read(file):
+    error = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+    assert disk_line(error).startswith(f"cannot read or write {str(file)!r}: Permission denied")
+
+
 def test_a_file_without_a_checksum_is_read(file):
     """As earlier versions wrote it."""
     with h5py.File(file, "a") as f:
